@@ -1,0 +1,277 @@
+//! The codebook: what each feature and item code stands for, and how it is written in text and SQL.
+
+use serde::{Deserialize, Serialize};
+
+use crate::job::DatePart;
+use crate::segment::{FeatureId, Item, ItemCode, Segment};
+
+/// The features of a run in table order, agreed by all workers. Item codes are dense and append-only.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Codebook {
+    pub features: Vec<Feature>,
+}
+
+/// One feature and its items.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Feature {
+    pub name: String,
+    /// The column of the table that it is made of.
+    pub column: String,
+    /// Meaning of codes 0, 1, 2 ...
+    pub items: Vec<ItemValue>,
+    /// Customers of each item, then of `rest` if there is one.
+    pub uv: Vec<u64>,
+    /// Whether values below the minimum support share one further code, `items.len()`, which no segment names.
+    pub rest: bool,
+    /// Values of the column, beside null, that mean missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub null_values: Vec<String>,
+    /// The item that missing values were completed with, if they were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed: Option<ItemCode>,
+}
+
+/// What a code stands for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ItemValue {
+    Missing,
+    Text(String),
+    Bool(bool),
+    /// An integer used as a code.
+    Int(i64),
+    Number(f64),
+    /// `low <= value < high`; an absent border is open.
+    Range {
+        low: Option<f64>,
+        high: Option<f64>,
+    },
+    /// A part of a date: the year, 1 to 4, 1 to 12, year * 100 + month, day of the month, 1 (Monday) to 7, hour,
+    /// or days since 1970-01-01.
+    Part {
+        part: DatePart,
+        value: i32,
+    },
+}
+
+/// How a missing value is written.
+pub const MISSING: &str = "(missing)";
+
+impl Feature {
+    /// Codes in use, `rest` included.
+    pub fn cardinality(&self) -> usize {
+        self.items.len() + usize::from(self.rest)
+    }
+
+    /// Whether a code names something a segment may say.
+    pub fn is_item(&self, code: ItemCode) -> bool {
+        usize::from(code) < self.items.len()
+    }
+}
+
+impl Codebook {
+    pub fn feature(&self, feature: FeatureId) -> &Feature {
+        &self.features[usize::from(feature)]
+    }
+
+    /// The item alone, as in `retired` or `[20,30)`. Text is quoted only where it could be misread.
+    pub fn item_label(&self, item: Item) -> String {
+        let value = &self.feature(item.feature).items[usize::from(item.code)];
+        match value {
+            ItemValue::Text(text) => quoted_if(text, |t| {
+                t == MISSING
+                    || t.contains(" & ")
+                    || t.starts_with('"')
+                    || t.trim() != t
+                    || t.contains(char::is_control)
+                    || t.is_empty()
+            }),
+            other => other.to_string(),
+        }
+    }
+
+    /// `feature=item`.
+    pub fn item_text(&self, item: Item) -> String {
+        let name = quoted_if(&self.feature(item.feature).name, |t| {
+            t.contains('=') || t.contains(" & ") || t.starts_with('"') || t.trim() != t || t.contains(char::is_control)
+        });
+        format!("{name}={}", self.item_label(item))
+    }
+
+    /// `feature=item & feature=item`, features in table order.
+    pub fn text(&self, segment: Segment) -> String {
+        segment.items().map(|item| self.item_text(item)).collect::<Vec<_>>().join(" & ")
+    }
+
+    /// The segment as a condition on the raw table's columns, in the SQL that DuckDB and PostgreSQL read.
+    pub fn sql(&self, segment: Segment) -> String {
+        if segment.level() == 0 {
+            return "TRUE".into();
+        }
+        segment.items().map(|item| self.item_sql(item)).collect::<Vec<_>>().join(" AND ")
+    }
+
+    fn item_sql(&self, item: Item) -> String {
+        let feature = self.feature(item.feature);
+        let column = identifier(&feature.column);
+        let missing = || {
+            let listed = feature.null_values.iter().map(|v| literal(v)).collect::<Vec<_>>().join(", ");
+            if listed.is_empty() {
+                format!("{column} IS NULL")
+            } else {
+                format!("({column} IS NULL OR {column} IN ({listed}))")
+            }
+        };
+        let condition = match &feature.items[usize::from(item.code)] {
+            ItemValue::Missing => return missing(),
+            ItemValue::Text(text) => format!("{column} = {}", literal(text)),
+            ItemValue::Bool(true) => format!("{column} = TRUE"),
+            ItemValue::Bool(false) => format!("{column} = FALSE"),
+            ItemValue::Int(value) => format!("{column} = {value}"),
+            ItemValue::Number(value) => format!("{column} = {value:?}"),
+            ItemValue::Range { low, high } => match (low, high) {
+                (Some(low), Some(high)) => format!("({column} >= {low:?} AND {column} < {high:?})"),
+                (Some(low), None) => format!("{column} >= {low:?}"),
+                (None, Some(high)) => format!("{column} < {high:?}"),
+                (None, None) => format!("{column} IS NOT NULL"),
+            },
+            ItemValue::Part { part, value } => part_sql(&column, *part, *value),
+        };
+        if feature.completed == Some(item.code) { format!("({condition} OR {})", missing()) } else { condition }
+    }
+}
+
+impl std::fmt::Display for ItemValue {
+    /// The value without quotes.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ItemValue::Missing => f.write_str(MISSING),
+            ItemValue::Text(text) => f.write_str(text),
+            ItemValue::Bool(value) => write!(f, "{value}"),
+            ItemValue::Int(value) => write!(f, "{value}"),
+            ItemValue::Number(value) => write!(f, "{value}"),
+            ItemValue::Range { low: Some(low), high: Some(high) } => write!(f, "[{low},{high})"),
+            ItemValue::Range { low: Some(low), high: None } => write!(f, ">={low}"),
+            ItemValue::Range { low: None, high: Some(high) } => write!(f, "<{high}"),
+            ItemValue::Range { low: None, high: None } => f.write_str("(any)"),
+            ItemValue::Part { part, value } => match part {
+                DatePart::Quarter => write!(f, "Q{value}"),
+                DatePart::YearMonth => write!(f, "{:04}-{:02}", value.div_euclid(100), value.rem_euclid(100)),
+                DatePart::Weekday => f.write_str(
+                    ["?", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"][usize::try_from(*value).unwrap_or(0).min(7)],
+                ),
+                DatePart::Date => {
+                    let (year, month, day) = civil(i64::from(*value));
+                    write!(f, "{year:04}-{month:02}-{day:02}")
+                }
+                DatePart::Year | DatePart::Month | DatePart::Day | DatePart::Hour => write!(f, "{value}"),
+            },
+        }
+    }
+}
+
+fn quoted_if(text: &str, needs: impl Fn(&str) -> bool) -> String {
+    if needs(text) { format!("{text:?}") } else { text.to_owned() }
+}
+
+/// A column's name in double quotes.
+fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+fn part_sql(column: &str, part: DatePart, value: i32) -> String {
+    let extract = |field: &str| format!("EXTRACT({field} FROM {column}) = {value}");
+    match part {
+        DatePart::Year => extract("YEAR"),
+        DatePart::Quarter => extract("QUARTER"),
+        DatePart::Month => extract("MONTH"),
+        DatePart::Day => extract("DAY"),
+        DatePart::Weekday => extract("ISODOW"),
+        DatePart::Hour => extract("HOUR"),
+        DatePart::YearMonth => {
+            format!("(EXTRACT(YEAR FROM {column}) * 100 + EXTRACT(MONTH FROM {column})) = {value}")
+        }
+        DatePart::Date => format!("CAST({column} AS DATE) = DATE '{}'", ItemValue::Part { part, value }),
+    }
+}
+
+/// Year, month and day of a day number counted from 1970-01-01 in the proleptic Gregorian calendar
+/// (Hinnant, "chrono-compatible low-level date algorithms": `civil_from_days`).
+pub fn civil(days: i64) -> (i64, u32, u32) {
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = (day_of_year - (153 * month_from_march + 2) / 5 + 1) as u32;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 } as u32;
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn book(name: &str, items: Vec<ItemValue>) -> Codebook {
+        let uv = vec![0; items.len()];
+        Codebook {
+            features: vec![Feature {
+                name: name.into(),
+                column: name.into(),
+                items,
+                uv,
+                rest: false,
+                null_values: vec!["unknown".into()],
+                completed: None,
+            }],
+        }
+    }
+
+    #[test]
+    fn text_that_could_be_misread_is_quoted_and_other_text_is_not() {
+        let book = book(
+            "城市",
+            ["上海", "TA/TO", "a=b", "a & b", " x", "(missing)", ">50K"].map(|t| ItemValue::Text(t.into())).to_vec(),
+        );
+        let labels: Vec<String> = (0..7).map(|code| book.item_text(Item { feature: 0, code })).collect();
+        assert_eq!(
+            labels,
+            ["城市=上海", "城市=TA/TO", "城市=a=b", "城市=\"a & b\"", "城市=\" x\"", "城市=\"(missing)\"", "城市=>50K"]
+        );
+    }
+
+    #[test]
+    fn sql_names_exactly_the_values_of_an_item() {
+        let book = book(
+            "a\"b",
+            vec![
+                ItemValue::Missing,
+                ItemValue::Text("O'Neil".into()),
+                ItemValue::Range { low: Some(-1.5), high: Some(20.0) },
+                ItemValue::Part { part: DatePart::Date, value: 11_017 },
+            ],
+        );
+        let sql: Vec<String> = (0..4).map(|code| book.sql(Segment::of_items(&[Item { feature: 0, code }]))).collect();
+        assert_eq!(
+            sql,
+            [
+                r#"("a""b" IS NULL OR "a""b" IN ('unknown'))"#,
+                r#""a""b" = 'O''Neil'"#,
+                r#"("a""b" >= -1.5 AND "a""b" < 20.0)"#,
+                r#"CAST("a""b" AS DATE) = DATE '2000-03-01'"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn day_numbers_become_dates_on_both_sides_of_the_epoch() {
+        assert_eq!(civil(0), (1970, 1, 1));
+        assert_eq!(civil(-1), (1969, 12, 31));
+        assert_eq!(civil(19_782), (2024, 2, 29));
+    }
+}

@@ -1,0 +1,5 @@
+//! A worker's rows to rows of items: sketches of the columns, the codebook agreed from them, the codes.
+
+mod codebook;
+
+pub use codebook::{Codebook, Feature, ItemValue, MISSING, civil};

@@ -1,0 +1,78 @@
+//! Segments with a small share of the customers and a large, certain influence that no simpler segment explains.
+
+use serde::{Deserialize, Serialize};
+
+use crate::score::{Measures, Test};
+use crate::segment::Segment;
+
+/// Which side of the base a segment is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    Over,
+    Under,
+}
+
+/// A segment that meets every condition of the rule, with what the validation part says of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Highlight {
+    pub segment: Segment,
+    pub direction: Direction,
+    /// On the whole base.
+    pub measures: Measures,
+    /// On the discovery part: what it was found by.
+    pub discovery: Measures,
+    pub test: Test,
+    /// Adjusted over all tested segments.
+    pub q: f64,
+    /// Empirical-Bayes estimate of the lift on the whole base, none where there is no lift.
+    pub shrunken_lift: Option<f64>,
+    /// Empirical-Bayes estimate of the effect on the whole base, in the metric's unit.
+    pub shrunken_effect: f64,
+    /// On the validation part; none when nothing was held out or none of its customers are there.
+    pub validation: Option<Measures>,
+    /// Natural logarithm of the p-value on the validation part, two-sided.
+    pub validation_log_p: Option<f64>,
+    /// Whether the validation part shows the same direction with a Holm-adjusted p at most alpha; none when nothing was held out.
+    pub validated: Option<bool>,
+    /// Segments folded under this one: nearly the same customers, less impact.
+    pub folds: Vec<Segment>,
+}
+
+/// Conditions of the rule in the order in which they are asked; a rejected segment counts under the first it fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// Covers at most `max_uv_share` of the base.
+    UvShare,
+    /// Absolute impact at least `min_impact_share`.
+    Impact,
+    /// Could be tested at all (customers and variance on both sides in the discovery part).
+    Testable,
+    /// q at most `fdr`.
+    Fdr,
+    /// The bound of lift (or effect) nearest to no influence is on the right side of `min_lift`.
+    Bound,
+    /// Is not exactly the customers of a simpler segment.
+    NewCustomers,
+    /// Effect at least `min_gain` times that of every segment got by dropping an item.
+    Gain,
+    /// Among the `top` by absolute impact once near-duplicates are folded.
+    Top,
+}
+
+/// How many segments each condition rejected.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Funnel {
+    /// Frequent segments, all of them hypotheses where they could be tested.
+    pub segments: u64,
+    /// Hypotheses the false discovery rate is taken over.
+    pub tested: u64,
+    /// In the order of [`Condition`], zeros included.
+    pub rejected: Vec<(Condition, u64)>,
+    /// Folded under a stronger segment with nearly the same customers.
+    pub folded: u64,
+    pub highlights: u64,
+    /// None when nothing was held out.
+    pub validated: Option<u64>,
+}

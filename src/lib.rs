@@ -1,0 +1,20 @@
+//! nichemine finds the few small groups of customers that move a business figure.
+//!
+//! The modules stand in the order in which data passes through them.
+
+#![forbid(unsafe_code)]
+
+pub mod segment;
+pub mod stats;
+pub mod audience;
+
+pub mod job;
+
+pub mod encode;
+pub mod screen;
+pub mod score;
+pub mod highlight;
+pub mod merge;
+pub mod profile;
+
+pub mod telemetry;

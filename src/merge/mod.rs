@@ -1,0 +1,62 @@
+//! Highlights to 6 to 10 groups that share no customer: merged bottom-up, then customers assigned.
+
+use serde::{Deserialize, Serialize};
+
+use crate::highlight::Direction;
+use crate::profile::ProfileItem;
+use crate::score::Measures;
+use crate::segment::Segment;
+use crate::stats::Stats;
+
+/// One joining of two clusters. Leaves are numbered 0 to n - 1 in the order of the highlights, the result of step `i` (from 0) is `n + i`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Merge {
+    pub step: usize,
+    pub left: usize,
+    pub right: usize,
+    pub distance: f64,
+    /// Customers of the two together, counted once a highlight (an upper bound of distinct customers).
+    pub uv: i64,
+}
+
+/// How good it would be to stop at `groups` groups.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Choice {
+    pub groups: usize,
+    /// Distance of the merge that leads to one group fewer; none for one group a direction.
+    pub next_distance: Option<f64>,
+    /// `next_distance` over the distance of the merge that led here: the larger, the better a place to stop.
+    pub jump: Option<f64>,
+    pub chosen: bool,
+}
+
+/// Customers to run one programme for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// From 1, by absolute impact.
+    pub id: u32,
+    pub direction: Direction,
+    /// Its defining items, for people.
+    pub name: String,
+    /// The highlights it was merged of, the strongest first.
+    pub segments: Vec<Segment>,
+    /// Over the customers assigned to it.
+    pub stats: Stats,
+    pub measures: Measures,
+    /// The same on the validation part; none when nothing was held out or nobody of it is there.
+    pub validation: Option<Measures>,
+    /// One per secondary metric, in the job's order.
+    pub secondary: Vec<Measures>,
+    /// Every item of every feature, strongest over-representation first.
+    pub profile: Vec<ProfileItem>,
+}
+
+/// The groups, how they came about, and why there are so many.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Grouping {
+    pub groups: Vec<Group>,
+    pub merges: Vec<Merge>,
+    pub choices: Vec<Choice>,
+    /// One sentence: where the merging stopped and why, in particular when there are fewer groups than asked for.
+    pub reason: String,
+}

@@ -1,0 +1,32 @@
+//! Figures about a run: what each stage and level did and took. Clock times go to the manifest and nowhere else.
+
+use serde::{Deserialize, Serialize};
+
+/// One stage of a run, named as in the design: source, encode, screen, enumerate, score, highlight, merge, profile, sink.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageRecord {
+    pub name: String,
+    pub seconds: f64,
+    /// Rows, features, segments ...: what the stage put out.
+    pub out: u64,
+}
+
+/// One level of the enumeration, over all workers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LevelRecord {
+    pub level: u64,
+    pub feature_sets: u64,
+    /// Cells that could be frequent, as all their parents are.
+    pub candidates: u64,
+    /// Cells counted, candidates or not.
+    pub cells: u64,
+    /// Frequent segments.
+    pub kept: u64,
+    /// Passes over the rows.
+    pub covering_blocks: u64,
+    pub seconds: f64,
+    /// Sent between workers, estimated from the blocks' sizes.
+    pub bytes_exchanged: u64,
+    /// Microseconds to count one covering block over one worker's rows: median, 99th percentile, maximum.
+    pub block_us: [u64; 3],
+}
