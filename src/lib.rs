@@ -12,9 +12,11 @@ pub mod job;
 
 pub mod encode;
 pub mod screen;
+pub mod enumerate;
 pub mod score;
 pub mod highlight;
 pub mod merge;
 pub mod profile;
 
+pub mod dataflow;
 pub mod telemetry;

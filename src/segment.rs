@@ -126,6 +126,12 @@ impl Segment {
         (0..self.level()).map(move |i| Item { feature: field(self.features.0, i) - 1, code: field(self.codes, i) })
     }
 
+    /// This segment and one more item, of a feature after all of its own.
+    pub fn with(self, item: Item) -> Segment {
+        let codes = self.codes | u128::from(item.code) << (112 - 16 * self.level());
+        Segment { features: self.features.with(item.feature), codes }
+    }
+
     /// This segment without its item at `position`: one of the segments that say less.
     pub fn without(self, position: usize) -> Segment {
         Segment { features: self.features.without(position), codes: remove_field(self.codes, position, self.level()) }

@@ -145,61 +145,159 @@ pub const DISCOVERY: usize = 0;
 /// Index of the validation part.
 pub const VALIDATION: usize = 1;
 
-/// The sums of all cells of one feature set, for both parts: the difference of the counting dataflow.
+/// The sums of the cells of one feature set, for both parts: the difference of the counting dataflow.
 ///
-/// Cell `c` of part `p` is entry `p * cells + c` of `uv`, and its `width` sums start at `width` times that. A block
-/// without cells is zero; one that grew keeps the old cells' meaning only within a part, so blocks of one feature set
-/// always have the same number of cells.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Block {
-    pub uv: Vec<i64>,
-    pub sums: Vec<i128>,
+/// Blocks of one feature set and epoch have one form, agreed by the counting plan, so only like forms are added.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Block {
+    /// Every cell: cell `c` of part `p` is entry `p * cells + c` of `uv`, and its sums start at `width` times that.
+    Dense { uv: Vec<i64>, sums: Vec<i128> },
+    /// Some cells, increasing: of cell `cells[i]`, part `p` is entry `PARTS * i + p`.
+    Sparse { cells: Vec<u64>, uv: Vec<i64>, sums: Vec<i128> },
+}
+
+impl Default for Block {
+    /// The block that adds nothing, to a block of either form.
+    fn default() -> Self {
+        Block::Sparse { cells: Vec::new(), uv: Vec::new(), sums: Vec::new() }
+    }
 }
 
 impl Block {
-    /// A block of `cells` cells a part, nothing counted.
-    pub fn empty(cells: usize, width: usize) -> Self {
-        Block { uv: vec![0; PARTS * cells], sums: vec![0; PARTS * cells * width] }
-    }
-
-    /// Cells a part.
-    pub fn cells(&self) -> usize {
-        self.uv.len() / PARTS
-    }
-
-    /// Sums a cell.
-    pub fn width(&self) -> usize {
-        if self.uv.is_empty() { 0 } else { self.sums.len() / self.uv.len() }
-    }
-
-    /// Distinct customers of a cell in both parts.
-    pub fn cell_uv(&self, cell: usize) -> i64 {
-        (0..PARTS).map(|p| self.uv[p * self.cells() + cell]).sum()
-    }
-
     pub fn is_zero(&self) -> bool {
-        self.uv.iter().all(|&v| v == 0) && self.sums.iter().all(|&v| v == 0)
+        match self {
+            Block::Dense { uv, sums } | Block::Sparse { uv, sums, .. } => {
+                uv.iter().all(|&v| v == 0) && sums.iter().all(|&v| v == 0)
+            }
+        }
     }
 
     /// Adds cell by cell.
     pub fn add(&mut self, other: &Block) {
-        if other.uv.is_empty() {
+        if matches!(other, Block::Sparse { cells, .. } if cells.is_empty()) {
             return;
         }
-        if self.uv.is_empty() {
+        if matches!(self, Block::Sparse { cells, .. } if cells.is_empty()) {
             self.clone_from(other);
             return;
         }
-        assert_eq!((self.uv.len(), self.sums.len()), (other.uv.len(), other.sums.len()), "blocks of one feature set");
-        self.uv.iter_mut().zip(&other.uv).for_each(|(a, b)| *a += b);
-        self.sums.iter_mut().zip(&other.sums).for_each(|(a, b)| *a += b);
+        match (self, other) {
+            (Block::Dense { uv, sums }, Block::Dense { uv: other_uv, sums: other_sums }) => {
+                assert_eq!((uv.len(), sums.len()), (other_uv.len(), other_sums.len()), "blocks of one feature set");
+                uv.iter_mut().zip(other_uv).for_each(|(a, b)| *a += b);
+                sums.iter_mut().zip(other_sums).for_each(|(a, b)| *a += b);
+            }
+            (this @ Block::Sparse { .. }, Block::Sparse { .. }) => *this = this.merged(other),
+            (Block::Dense { .. }, Block::Sparse { .. }) | (Block::Sparse { .. }, Block::Dense { .. }) => {
+                unreachable!("the plan gives all blocks of a feature set one form")
+            }
+        }
+    }
+
+    /// The sum of two sparse blocks, cells that became zero left out.
+    fn merged(&self, other: &Block) -> Block {
+        let (mut cells, mut uv, mut sums): (Vec<u64>, Vec<i64>, Vec<i128>) = Default::default();
+        let (left, right) = (self.cells(), other.cells());
+        let (mut i, mut j) = (0, 0);
+        while i < left.len() || j < right.len() {
+            let cell = left.get(i).copied().unwrap_or(u64::MAX).min(right.get(j).copied().unwrap_or(u64::MAX));
+            let (uv_start, sums_start) = (uv.len(), sums.len());
+            for (block, at) in [(self, &mut i), (other, &mut j)] {
+                if block.cells().get(*at) != Some(&cell) {
+                    continue;
+                }
+                let (entry_uv, entry_sums) = block.entry(*at);
+                if uv.len() == uv_start {
+                    uv.extend_from_slice(entry_uv);
+                    sums.extend_from_slice(entry_sums);
+                } else {
+                    uv[uv_start..].iter_mut().zip(entry_uv).for_each(|(a, b)| *a += b);
+                    sums[sums_start..].iter_mut().zip(entry_sums).for_each(|(a, b)| *a += b);
+                }
+                *at += 1;
+            }
+            if uv[uv_start..].iter().all(|&v| v == 0) && sums[sums_start..].iter().all(|&v| v == 0) {
+                uv.truncate(uv_start);
+                sums.truncate(sums_start);
+            } else {
+                cells.push(cell);
+            }
+        }
+        Block::Sparse { cells, uv, sums }
     }
 
     pub fn negate(&mut self) {
-        self.uv.iter_mut().for_each(|v| *v = -*v);
-        self.sums.iter_mut().for_each(|v| *v = -*v);
+        match self {
+            Block::Dense { uv, sums } | Block::Sparse { uv, sums, .. } => {
+                uv.iter_mut().for_each(|v| *v = -*v);
+                sums.iter_mut().for_each(|v| *v = -*v);
+            }
+        }
+    }
+
+    /// The cells with at least `min_uv` customers in both parts together, as a sparse block.
+    pub fn at_least(&self, min_uv: i64) -> Block {
+        let (mut kept, mut kept_uv, mut kept_sums) = (Vec::new(), Vec::new(), Vec::new());
+        match self {
+            Block::Dense { uv, sums } => {
+                let cells = uv.len() / PARTS;
+                let width = if uv.is_empty() { 0 } else { sums.len() / uv.len() };
+                let (discovery, validation) = uv.split_at(cells);
+                for (cell, (&d, &v)) in discovery.iter().zip(validation).enumerate() {
+                    if d + v >= min_uv {
+                        kept.push(cell as u64);
+                        kept_uv.extend([d, v]);
+                        for part in [DISCOVERY, VALIDATION] {
+                            kept_sums.extend_from_slice(&sums[(part * cells + cell) * width..][..width]);
+                        }
+                    }
+                }
+            }
+            Block::Sparse { cells, .. } => {
+                for (i, &cell) in cells.iter().enumerate() {
+                    let (uv, sums) = self.entry(i);
+                    if uv.iter().sum::<i64>() >= min_uv {
+                        kept.push(cell);
+                        kept_uv.extend_from_slice(uv);
+                        kept_sums.extend_from_slice(sums);
+                    }
+                }
+            }
+        }
+        Block::Sparse { cells: kept, uv: kept_uv, sums: kept_sums }
+    }
+
+    /// The numbers of the cells that a sparse block holds, in order; of a dense one, none.
+    pub fn cells(&self) -> &[u64] {
+        match self {
+            Block::Sparse { cells, .. } => cells,
+            Block::Dense { .. } => &[],
+        }
+    }
+
+    /// The figures of the `i`-th cell that a sparse block holds: uv a part, then all sums part by part.
+    pub fn entry(&self, i: usize) -> (&[i64], &[i128]) {
+        match self {
+            Block::Sparse { cells, uv, sums } => {
+                let per = sums.len() / cells.len();
+                (&uv[PARTS * i..PARTS * (i + 1)], &sums[per * i..per * (i + 1)])
+            }
+            Block::Dense { .. } => unreachable!("a dense block holds all cells and lists none"),
+        }
+    }
+
+    /// Bytes it takes on the wire, in fixed-width integers.
+    pub fn wire_bytes(&self) -> u64 {
+        let (cells, uv, sums) = match self {
+            Block::Dense { uv, sums } => (0, uv.len(), sums.len()),
+            Block::Sparse { cells, uv, sums } => (cells.len(), uv.len(), sums.len()),
+        };
+        4 + 8 * (2 + cells + uv + 2 * sums) as u64
     }
 }
+
+/// One figure a part.
+pub type Parts<T> = [T; PARTS];
 
 #[cfg(test)]
 mod tests {
@@ -216,22 +314,50 @@ mod tests {
         assert_eq!(moments.stats(2, 3, &sums), Stats { uv: 3, sum: 16, sq: 17, ..Stats::default() });
     }
 
+    #[test]
+    fn frequent_cells_of_a_dense_block_carry_both_parts() {
+        // Two cells, one sum each: cell 0 has 3 + 1 customers, cell 1 has 2 + 1.
+        let block = Block::Dense { uv: vec![3, 2, 1, 1], sums: vec![30, 20, 10, 11] };
+        let frequent = block.at_least(4);
+        assert_eq!(frequent, Block::Sparse { cells: vec![0], uv: vec![3, 1], sums: vec![30, 10] });
+        assert_eq!(block.at_least(3).at_least(4), frequent);
+    }
+
+    fn sparse() -> impl Strategy<Value = Block> {
+        proptest::collection::btree_map(0u64..8, (-9i64..9, -9i64..9, any::<i64>(), any::<i64>()), 0..6).prop_map(
+            |map| {
+                let (mut uv, mut sums) = (Vec::new(), Vec::new());
+                for &(a, b, c, d) in map.values() {
+                    uv.extend([a, b]);
+                    sums.extend([i128::from(c) << 40, i128::from(d)]);
+                }
+                Block::Sparse { cells: map.into_keys().collect(), uv, sums }
+            },
+        )
+    }
+
+    fn dense() -> impl Strategy<Value = Block> {
+        (proptest::collection::vec(-9i64..9, 4), proptest::collection::vec(any::<i64>(), 8))
+            .prop_map(|(uv, sums)| Block::Dense { uv, sums: sums.into_iter().map(i128::from).collect() })
+    }
+
+    fn added(blocks: &[&Block]) -> Block {
+        let mut sum = Block::default();
+        blocks.iter().for_each(|block| sum.add(block));
+        sum
+    }
+
     proptest! {
         #[test]
-        fn adding_what_was_subtracted_leaves_nothing(
-            a in proptest::collection::vec(-1_000_000i64..1_000_000, 6),
-            b in proptest::collection::vec(-1_000_000i64..1_000_000, 6),
+        fn blocks_add_in_any_order_and_cancel_exactly(
+            blocks in prop_oneof![(sparse(), sparse(), sparse()), (dense(), dense(), dense())],
         ) {
-            let block = |v: &[i64]| Block { uv: v[..2].to_vec(), sums: v[2..].iter().map(|&x| i128::from(x) << 64).collect() };
-            let (a, b) = (block(&a), block(&b));
-            let mut sum = Block::default();
-            for part in [&a, &b] { sum.add(part); }
-            for part in [&b, &a] {
-                let mut minus = part.clone();
-                minus.negate();
-                sum.add(&minus);
-            }
-            prop_assert!(sum.is_zero());
+            let (a, b, c) = (&blocks.0, &blocks.1, &blocks.2);
+            let empty = added(&[a, b, c]);
+            prop_assert_eq!(added(&[c, a, b]).at_least(i64::MIN), empty.at_least(i64::MIN));
+            let mut minus = added(&[a, b]);
+            minus.negate();
+            prop_assert!(added(&[a, b, &minus]).is_zero());
         }
     }
 }

@@ -1,0 +1,127 @@
+//! The rows of one worker as columns of small integers.
+
+use crate::audience::CustomerIds;
+use crate::stats::{MetricKind, Moments};
+
+/// One worker's customers, coded. Rows stay here from encoding to assignment.
+#[derive(Clone, Debug)]
+pub struct Shard {
+    /// One column a combined feature, in table order.
+    pub features: Vec<Codes>,
+    /// 0 for the discovery part, 1 for the validation part.
+    pub part: Vec<u8>,
+    /// The primary metric, then the secondary ones.
+    pub metrics: Vec<MetricColumn>,
+    pub ids: CustomerIds,
+}
+
+impl Shard {
+    pub fn rows(&self) -> usize {
+        self.part.len()
+    }
+
+    pub fn moments(&self) -> Moments {
+        Moments::of(&self.metrics.iter().map(MetricColumn::kind).collect::<Vec<_>>())
+    }
+
+    /// Bytes held, ids not counted.
+    pub fn bytes(&self) -> u64 {
+        let features: usize = self.features.iter().map(Codes::bytes).sum();
+        let metrics: usize = self.metrics.iter().map(MetricColumn::bytes).sum();
+        (features + metrics + self.part.len()) as u64
+    }
+}
+
+/// Item codes of one feature, as narrow as they fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Codes {
+    U8(Vec<u8>),
+    U16(Vec<u16>),
+}
+
+impl Codes {
+    /// Codes below `cardinality`, with room for `rows`.
+    pub fn with_capacity(cardinality: usize, rows: usize) -> Codes {
+        if cardinality <= 1 << 8 { Codes::U8(Vec::with_capacity(rows)) } else { Codes::U16(Vec::with_capacity(rows)) }
+    }
+
+    pub fn push(&mut self, code: u16) {
+        match self {
+            Codes::U8(codes) => codes.push(u8::try_from(code).expect("the cardinality chose the width")),
+            Codes::U16(codes) => codes.push(code),
+        }
+    }
+
+    pub fn at(&self, row: usize) -> u16 {
+        match self {
+            Codes::U8(codes) => u16::from(codes[row]),
+            Codes::U16(codes) => codes[row],
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        match self {
+            Codes::U8(codes) => codes.len(),
+            Codes::U16(codes) => codes.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Codes::U8(codes) => codes.len(),
+            Codes::U16(codes) => 2 * codes.len(),
+        }
+    }
+}
+
+/// One metric, a value a customer, in scaled units.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MetricColumn {
+    /// 0 or 1.
+    Rate(Vec<u8>),
+    Amount(Vec<i64>),
+    Ratio {
+        num: Vec<i64>,
+        den: Vec<i64>,
+    },
+}
+
+impl MetricColumn {
+    pub fn kind(&self) -> MetricKind {
+        match self {
+            MetricColumn::Rate(_) => MetricKind::Rate,
+            MetricColumn::Amount(_) => MetricKind::Amount,
+            MetricColumn::Ratio { .. } => MetricKind::Ratio,
+        }
+    }
+
+    /// The moments of one customer, in the order of [`Moments`].
+    pub fn moments_at(&self, row: usize, mut each: impl FnMut(i128)) {
+        match self {
+            MetricColumn::Rate(yes) => each(i128::from(yes[row])),
+            MetricColumn::Amount(values) => {
+                let v = i128::from(values[row]);
+                each(v);
+                each(v * v);
+            }
+            MetricColumn::Ratio { num, den } => {
+                let (n, d) = (i128::from(num[row]), i128::from(den[row]));
+                for moment in [n, n * n, d, d * d, n * d] {
+                    each(moment);
+                }
+            }
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            MetricColumn::Rate(yes) => yes.len(),
+            MetricColumn::Amount(values) => 8 * values.len(),
+            MetricColumn::Ratio { num, den } => 8 * (num.len() + den.len()),
+        }
+    }
+}
