@@ -1,7 +1,26 @@
 //! A worker's rows to rows of items: sketches of the columns, the codebook agreed from them, the codes.
 
+mod book;
 mod codebook;
-mod shard;
+mod intake;
+mod features;
+mod ids;
+mod metrics;
+mod reading;
+mod text;
+mod values;
 
+/// A hash map with a fixed seed: nothing is listed in its order.
+type Map<K, V> = hashbrown::HashMap<K, V, foldhash::fast::FixedState>;
+mod shard;
+mod sketch;
+
+pub use book::{Draft, TooManyBands, band_counts, code, feature};
 pub use codebook::{Codebook, Feature, ItemValue, MISSING, civil};
+pub use features::LocalFeature;
+pub use ids::LocalIds;
+pub use intake::{BadRow, Intake};
+pub use metrics::{LocalMetric, LocalNumbers, Overflow};
+pub use reading::{Reading, ReadingError};
 pub use shard::{Codes, MetricColumn, Shard};
+pub use sketch::{Sketch, Values};

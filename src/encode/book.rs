@@ -1,0 +1,390 @@
+//! From merged sketches to a codebook, and from a worker's values to its codes.
+//!
+//! Two agreements: first how each feature's values are grouped (its `Draft`), then, once bands have been counted exactly, which
+//! groups have enough customers to be items. Both are decided by one worker from sums, so all workers code alike.
+
+use super::Map;
+use serde::{Deserialize, Serialize};
+
+use super::codebook::{Codebook, Feature, ItemValue};
+use super::features::{IntKind, LocalFeature, MISSING_INT, number};
+use super::reading::FeatureInput;
+use super::shard::Codes;
+use super::sketch::{Sketch, Values, parsed};
+use super::text::NULL;
+use super::values;
+use crate::job::{BinSpec, DatePart, FeatureKind, Missing};
+use crate::segment::ItemCode;
+
+/// Numbers with at most this many distinct values are codes or counts; each value is an item unless the job bands them.
+pub const FEW_VALUES: usize = 12;
+
+/// Bands of a number that the job says nothing about.
+pub const DEFAULT_QUANTILES: u32 = 5;
+
+/// Bands a width may make.
+const MOST_BANDS: f64 = 10_000.0;
+
+/// Items a feature may have: codes are 16 bits, and one is left for `rest`.
+const MOST_ITEMS: usize = u16::MAX as usize;
+
+/// How the values of a feature become groups.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Draft {
+    /// Each distinct value.
+    Values,
+    /// Bands between these borders, increasing, closed below.
+    Bands(Vec<f64>),
+    /// Parts of dates written as text.
+    Parts(DatePart),
+    /// Not a feature, with the reason.
+    Refused(String),
+}
+
+/// A band setting that makes no sense for the data; exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "features.{feature}.bin = {{ width = {width} }}: values from {least} to {largest} would make {bands:.0} bands; at most 10000 are allowed, so use a larger width"
+)]
+pub struct TooManyBands {
+    feature: String,
+    width: f64,
+    least: f64,
+    largest: f64,
+    bands: f64,
+}
+
+impl Draft {
+    /// Decides how a feature's values are grouped, from the sketch of all rows.
+    pub fn of(input: &FeatureInput, sketch: &Sketch, max_distinct: usize) -> Result<Draft, TooManyBands> {
+        if let Values::TooMany = sketch.values {
+            return Ok(Draft::Refused(format!(
+                "more than {max_distinct} distinct values, like an identifier (screen.max_distinct)"
+            )));
+        }
+        let numbers = match &sketch.values {
+            Values::Texts(texts) => {
+                if input.kind.is_none() && texts.len() > FEW_VALUES && are_dates(texts) {
+                    return Ok(Draft::Parts(input.part.unwrap_or(DatePart::YearMonth)));
+                }
+                // Texts that are numbers are banded only where there are many: few are codes, and keep their spelling.
+                if input.kind == Some(FeatureKind::Category) || texts.len() <= FEW_VALUES || parsed(texts).is_none() {
+                    return Ok(Draft::Values);
+                }
+                sketch.values.numbers()
+            }
+            Values::Ints(IntKind::Bool | IntKind::Part(_), _) => return Ok(Draft::Values),
+            Values::Ints(IntKind::Number, _) | Values::Floats(_) | Values::Buckets { .. } => sketch.values.numbers(),
+            Values::TooMany => Vec::new(),
+        };
+        let (Some(&(least, _)), Some(&(mut largest, _))) = (numbers.first(), numbers.last()) else {
+            return Ok(Draft::Values);
+        };
+        if let Values::Buckets { largest: last, .. } = &sketch.values {
+            largest = *last;
+        }
+        match (&input.bin, input.kind) {
+            (Some(BinSpec::Width(width)), _) => {
+                let (first, last) = ((least / width).floor(), (largest / width).floor());
+                let bands = last - first + 1.0;
+                if bands > MOST_BANDS {
+                    return Err(TooManyBands { feature: input.name.clone(), width: *width, least, largest, bands });
+                }
+                Ok(Draft::Bands((1..bands as i64).map(|i| tidy((first + i as f64) * width, *width)).collect()))
+            }
+            (Some(BinSpec::Edges(edges)), _) => Ok(Draft::Bands(edges.clone())),
+            (Some(BinSpec::Quantiles(n)), _) => Ok(Draft::Bands(quantiles(&numbers, *n))),
+            (None, Some(FeatureKind::Category)) => match &sketch.values {
+                Values::Buckets { .. } => Ok(Draft::Refused(format!(
+                    "more than {} distinct numbers are not used as codes",
+                    super::sketch::EXACT_NUMBERS
+                ))),
+                _ => Ok(Draft::Values),
+            },
+            (None, _) if numbers.len() <= FEW_VALUES => Ok(Draft::Values),
+            (None, _) => Ok(Draft::Bands(quantiles(&numbers, DEFAULT_QUANTILES))),
+        }
+    }
+}
+
+/// A multiple of a decimal width without the noise of binary fractions: 3 * 0.1 is 0.3, not 0.30000000000000004.
+fn tidy(border: f64, width: f64) -> f64 {
+    let decimals = (0..=9).find(|&d| (width * 10f64.powi(d)).fract() == 0.0);
+    match decimals {
+        Some(decimals) => {
+            let unit = 10f64.powi(decimals);
+            (border * unit).round() / unit
+        }
+        None => border,
+    }
+}
+
+fn are_dates(texts: &[(String, u64)]) -> bool {
+    use arrow::array::Array;
+    // A date has at least two separators; asking first keeps long lists of other texts cheap.
+    let looks =
+        |text: &str| text.len() >= 8 && text.bytes().filter(|b| matches!(b, b'-' | b'T' | b':' | b'/')).count() >= 2;
+    texts.iter().all(|(text, _)| looks(text)) && {
+        let list: Vec<&str> = texts.iter().map(|(text, _)| text.as_str()).collect();
+        values::parse_dates(&list).null_count() == 0
+    }
+}
+
+/// Borders that leave about equally many customers between them: border q is the least value that has at least q/n of the
+/// customers below it, so equal values are never split and a value with many customers gets a band of its own.
+fn quantiles(numbers: &[(f64, u64)], n: u32) -> Vec<f64> {
+    let total: u64 = numbers.iter().map(|(_, count)| count).sum();
+    let mut borders = Vec::new();
+    let mut below = 0u64;
+    let mut next = 1u64;
+    for &(value, count) in numbers {
+        // The border lies at `value` for every q whose share is reached by what is below it.
+        if next < u64::from(n) && below > 0 && u128::from(below) * u128::from(n) >= u128::from(next) * u128::from(total)
+        {
+            borders.push(value);
+            while next < u64::from(n) && u128::from(below) * u128::from(n) >= u128::from(next) * u128::from(total) {
+                next += 1;
+            }
+        }
+        below += count;
+    }
+    borders
+}
+
+/// The band of a value: how many borders are at or below it.
+fn band(borders: &[f64], value: f64) -> usize {
+    borders.partition_point(|border| *border <= value)
+}
+
+/// How many of a worker's customers are in each band; empty for a feature that is not banded.
+pub fn band_counts(feature: &LocalFeature, draft: &Draft) -> Vec<u64> {
+    let Draft::Bands(borders) = draft else { return Vec::new() };
+    let mut counts = vec![0u64; borders.len() + 1];
+    match feature {
+        LocalFeature::Ints { values, .. } => {
+            values.iter().filter(|&&v| v != MISSING_INT).for_each(|&v| counts[band(borders, v as f64)] += 1);
+        }
+        LocalFeature::Floats(values) => {
+            values.iter().filter(|v| v.is_finite()).for_each(|&v| counts[band(borders, v)] += 1);
+        }
+        LocalFeature::Text { dictionary, codes, .. } => {
+            let bands: Vec<usize> =
+                dictionary.values().iter().map(|v| band(borders, number(v).unwrap_or(0.0))).collect();
+            codes.iter().filter(|&&c| c != NULL).for_each(|&c| counts[bands[c as usize]] += 1);
+        }
+        LocalFeature::Overflow { .. } => {}
+    }
+    counts
+}
+
+/// A feature of the codebook, from exact counts; `Err` says why it is none.
+pub fn feature(
+    input: &FeatureInput,
+    sketch: &Sketch,
+    draft: &Draft,
+    bands: &[u64],
+    min_uv: u64,
+) -> Result<Feature, String> {
+    let mut groups: Vec<(ItemValue, u64)> = match (draft, &sketch.values) {
+        (Draft::Refused(reason), _) => return Err(reason.clone()),
+        (Draft::Bands(borders), _) => bands
+            .iter()
+            .enumerate()
+            .map(|(i, &count)| {
+                let low = i.checked_sub(1).map(|i| borders[i]);
+                (ItemValue::Range { low, high: borders.get(i).copied() }, count)
+            })
+            .collect(),
+        (Draft::Parts(part), Values::Texts(texts)) => {
+            let list: Vec<&str> = texts.iter().map(|(text, _)| text.as_str()).collect();
+            let parts = values::parts(&values::parse_dates(&list), *part);
+            let mut counts = std::collections::BTreeMap::new();
+            for (part, (_, count)) in parts.into_iter().zip(texts) {
+                *counts.entry(part.ok_or("some values are not dates")?).or_insert(0) += count;
+            }
+            counts.into_iter().map(|(value, count)| (ItemValue::Part { part: *part, value }, count)).collect()
+        }
+        (Draft::Values, Values::Texts(texts)) => {
+            texts.iter().map(|(text, count)| (ItemValue::Text(text.clone()), *count)).collect()
+        }
+        (Draft::Values, Values::Ints(what, ints)) => {
+            let item = |value: i64| match what {
+                IntKind::Number => ItemValue::Int(value),
+                IntKind::Bool => ItemValue::Bool(value == 1),
+                IntKind::Part(part) => ItemValue::Part { part: *part, value: value as i32 },
+            };
+            ints.iter().map(|&(value, count)| (item(value), count)).collect()
+        }
+        (Draft::Values, Values::Floats(floats)) => {
+            floats.iter().map(|&(value, count)| (ItemValue::Number(value), count)).collect()
+        }
+        (Draft::Values | Draft::Parts(_), _) => return Err("its values could not be grouped".into()),
+    };
+    let mut completed = None;
+    if sketch.nulls > 0 {
+        let most =
+            groups.iter().enumerate().max_by_key(|(i, (_, count))| (*count, std::cmp::Reverse(*i))).map(|(i, _)| i);
+        match (input.missing, most) {
+            (Missing::Mode, Some(most)) => {
+                groups[most].1 += sketch.nulls;
+                completed = Some(groups[most].0.clone());
+            }
+            (Missing::Level | Missing::Mode, _) => groups.push((ItemValue::Missing, sketch.nulls)),
+        }
+    }
+    let (items, rare): (Vec<_>, Vec<_>) = groups.into_iter().partition(|(_, count)| *count >= min_uv);
+    if items.len() > MOST_ITEMS {
+        return Err(format!(
+            "{} frequent values are more than the {MOST_ITEMS} a feature can have; raise enumerate.min_uv",
+            items.len()
+        ));
+    }
+    let rest: u64 = rare.iter().map(|(_, count)| count).sum();
+    let mut uv: Vec<u64> = items.iter().map(|(_, count)| *count).collect();
+    if rest > 0 {
+        uv.push(rest);
+    }
+    let items: Vec<ItemValue> = items.into_iter().map(|(value, _)| value).collect();
+    Ok(Feature {
+        name: input.name.clone(),
+        column: input.column_name.clone(),
+        completed: completed
+            .and_then(|value| items.iter().position(|item| *item == value))
+            .map(|code| code as ItemCode),
+        items,
+        uv,
+        rest: rest > 0,
+        null_values: input.null_values.clone(),
+    })
+}
+
+/// Codes one feature's values, which are dropped.
+pub fn code(local: LocalFeature, draft: &Draft, feature: &Feature) -> Codes {
+    // A feature whose every value is an item has no rest code, and no value then asks for it.
+    let rest = feature.items.len() as ItemCode;
+    let position =
+        |wanted: &ItemValue| feature.items.iter().position(|item| item == wanted).map_or(rest, |i| i as ItemCode);
+    let missing = feature.completed.unwrap_or_else(|| position(&ItemValue::Missing));
+    let mut codes = Codes::with_capacity(feature.cardinality(), local.rows());
+    let by_band: Vec<ItemCode> = match draft {
+        Draft::Bands(borders) => (0..=borders.len())
+            .map(|i| {
+                position(&ItemValue::Range { low: i.checked_sub(1).map(|i| borders[i]), high: borders.get(i).copied() })
+            })
+            .collect(),
+        _ => Vec::new(),
+    };
+    match (local, draft) {
+        (LocalFeature::Text { dictionary, codes: own, .. }, draft) => {
+            let texts: Vec<&str> = dictionary.values().iter().map(|v| &**v).collect();
+            let coded: Vec<ItemCode> = match draft {
+                Draft::Bands(borders) => {
+                    texts.iter().map(|text| number(text).map_or(rest, |v| by_band[band(borders, v)])).collect()
+                }
+                Draft::Parts(part) => {
+                    let parts = values::parts(&values::parse_dates(&texts), *part);
+                    parts
+                        .into_iter()
+                        .map(|v| v.map_or(rest, |value| position(&ItemValue::Part { part: *part, value })))
+                        .collect()
+                }
+                Draft::Values | Draft::Refused(_) => {
+                    let by_text: Map<&str, ItemCode> = (feature.items.iter().zip(0..))
+                        .filter_map(|(item, code)| match item {
+                            ItemValue::Text(text) => Some((text.as_str(), code)),
+                            _ => None,
+                        })
+                        .collect();
+                    texts.iter().map(|text| by_text.get(text).copied().unwrap_or(rest)).collect()
+                }
+            };
+            own.into_iter().for_each(|c| codes.push(if c == NULL { missing } else { coded[c as usize] }));
+        }
+        (LocalFeature::Ints { values, .. }, Draft::Bands(borders)) => {
+            let coded = |v: i64| if v == MISSING_INT { missing } else { by_band[band(borders, v as f64)] };
+            values.into_iter().for_each(|v| codes.push(coded(v)));
+        }
+        (LocalFeature::Ints { values, .. }, _) => {
+            let by_value: Map<i64, ItemCode> = (feature.items.iter().zip(0..))
+                .filter_map(|(item, code)| match item {
+                    ItemValue::Int(value) => Some((*value, code)),
+                    ItemValue::Bool(value) => Some((i64::from(*value), code)),
+                    ItemValue::Part { value, .. } => Some((i64::from(*value), code)),
+                    _ => None,
+                })
+                .collect();
+            let coded = |v: i64| if v == MISSING_INT { missing } else { by_value.get(&v).copied().unwrap_or(rest) };
+            values.into_iter().for_each(|v| codes.push(coded(v)));
+        }
+        (LocalFeature::Floats(values), Draft::Bands(borders)) => {
+            let coded = |v: f64| if v.is_finite() { by_band[band(borders, v)] } else { missing };
+            values.into_iter().for_each(|v| codes.push(coded(v)));
+        }
+        (LocalFeature::Floats(values), _) => {
+            let by_value: Map<u64, ItemCode> = (feature.items.iter().zip(0..))
+                .filter_map(|(item, code)| match item {
+                    ItemValue::Number(value) => Some((value.to_bits(), code)),
+                    _ => None,
+                })
+                .collect();
+            let coded = |v: f64| match v.is_finite() {
+                true => by_value.get(&(v + 0.0).to_bits()).copied().unwrap_or(rest),
+                false => missing,
+            };
+            values.into_iter().for_each(|v| codes.push(coded(v)));
+        }
+        (LocalFeature::Overflow { .. }, _) => unreachable!("a refused feature is not coded"),
+    }
+    codes
+}
+
+impl Codebook {
+    /// Customers who have each item of each feature, then those of `rest`.
+    pub fn uv(&self) -> impl Iterator<Item = &[u64]> {
+        self.features.iter().map(|feature| feature.uv.as_slice())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_never_split_a_value_and_a_heavy_one_stands_alone() {
+        let flat: Vec<(f64, u64)> = (0..10).map(|v| (f64::from(v), 1)).collect();
+        assert_eq!(quantiles(&flat, 5), [2.0, 4.0, 6.0, 8.0]);
+        // 90 of 100 at zero: the only border is the first value above it.
+        let heavy = [(0.0, 90), (5.0, 6), (9.0, 4)];
+        assert_eq!(quantiles(&heavy, 5), [5.0]);
+        assert_eq!(quantiles(&[(3.0, 7)], 5), Vec::<f64>::new());
+    }
+
+    #[test]
+    fn decimal_widths_have_decimal_borders() {
+        assert_eq!(tidy(0.1 * 3.0, 0.1), 0.3);
+        assert_eq!(tidy(20.0, 10.0), 20.0);
+    }
+
+    #[test]
+    fn postcodes_stay_text_and_long_numbers_are_banded() {
+        let input = FeatureInput {
+            name: "f".into(),
+            column: 0,
+            column_name: "f".into(),
+            kind: None,
+            bin: None,
+            part: None,
+            missing: Missing::Level,
+            null_values: Vec::new(),
+        };
+        let draft = |texts: Vec<String>| {
+            let values = Values::Texts(texts.into_iter().map(|t| (t, 1)).collect());
+            Draft::of(&input, &Sketch { rows: 100, nulls: 0, values }, 1000).expect("no width")
+        };
+        assert_eq!(draft((0..100).map(|i| format!("{i:05}")).collect()), Draft::Values);
+        assert!(matches!(draft((0..100).map(|i| format!("{i}")).collect()), Draft::Bands(_)));
+        assert_eq!(draft((0..12).map(|i| format!("{i}")).collect()), Draft::Values);
+        let days = (1..29).map(|i| format!("2017-02-{i:02}")).collect();
+        assert_eq!(draft(days), Draft::Parts(DatePart::YearMonth));
+    }
+}

@@ -1,0 +1,104 @@
+//! A worker's customer ids.
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+
+use super::intake::{ID_MISSING, ID_NOT_WHOLE, Problem, Report, retain};
+use super::values;
+use crate::source::ColumnKind;
+
+/// Customer ids as the table has them.
+#[derive(Debug)]
+pub enum LocalIds {
+    /// The row's number serves.
+    None,
+    Int(Vec<i64>),
+    Text(Vec<Box<str>>),
+}
+
+impl LocalIds {
+    pub fn new(kind: Option<&ColumnKind>) -> LocalIds {
+        match kind {
+            None => LocalIds::None,
+            Some(ColumnKind::Text) => LocalIds::Text(Vec::new()),
+            Some(_) => LocalIds::Int(Vec::new()),
+        }
+    }
+
+    pub fn check(&self, array: &ArrayRef, column: &str, report: Report) {
+        let missing = |value: &str| Problem {
+            reason: ID_MISSING,
+            column: column.to_owned(),
+            value: value.to_owned(),
+            remedy: "every row needs a customer id".into(),
+            dropped: false,
+        };
+        if array.null_count() > 0 {
+            (0..array.len()).filter(|&i| array.is_null(i)).for_each(|i| report(i, &|| missing("null")));
+        }
+        match array.data_type() {
+            kind if values::is_text(kind) => {
+                let text = cast(array, &DataType::Utf8).expect("text casts to text");
+                for (i, text) in text.as_string::<i32>().iter().enumerate() {
+                    if text.is_some_and(|text| text.trim().is_empty()) {
+                        report(i, &|| missing("blank"));
+                    }
+                }
+            }
+            DataType::Float16 | DataType::Float32 | DataType::Float64 => {
+                for (i, value) in values::floats(array).into_iter().enumerate() {
+                    if array.is_valid(i)
+                        && (value.fract() != 0.0 || value.abs() >= 9_007_199_254_740_992.0 || value.is_nan())
+                    {
+                        report(i, &|| Problem {
+                            reason: ID_NOT_WHOLE,
+                            column: column.to_owned(),
+                            value: value.to_string(),
+                            remedy: "ids held as floats must be whole and below 2^53; store them as integers or text"
+                                .into(),
+                            dropped: false,
+                        });
+                    }
+                }
+            }
+            _ => {
+                for (i, value) in values::ints(array).into_iter().enumerate() {
+                    if array.is_valid(i) && value.is_none() {
+                        report(i, &|| Problem {
+                            reason: ID_NOT_WHOLE,
+                            column: column.to_owned(),
+                            value: "above 2^63".into(),
+                            remedy: "integer ids fit 64 signed bits; store larger ones as text".into(),
+                            dropped: false,
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    pub fn push(&mut self, array: &ArrayRef) {
+        match self {
+            LocalIds::None => {}
+            LocalIds::Int(ids) => match array.data_type() {
+                DataType::Float16 | DataType::Float32 | DataType::Float64 => {
+                    ids.extend(values::floats(array).into_iter().map(|v| v as i64));
+                }
+                _ => ids.extend(values::ints(array).into_iter().map(|id| id.expect("checked"))),
+            },
+            LocalIds::Text(ids) => {
+                let text = cast(array, &DataType::Utf8).expect("text casts to text");
+                ids.extend(text.as_string::<i32>().iter().map(|id| Box::from(id.expect("checked"))));
+            }
+        }
+    }
+
+    pub fn retain(&mut self, keep: &[bool]) {
+        match self {
+            LocalIds::None => {}
+            LocalIds::Int(ids) => retain(ids, keep),
+            LocalIds::Text(ids) => retain(ids, keep),
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Record batches to a worker's own columns: values as they are, coded only within this worker.
+//!
+//! One pass over the table fills these; the codebook agreed afterwards turns them into codes without reading again.
+
+use std::path::PathBuf;
+
+use arrow::array::{Array, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+
+use super::features::LocalFeature;
+use super::ids::LocalIds;
+use super::metrics::LocalMetric;
+use super::reading::Reading;
+use crate::job::{Job, MetricMissing, OnBadRow};
+use crate::source::{Chunk, RejectSample, Rejects, Table};
+
+/// Why a row is left out. The text counts it in `quality.json`.
+pub const METRIC_MISSING: &str = "metric missing";
+pub const METRIC_NOT_A_NUMBER: &str = "metric not a finite number";
+pub const ID_MISSING: &str = "customer id missing";
+pub const ID_NOT_WHOLE: &str = "customer id not a whole number";
+pub const FEATURE_NOT_A_NUMBER: &str = "feature not a number";
+pub const FEATURE_NOT_A_DATE: &str = "feature not a date";
+
+/// A value that makes its row unusable.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    pub reason: &'static str,
+    pub column: String,
+    pub value: String,
+    pub remedy: String,
+    /// Left out by the job's own wish, so never an error.
+    pub dropped: bool,
+}
+
+/// How a column tells which of a batch's rows cannot be used.
+pub type Report<'a> = &'a mut dyn FnMut(usize, &dyn Fn() -> Problem);
+
+/// The first unusable row, where the job tolerates none; exit code 4.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{path:?} row {row}: {reason}: column {column:?} is {value}; {remedy}, or input.on_bad_row = \"quarantine\" leaves such rows out and counts them"
+)]
+pub struct BadRow {
+    pub path: PathBuf,
+    /// Within the file, from 0, a header line not counted.
+    pub row: u64,
+    pub reason: &'static str,
+    pub column: String,
+    pub value: String,
+    pub remedy: String,
+}
+
+/// One worker's rows, before they are coded.
+#[derive(Debug)]
+pub struct Intake {
+    on_bad_row: OnBadRow,
+    files: Vec<PathBuf>,
+    pub ids: LocalIds,
+    pub latest: Option<LocalFeature>,
+    pub metrics: Vec<LocalMetric>,
+    pub features: Vec<LocalFeature>,
+    /// Which file and row each kept row was, to name it: runs of (file, first kept row of the run).
+    runs: Vec<(usize, usize)>,
+    rows: Vec<u64>,
+    pub rejects: Rejects,
+}
+
+impl Intake {
+    pub fn new(job: &Job, reading: &Reading, table: &Table) -> Intake {
+        let kinds: Vec<_> = reading.columns.iter().map(|&c| table.columns()[c].kind.clone()).collect();
+        let features = reading.features.iter().map(|f| LocalFeature::new(f, &kinds[f.column], job.screen.max_distinct));
+        Intake {
+            on_bad_row: job.input.on_bad_row,
+            files: table.files().iter().map(|f| f.path.clone()).collect(),
+            ids: LocalIds::new(reading.id.map(|id| &kinds[id])),
+            latest: reading.latest_by.map(|by| LocalFeature::ordered(&kinds[by])),
+            metrics: reading.metrics.iter().map(|m| LocalMetric::new(m, &job.input.csv)).collect(),
+            features: features.collect(),
+            runs: Vec::new(),
+            rows: Vec::new(),
+            rejects: Rejects::default(),
+        }
+    }
+
+    /// Kept rows.
+    pub fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Takes in the usable rows of a chunk.
+    pub fn push(&mut self, reading: &Reading, chunk: &Chunk) -> Result<(), BadRow> {
+        let batch = &chunk.rows;
+        let mut problems: Vec<Option<Problem>> = vec![None; batch.num_rows()];
+        let mut any = false;
+        let mut report = |row: usize, problem: &dyn Fn() -> Problem| {
+            any = true;
+            if problems[row].is_none() {
+                problems[row] = Some(problem());
+            }
+        };
+        if let Some(id) = reading.id {
+            self.ids.check(batch.column(id), &batch.schema().field(id).name().clone(), &mut report);
+        }
+        for (metric, input) in self.metrics.iter_mut().zip(&reading.metrics) {
+            metric.check(input, batch, &mut report);
+        }
+        for (feature, input) in self.features.iter_mut().zip(&reading.features) {
+            feature.check(input, batch.column(input.column), &mut report);
+        }
+        let (kept, batch) = if any { self.leave_out(chunk, &problems)? } else { (None, batch.clone()) };
+
+        if self.runs.last().is_none_or(|&(file, _)| file != chunk.file) {
+            self.runs.push((chunk.file, self.rows.len()));
+        }
+        let is_kept = |i: &usize| kept.as_ref().is_none_or(|kept| kept.value(*i));
+        self.rows.extend((0..chunk.rows.num_rows()).filter(is_kept).map(|i| chunk.row_number(i)));
+        if let Some(id) = reading.id {
+            self.ids.push(batch.column(id));
+        }
+        if let (Some(latest), Some(by)) = (&mut self.latest, reading.latest_by) {
+            latest.push_order(batch.column(by));
+        }
+        for (metric, input) in self.metrics.iter_mut().zip(&reading.metrics) {
+            metric.push(input, &batch);
+        }
+        for (feature, input) in self.features.iter_mut().zip(&reading.features) {
+            feature.push(input, batch.column(input.column));
+        }
+        Ok(())
+    }
+
+    /// The rows of a chunk without those that have a problem, or the first problem where the job tolerates none.
+    fn leave_out(
+        &mut self,
+        chunk: &Chunk,
+        problems: &[Option<Problem>],
+    ) -> Result<(Option<BooleanArray>, RecordBatch), BadRow> {
+        for (i, problem) in problems.iter().enumerate() {
+            let Some(problem) = problem else { continue };
+            let row = chunk.row_number(i);
+            let path = &self.files[chunk.file];
+            if self.on_bad_row == OnBadRow::Fail && !problem.dropped {
+                return Err(BadRow {
+                    path: path.clone(),
+                    row,
+                    reason: problem.reason,
+                    column: problem.column.clone(),
+                    value: problem.value.clone(),
+                    remedy: problem.remedy.clone(),
+                });
+            }
+            self.rejects.add(problem.reason, || RejectSample {
+                file: path.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned()),
+                row,
+                line: None,
+                column: Some(problem.column.clone()),
+                reason: problem.reason.to_owned(),
+                value: problem.value.clone(),
+            });
+        }
+        let kept: BooleanArray = problems.iter().map(|p| Some(p.is_none())).collect();
+        let batch = filter_record_batch(&chunk.rows, &kept).expect("one flag a row");
+        Ok((Some(kept), batch))
+    }
+
+    /// Rows left out because the job says so, whatever their share.
+    pub fn dropped(&self, reading: &Reading) -> u64 {
+        let by_wish = reading.metrics[0].missing == MetricMissing::Drop;
+        if by_wish { self.rejects.by_reason.get(METRIC_MISSING).copied().unwrap_or(0) } else { 0 }
+    }
+
+    /// Where a kept row was read: file and row within it.
+    pub fn origin(&self, row: usize) -> (usize, u64) {
+        let run = self.runs.partition_point(|&(_, first)| first <= row) - 1;
+        (self.runs[run].0, self.rows[row])
+    }
+
+    /// Row numbers over all files in order, given how many rows each file has.
+    pub fn global_rows(&self, file_rows: &[u64]) -> Vec<u64> {
+        let mut offsets = vec![0u64];
+        file_rows.iter().for_each(|rows| offsets.push(offsets[offsets.len() - 1] + rows));
+        let ends = self.runs.iter().skip(1).map(|&(_, first)| first).chain([self.rows.len()]);
+        let mut global = Vec::with_capacity(self.rows.len());
+        for (&(file, first), end) in self.runs.iter().zip(ends) {
+            global.extend(self.rows[first..end].iter().map(|row| offsets[file] + row));
+        }
+        global
+    }
+
+    /// Removes rows, given by increasing position.
+    pub fn remove(&mut self, rows: &[usize]) {
+        if rows.is_empty() {
+            return;
+        }
+        let mut keep = vec![true; self.rows.len()];
+        rows.iter().for_each(|&row| keep[row] = false);
+        self.ids.retain(&keep);
+        self.metrics.iter_mut().for_each(|m| m.retain(&keep));
+        self.features.iter_mut().chain(&mut self.latest).for_each(|f| f.retain(&keep));
+        let kept_before = |first: usize| keep[..first].iter().filter(|&&k| k).count();
+        self.runs.iter_mut().for_each(|(_, first)| *first = kept_before(*first));
+        retain(&mut self.rows, &keep);
+    }
+}
+
+/// Keeps the values whose flag is set.
+pub fn retain<T>(values: &mut Vec<T>, keep: &[bool]) {
+    let mut flags = keep.iter();
+    values.retain(|_| *flags.next().expect("one flag a value"));
+}

@@ -1,0 +1,304 @@
+//! Which columns of the table a job reads, and as what.
+
+use glob::Pattern;
+
+use crate::job::{
+    BinSpec, DatePart, FeatureKind, FeatureSpec, Job, MetricMissing, Missing, OneOrMany, Scalar, SecondaryMissing,
+};
+use crate::source::{Column, ColumnKind, SourceError, Table};
+use crate::stats::MetricKind;
+
+/// The columns to scan and the role of each. Positions are places in `columns`.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// Places in the table's columns, increasing.
+    pub columns: Vec<usize>,
+    pub id: Option<usize>,
+    pub latest_by: Option<usize>,
+    /// The primary metric, then the secondary ones.
+    pub metrics: Vec<MetricInput>,
+    pub features: Vec<FeatureInput>,
+    /// Columns that the job includes but that cannot be features, with the reason.
+    pub refused: Vec<(String, String)>,
+}
+
+/// How a metric is read.
+#[derive(Clone, Debug)]
+pub struct MetricInput {
+    /// What settings and reports call it.
+    pub name: String,
+    pub setting: String,
+    pub kind: MetricKind,
+    pub column: usize,
+    pub denominator: Option<usize>,
+    pub positive: Positive,
+    pub missing: MetricMissing,
+    pub decimals: Option<u8>,
+}
+
+/// Which values of a rate mean yes.
+#[derive(Clone, Debug)]
+pub struct Positive {
+    values: Vec<Scalar>,
+    /// The values are the default ones, compared in any case.
+    default: bool,
+}
+
+impl Positive {
+    fn of(values: &Option<OneOrMany>) -> Positive {
+        match values {
+            Some(values) => Positive { values: values.values().to_vec(), default: false },
+            None => {
+                Positive { values: vec![Scalar::Bool(true), Scalar::Int(1), Scalar::Text("yes".into())], default: true }
+            }
+        }
+    }
+
+    pub fn text(&self, text: &str) -> bool {
+        if self.default {
+            return ["1", "yes", "true"].iter().any(|yes| text.eq_ignore_ascii_case(yes));
+        }
+        self.values.iter().any(|value| match value {
+            Scalar::Text(yes) => text == yes,
+            Scalar::Bool(yes) => text.eq_ignore_ascii_case(if *yes { "true" } else { "false" }),
+            Scalar::Int(yes) => text.parse::<i64>().is_ok_and(|v| v == *yes),
+            Scalar::Float(yes) => text.parse::<f64>().is_ok_and(|v| v == *yes),
+        })
+    }
+
+    pub fn number(&self, number: f64) -> bool {
+        self.values.iter().any(|value| match value {
+            Scalar::Int(yes) => number == *yes as f64,
+            Scalar::Float(yes) => number == *yes,
+            Scalar::Text(yes) => yes.parse::<f64>().is_ok_and(|yes| yes == number),
+            Scalar::Bool(_) => false,
+        })
+    }
+
+    pub fn bool(&self, value: bool) -> bool {
+        self.values.iter().any(|yes| match yes {
+            Scalar::Bool(yes) => *yes == value,
+            Scalar::Text(yes) => yes.eq_ignore_ascii_case(if value { "true" } else { "false" }),
+            Scalar::Int(_) | Scalar::Float(_) => false,
+        })
+    }
+}
+
+/// How a feature is made.
+#[derive(Clone, Debug)]
+pub struct FeatureInput {
+    pub name: String,
+    pub column: usize,
+    pub column_name: String,
+    pub kind: Option<FeatureKind>,
+    pub bin: Option<BinSpec>,
+    pub part: Option<DatePart>,
+    pub missing: Missing,
+    /// Values, beside null, that mean missing.
+    pub null_values: Vec<String>,
+}
+
+/// What a job asks of a table that the table cannot give; exit code 3.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadingError {
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error("{setting}: column {column:?} is {kind}; expected {expected}")]
+    Type { setting: String, column: String, kind: String, expected: &'static str },
+    #[error("features.include: {pattern:?} matches no column")]
+    NoMatch { pattern: String },
+    #[error("features.include: {pattern:?} is not a pattern: {message}")]
+    Pattern { pattern: String, message: String },
+    #[error("no feature is left to combine: features.include and features.exclude leave no usable column")]
+    NoFeature,
+}
+
+impl Reading {
+    /// Resolves every column the job names.
+    pub fn new(job: &Job, table: &Table) -> Result<Reading, ReadingError> {
+        let columns = table.columns();
+        let place = |setting: &str, name: &str| table.column(setting, name);
+        let id = job.input.id.as_ref().map(|id| place("input.id", id)).transpose()?;
+        if let Some(id) = id {
+            let expected = "text or whole numbers";
+            expect(&columns[id], "input.id", expected, &[ColumnKind::Text, ColumnKind::Int, ColumnKind::Float])?;
+        }
+        let latest_by = job.input.latest_by.as_ref().map(|by| place("input.latest_by", by)).transpose()?;
+
+        let mut metrics = Vec::new();
+        let primary = &job.metric;
+        metrics.push((
+            "metric".to_owned(),
+            primary.column.clone(),
+            &primary.column,
+            primary.kind,
+            &primary.denominator,
+            &primary.positive,
+            primary.missing,
+            primary.decimals,
+        ));
+        for (i, s) in job.secondary.iter().enumerate() {
+            let missing = match s.missing {
+                SecondaryMissing::Fail => MetricMissing::Fail,
+                SecondaryMissing::Zero => MetricMissing::Zero,
+            };
+            let setting = format!("secondary[{i}]");
+            metrics.push((
+                setting,
+                s.name.clone(),
+                &s.column,
+                s.kind,
+                &s.denominator,
+                &s.positive,
+                missing,
+                s.decimals,
+            ));
+        }
+        let numeric = [ColumnKind::Text, ColumnKind::Int, ColumnKind::Float, ColumnKind::Decimal, ColumnKind::Bool];
+        let metrics = metrics
+            .into_iter()
+            .map(|(setting, name, column, kind, denominator, positive, missing, decimals)| {
+                let at = place(&format!("{setting}.column"), column)?;
+                let expected = if kind == MetricKind::Rate { "text, numbers or booleans" } else { "numbers" };
+                expect(&columns[at], &format!("{setting}.column"), expected, &numeric)?;
+                let denominator = match denominator {
+                    Some(name) => {
+                        let at = place(&format!("{setting}.denominator"), name)?;
+                        expect(&columns[at], &format!("{setting}.denominator"), "numbers", &numeric)?;
+                        Some(at)
+                    }
+                    None => None,
+                };
+                let positive = Positive::of(positive);
+                Ok(MetricInput { name, setting, kind, column: at, denominator, positive, missing, decimals })
+            })
+            .collect::<Result<Vec<_>, ReadingError>>()?;
+
+        let mut taken: Vec<usize> = id.into_iter().chain(latest_by).collect();
+        taken.extend(metrics.iter().flat_map(|m| std::iter::once(m.column).chain(m.denominator)));
+        let (features, refused) = features(job, table, &taken)?;
+
+        let mut wanted = taken;
+        wanted.extend(features.iter().map(|f| f.column));
+        wanted.sort_unstable();
+        wanted.dedup();
+        let at = |place: usize| wanted.binary_search(&place).expect("every column was wanted");
+        Ok(Reading {
+            id: id.map(at),
+            latest_by: latest_by.map(at),
+            metrics: metrics
+                .into_iter()
+                .map(|m| MetricInput { column: at(m.column), denominator: m.denominator.map(at), ..m })
+                .collect(),
+            features: features.into_iter().map(|f| FeatureInput { column: at(f.column), ..f }).collect(),
+            refused,
+            columns: wanted,
+        })
+    }
+}
+
+type Refused = Vec<(String, String)>;
+
+/// The features in table order, those made of the same column by name; places are the table's.
+fn features(job: &Job, table: &Table, taken: &[usize]) -> Result<(Vec<FeatureInput>, Refused), ReadingError> {
+    let columns = table.columns();
+    let compile = |pattern: &String| {
+        Pattern::new(pattern).map_err(|e| ReadingError::Pattern { pattern: pattern.clone(), message: e.to_string() })
+    };
+    let include = job.features.include.iter().map(compile).collect::<Result<Vec<_>, _>>()?;
+    let exclude = job.features.exclude.iter().map(compile).collect::<Result<Vec<_>, _>>()?;
+    for (pattern, text) in include.iter().zip(&job.features.include) {
+        // A name may hold the characters of patterns, as in `price[EUR]`.
+        if !columns.iter().any(|c| pattern.matches(&c.name) || c.name == *text) {
+            return Err(match text.contains(['*', '?', '[']) {
+                true => ReadingError::NoMatch { pattern: text.clone() },
+                false => table.column("features.include", text).expect_err("no column has this name").into(),
+            });
+        }
+    }
+    for name in &job.features.exclude {
+        if !name.contains(['*', '?', '[']) {
+            table.column("features.exclude", name)?;
+        }
+    }
+    let listed = |name: &str, patterns: &[Pattern], texts: &[String]| {
+        patterns.iter().any(|p| p.matches(name)) || texts.iter().any(|t| t == name)
+    };
+    let mut found: Vec<(usize, String, FeatureSpec)> = Vec::new();
+    let mut refused = Vec::new();
+    for (place, column) in columns.iter().enumerate() {
+        let spec = job.features.by_name.get(&column.name);
+        let made_of_itself = spec.is_some_and(|spec| spec.column.is_none());
+        let included = listed(&column.name, &include, &job.features.include) && !taken.contains(&place);
+        if !(included || made_of_itself) || listed(&column.name, &exclude, &job.features.exclude) {
+            continue;
+        }
+        if spec.is_some_and(|spec| spec.column.is_some()) {
+            continue;
+        }
+        match &column.kind {
+            ColumnKind::Unsupported(kind) => {
+                refused.push((column.name.clone(), format!("{kind} columns are not read as features")))
+            }
+            _ => found.push((place, column.name.clone(), spec.cloned().unwrap_or_default())),
+        }
+    }
+    for (name, spec) in &job.features.by_name {
+        let setting = format!("features.{name}");
+        let place = match &spec.column {
+            Some(column) => table.column(&format!("{setting}.column"), column)?,
+            None => table.column(&setting, name)?,
+        };
+        let kind = &columns[place].kind;
+        let dates = [ColumnKind::Date, ColumnKind::Timestamp, ColumnKind::Text];
+        if spec.part.is_some() || spec.kind == Some(FeatureKind::Date) {
+            expect(&columns[place], &setting, "a date, a time, or text in ISO 8601", &dates)?;
+        }
+        if spec.bin.is_some() || spec.kind == Some(FeatureKind::Number) {
+            let numbers = [ColumnKind::Int, ColumnKind::Float, ColumnKind::Decimal, ColumnKind::Text];
+            expect(&columns[place], &setting, "numbers", &numbers)?;
+        }
+        if spec.column.is_some() {
+            match kind {
+                ColumnKind::Unsupported(kind) => {
+                    refused.push((name.clone(), format!("{kind} columns are not read as features")));
+                }
+                _ => found.push((place, name.clone(), spec.clone())),
+            }
+        }
+    }
+    if found.is_empty() {
+        return Err(ReadingError::NoFeature);
+    }
+    found.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+    let features = found.into_iter().map(|(place, name, spec)| {
+        let mut null_values = spec.null_values;
+        if columns[place].kind == ColumnKind::Text {
+            null_values.extend(job.input.csv.null_values.iter().cloned());
+        }
+        null_values.sort();
+        null_values.dedup();
+        FeatureInput {
+            name,
+            column: place,
+            column_name: columns[place].name.clone(),
+            kind: spec.kind,
+            bin: spec.bin,
+            part: spec.part,
+            missing: spec.missing,
+            null_values,
+        }
+    });
+    Ok((features.collect(), refused))
+}
+
+fn expect(column: &Column, setting: &str, expected: &'static str, kinds: &[ColumnKind]) -> Result<(), ReadingError> {
+    if kinds.contains(&column.kind) {
+        return Ok(());
+    }
+    let kind = match &column.kind {
+        ColumnKind::Unsupported(name) => name.clone(),
+        other => format!("{other:?}").to_lowercase(),
+    };
+    Err(ReadingError::Type { setting: setting.to_owned(), column: column.name.clone(), kind, expected })
+}
