@@ -10,6 +10,7 @@ pub mod audience;
 
 pub mod job;
 
+pub mod source;
 pub mod encode;
 pub mod screen;
 pub mod score;
