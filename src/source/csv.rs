@@ -138,7 +138,7 @@ impl Read for Tape {
         }
         let n = self.text.read(buffer)?;
         if n == 0 {
-            self.end = Some(io::Cursor::new([b"\n", END, b"\n"].concat()));
+            self.end = Some(io::Cursor::new([b"\n", END].concat()));
             return self.read(buffer);
         }
         self.budget = self.budget.saturating_sub(n);
@@ -163,11 +163,8 @@ impl Splitter {
         let file = File::open(path).map_err(read)?;
         let mut raw = BufReader::with_capacity(BUFFER, Counted { file, bytes });
         let start = raw.fill_buf().map_err(read)?;
-        let damaged = |message: &str| SourceError::Damaged {
-            path: path.to_owned(),
-            format: "CSV",
-            message: message.to_owned(),
-        };
+        let damaged =
+            |message: &str| SourceError::Damaged { path: path.to_owned(), format: "CSV", message: message.to_owned() };
         let suffix = path.extension().map(|suffix| suffix.to_ascii_lowercase()).unwrap_or_default();
         // The magic numbers of both are no UTF-8, so no text is taken for compressed.
         let (is_gzip, is_zstd) = (start.starts_with(b"\x1f\x8b"), start.starts_with(b"\x28\xb5\x2f\xfd"));
@@ -282,10 +279,12 @@ impl Splitter {
             let bytes = record.as_slice();
             let inside = bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
             let to = self.reader.position();
-            self.line = (to.line() + self.skipped).saturating_sub(inside + 1);
+            let line = (to.line() + self.skipped).saturating_sub(inside);
             if bytes.ends_with(END) {
+                self.line = line;
                 return self.end(record);
             }
+            self.line = line.saturating_sub(1);
             if record.len() == 1 && bytes == b"\r" && to.byte() - from.byte() == 2 {
                 continue;
             }

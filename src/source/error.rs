@@ -13,7 +13,9 @@ pub enum ErrorKind {
 
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    #[error("input.path = {pattern:?}: nothing found at {tried:?}; expected a file, a folder or a glob on this machine")]
+    #[error(
+        "input.path = {pattern:?}: nothing found at {tried:?}; expected a file, a folder or a glob on this machine"
+    )]
     NotFound { pattern: String, tried: PathBuf },
     #[error("input.path = {pattern:?}: the folder {tried:?} holds no table; expected files named {SUFFIXES}")]
     EmptyFolder { pattern: String, tried: PathBuf },
@@ -25,13 +27,17 @@ pub enum SourceError {
         #[source]
         source: std::io::Error,
     },
-    #[error("{path:?} is {what}, not a file; to read nested folders give a glob such as \"folder/*/*.parquet\" as input.path")]
+    #[error(
+        "{path:?} is {what}, not a file; to read nested folders give a glob such as \"folder/*/*.parquet\" as input.path"
+    )]
     NotAFile { path: PathBuf, what: &'static str },
     #[error(
         "{path:?} is not named like a table; expected {SUFFIXES}; input.format says how to read a file of another name, a leading `_` or `.` leaves it out"
     )]
     UnknownSuffix { path: PathBuf },
-    #[error("{first:?} is {first_format} and {other:?} is {other_format}; all files of a table have one format; a glob as input.path picks some of them")]
+    #[error(
+        "{first:?} is {first_format} and {other:?} is {other_format}; all files of a table have one format; a glob as input.path picks some of them"
+    )]
     MixedFormats { first: PathBuf, first_format: &'static str, other: PathBuf, other_format: &'static str },
     #[error("{path:?} is not a readable {format} file: {message}")]
     Damaged { path: PathBuf, format: &'static str, message: String },

@@ -220,11 +220,7 @@ impl Scan {
 }
 
 /// Column names must be there and distinct, or settings that name a column would be ambiguous.
-fn distinct<'a>(
-    path: &Path,
-    names: impl Iterator<Item = &'a str>,
-    fix: &'static str,
-) -> Result<(), SourceError> {
+fn distinct<'a>(path: &Path, names: impl Iterator<Item = &'a str>, fix: &'static str) -> Result<(), SourceError> {
     let mut places = std::collections::BTreeMap::new();
     for (i, name) in names.enumerate() {
         if name.is_empty() {

@@ -25,7 +25,7 @@ const BATCH: usize = 16_384;
 const UNITS_PER_WORKER: u64 = 4;
 
 /// Rows of a slice at the least; a smaller one costs more in passing over pages than it evens out.
-const MIN_SLICE: u64 = 8192;
+pub(super) const MIN_SLICE: u64 = 8192;
 
 /// What a file's footer says, with the schema that its columns are decoded to.
 #[derive(Debug)]
@@ -99,8 +99,12 @@ pub(super) fn open(files: &mut [TableFile]) -> Result<(Vec<Column>, Vec<Footer>)
 /// The rows of each row group, provided the footer does not contradict itself. Readers go by different ones of its
 /// counts, and a file whose total says 0 is read as no rows at all.
 fn row_groups(path: &Path, metadata: &ParquetMetaData) -> Result<Vec<u64>, SourceError> {
-    let wrong =
-        |place: String, declared: i64, found: u64| SourceError::RowCount { path: path.to_owned(), place, declared, found };
+    let wrong = |place: String, declared: i64, found: u64| SourceError::RowCount {
+        path: path.to_owned(),
+        place,
+        declared,
+        found,
+    };
     let mut rows = Vec::with_capacity(metadata.num_row_groups());
     let mut total = 0u64;
     for (g, group) in metadata.row_groups().iter().enumerate() {
