@@ -94,9 +94,10 @@ fn agree(expected: &[String], names: &[String]) -> Result<(), String> {
 pub(super) fn hint(columns: &[Column], file: &Path, spec: &CsvSpec) -> Option<String> {
     if let [column] = columns {
         let likely = [';', '\t', '|', ','].into_iter().find(|c| *c != spec.delimiter && column.name.contains(*c))?;
+        let start: String = column.name.chars().take(40).collect();
         return Some(format!(
-            "the header line of {file:?} is a single column {:?}; if its columns are separated by {likely:?}, set input.csv.delimiter = {likely:?}",
-            column.name
+            "the header line of {file:?} is a single column that begins {start:?}; if its columns are separated by {likely:?}, set input.csv.delimiter = {:?}",
+            likely.to_string()
         ));
     }
     let data = columns.iter().find(|column| spec.names.is_empty() && column.name.trim().parse::<f64>().is_ok())?;
@@ -285,7 +286,9 @@ impl Splitter {
                 return self.end(record);
             }
             self.line = line.saturating_sub(1);
-            if record.len() == 1 && bytes == b"\r" && to.byte() - from.byte() == 2 {
+            // A blank line with a carriage return, possibly behind others without, which the library passes over: one
+            // byte beside the line feeds. A quoted empty field has more.
+            if bytes == b"\r" && (to.byte() - from.byte()) - (to.line() - from.line()) == 1 {
                 continue;
             }
             if bytes.last() == Some(&b'\r') {
@@ -347,7 +350,7 @@ fn not_utf8(bytes: &[u8]) -> String {
     } else {
         "convert the file: iconv -f ENCODING -t UTF-8, often with WINDOWS-1252 as ENCODING"
     };
-    format!("not utf-8 at the bytes {}; {convert}", shown.join(" "))
+    format!("the bytes {} are no text in utf-8; {convert}", shown.join(" "))
 }
 
 /// Whether all bytes above ASCII come in pairs of GB 2312, the common part of GBK and GB 18030: both from 0xA1 to 0xFE.
@@ -367,28 +370,33 @@ fn looks_like_gbk(bytes: &[u8]) -> bool {
     pairs > 0
 }
 
-/// Why a record is no row of the table: the reason that it is counted under, and the details.
-fn problem(record: &ByteRecord, columns: &[Column], spec: &CsvSpec) -> Option<(&'static str, String)> {
+/// Why a record is no row of the table.
+struct Problem {
+    /// What it is counted under.
+    reason: &'static str,
+    column: Option<usize>,
+    detail: String,
+}
+
+fn problem(record: &ByteRecord, columns: &[Column], spec: &CsvSpec) -> Option<Problem> {
     if record.len() != columns.len() {
         let by = if spec.header { "as in the header line" } else { "as input.csv.names has" };
-        return Some(("ragged line", format!("{} fields, expected {}, {by}", record.len(), columns.len())));
+        let detail = format!("{} fields, expected {}, {by}", record.len(), columns.len());
+        return Some(Problem { reason: "ragged line", column: None, detail });
     }
     if record.as_slice().len() > MAX_FIELD
-        && let Some(i) = record.iter().position(|field| field.len() > MAX_FIELD)
+        && let Some(column) = record.iter().position(|field| field.len() > MAX_FIELD)
     {
-        let found = record[i].len();
+        let found = record[column].len();
         let likely = "most likely a quote that is never closed, see input.csv.quote";
-        let column = &columns[i].name;
-        return Some((
-            "field too long",
-            format!("column {column:?} holds {found} bytes, allowed are {MAX_FIELD}; {likely}"),
-        ));
+        let detail = format!("{found} bytes, allowed are {MAX_FIELD}; {likely}");
+        return Some(Problem { reason: "field too long", column: Some(column), detail });
     }
     if record.as_slice().is_ascii() {
         return None;
     }
-    let bad = record.iter().position(|field| std::str::from_utf8(field).is_err())?;
-    Some(("not utf-8", format!("column {:?}: {}", columns[bad].name, not_utf8(&record[bad]))))
+    let column = record.iter().position(|field| std::str::from_utf8(field).is_err())?;
+    Some(Problem { reason: "not utf-8", column: Some(column), detail: not_utf8(&record[column]) })
 }
 
 /// A worker's records, file after file.
@@ -463,7 +471,7 @@ impl CsvScan {
             *rows_read += 1;
             match problem(&self.record, &table.columns, &table.input.csv) {
                 None => self.push(row),
-                Some((reason, detail)) => self.reject(row, line, reason, detail, rejects)?,
+                Some(problem) => self.reject(row, line, problem, rejects)?,
             }
             if (self.row.is_multiple_of(BLOCK) || self.held > MAX_CHUNK)
                 && let Some(chunk) = self.chunk()
@@ -489,26 +497,28 @@ impl CsvScan {
         self.numbers.push(row);
     }
 
-    fn reject(
-        &self,
-        row: u64,
-        line: u64,
-        reason: &str,
-        detail: String,
-        rejects: &mut Rejects,
-    ) -> Result<(), SourceError> {
+    fn reject(&self, row: u64, line: u64, problem: Problem, rejects: &mut Rejects) -> Result<(), SourceError> {
         let path = &self.table.files[self.file].path;
+        let Problem { reason, column, detail } = problem;
+        let column = column.map(|column| self.table.columns[column].name.clone());
         match self.table.input.on_bad_row {
             OnBadRow::Fail => {
-                Err(SourceError::BadRow { path: path.clone(), row, line, problem: format!("{reason}: {detail}") })
+                let place = column.map_or(String::new(), |column| format!(" in column {column:?}"));
+                Err(SourceError::BadRow {
+                    path: path.clone(),
+                    row,
+                    line,
+                    problem: format!("{reason}{place}: {detail}"),
+                })
             }
             OnBadRow::Quarantine => {
                 rejects.add(reason, || RejectSample {
                     file: path.display().to_string(),
                     row,
                     line: Some(line),
-                    column: None,
+                    column,
                     reason: reason.to_owned(),
+                    // The text itself may be personal, megabytes long or unreadable.
                     value: detail,
                 });
                 Ok(())

@@ -28,6 +28,7 @@ pub struct RejectSample {
     pub line: Option<u64>,
     pub column: Option<String>,
     pub reason: String,
+    /// What was there, or what was wrong with it.
     pub value: String,
 }
 
