@@ -115,7 +115,12 @@ struct Counted {
 
 impl Read for Counted {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.file.read(buffer)?;
+        let n = loop {
+            match self.file.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        };
         self.bytes.fetch_add(n as u64, Ordering::Relaxed);
         Ok(n)
     }
@@ -156,6 +161,7 @@ struct Splitter {
     skipped: u64,
     /// Where the last record begins.
     line: u64,
+    scratch: Vec<u8>,
 }
 
 impl Splitter {
@@ -212,6 +218,7 @@ impl Splitter {
             quote: spec.quote,
             skipped: spec.skip_lines as u64,
             line: 1 + spec.skip_lines as u64,
+            scratch: Vec::new(),
         })
     }
 
@@ -278,8 +285,12 @@ impl Splitter {
                 }
             }
             let bytes = record.as_slice();
-            let inside = bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
             let to = self.reader.position();
+            // Blank lines before the record and line ends inside it both lie between the two positions.
+            let inside = match to.line() - from.line() {
+                0 | 1 => 0,
+                _ => bytes.iter().filter(|byte| **byte == b'\n').count() as u64,
+            };
             let line = (to.line() + self.skipped).saturating_sub(inside);
             if bytes.ends_with(END) {
                 self.line = line;
@@ -292,7 +303,7 @@ impl Splitter {
                 continue;
             }
             if bytes.last() == Some(&b'\r') {
-                strip_carriage_return(record);
+                strip_carriage_return(record, &mut self.scratch);
             }
             return Ok(true);
         }
@@ -333,12 +344,15 @@ fn skip_line(text: &mut dyn BufRead) -> io::Result<bool> {
 }
 
 /// A record's last byte is the carriage return of its line end.
-fn strip_carriage_return(record: &mut ByteRecord) {
+fn strip_carriage_return(record: &mut ByteRecord, scratch: &mut Vec<u8>) {
     let last = record.len() - 1;
-    let field = record[last].to_owned();
-    let Some((_, field)) = field.split_last() else { return };
-    record.truncate(last);
-    record.push_field(field);
+    scratch.clear();
+    scratch.extend_from_slice(&record[last]);
+    // Nothing to strip when the last field is empty and the one before it ends so.
+    if scratch.pop().is_some() {
+        record.truncate(last);
+        record.push_field(scratch);
+    }
 }
 
 /// What is wrong with bytes that are not UTF-8, and what to do.

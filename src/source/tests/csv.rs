@@ -135,6 +135,17 @@ fn a_wrong_delimiter_or_a_missing_header_line_is_guessed_in_the_error() {
     assert!(error.contains("did you mean \"job\"?"), "{error}");
 }
 
+#[test]
+fn a_block_of_long_fields_comes_in_several_chunks() {
+    // 80 rows of half a megabyte are 40 MB, more than the 32 MiB after which a chunk is handed on.
+    let text: Vec<u8> = (0..80).flat_map(|_| [vec![b'x'; 500_000], b"\n".to_vec()].concat()).collect();
+    let (_dir, input) = folder(&[("t.csv.gz", &gzip(&[b"a\n".to_vec(), text].concat()))]);
+    let table = Table::open(&input).expect("a table");
+    let chunks: Vec<Chunk> = table.scan(&[0], 0, 1).collect::<Result<_, _>>().expect("rows");
+    let sizes: Vec<(u64, usize)> = chunks.iter().map(|chunk| (chunk.first_row, chunk.rows.num_rows())).collect();
+    assert_eq!(sizes, [(0, 68), (68, 12)]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, rng_seed: proptest::test_runner::RngSeed::Fixed(2), ..ProptestConfig::default() })]
 
