@@ -130,17 +130,17 @@ pub fn impact_reference(kind: MetricKind, scale: Scale, base: &Stats) -> f64 {
 /// order would otherwise be infinitely far from all others.
 const FARTHEST_LIFT: f64 = 64.0;
 
-/// Where a set of customers stands on the metric's axis, without unit: `ln lift`, or the effect in standard deviations
-/// of the base where lift has no meaning. 0 is the base itself.
+/// Where a set of customers stands on the metric's axis, 0 being the base itself.
+///
+/// Without unit: the logarithm of the lift to base 4 (1 is four times the base's mean, -1 a quarter of it), at most 3
+/// away from the base; where lift has no meaning, the effect in standard deviations of the base.
 pub fn position(kind: MetricKind, scale: Scale, stats: &Stats, base: &Stats) -> f64 {
     let measures = measures(kind, scale, stats, base);
-    match measures.lift {
-        Some(lift) => lift.clamp(FARTHEST_LIFT.recip(), FARTHEST_LIFT).ln(),
-        None => match standard_deviation(kind, scale, base) {
-            0.0 => 0.0,
-            deviation => measures.effect / deviation,
-        },
+    if let Some(lift) = measures.lift {
+        return lift.clamp(FARTHEST_LIFT.recip(), FARTHEST_LIFT).ln() / 4f64.ln();
     }
+    let deviation = standard_deviation(kind, scale, base);
+    if deviation == 0.0 { 0.0 } else { measures.effect / deviation }
 }
 
 #[cfg(test)]
@@ -197,6 +197,28 @@ mod tests {
                 assert!(position(kind, Scale::default(), &segment, &base).is_finite());
             }
         }
+    }
+
+    #[test]
+    fn positions_are_logarithms_of_lift_or_deviations_of_the_base() {
+        let at = |uv, yes| position(MetricKind::Rate, Scale::default(), &rate(uv, yes), &rate(1000, 100));
+        assert!((at(50, 20) - 1.0).abs() < 1e-15 && (at(80, 2) + 1.0).abs() < 1e-15, "lift 4 and 1/4");
+        assert_eq!(at(50, 0), -3.0);
+        // -3, -1, 1, 3: mean 0, variance 20/3; the segment of 1 and 3 is 2 above.
+        let base = Stats { uv: 4, sum: 0, sq: 20, ..Stats::default() };
+        let upper = Stats { uv: 2, sum: 4, sq: 10, ..Stats::default() };
+        let found = position(MetricKind::Amount, Scale::default(), &upper, &base);
+        assert!((found - 2.0 / (20.0f64 / 3.0).sqrt()).abs() < 1e-15);
+    }
+
+    #[test]
+    fn impact_is_measured_against_the_sum_or_for_amounts_the_spread() {
+        assert_eq!(impact_reference(MetricKind::Rate, Scale::default(), &rate(1000, 100)), 100.0);
+        let scale = Scale { decimals: 1, den_decimals: 0 };
+        let base = Stats { uv: 4, sum: 0, sq: 2000, ..Stats::default() };
+        // 4 customers, standard deviation sqrt(20/3).
+        let found = impact_reference(MetricKind::Amount, scale, &base);
+        assert!((found - 4.0 * (20.0f64 / 3.0).sqrt()).abs() < 1e-14);
     }
 
     #[test]
