@@ -2,7 +2,32 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::segment::Item;
+use crate::encode::Codebook;
+use crate::score::proportions_z;
+use crate::segment::{FeatureId, Item, ItemCode};
+
+/// How a set of customers spreads over the items of every feature: additive, like the sums of a metric.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// Customers by feature and code, in the order of the codebook, the `rest` code of a feature last.
+    pub counts: Vec<Vec<i64>>,
+}
+
+impl Profile {
+    /// Nobody, over features of these many codes ([`Feature::cardinality`](crate::encode::Feature::cardinality)).
+    pub fn empty(cardinalities: &[usize]) -> Self {
+        Profile { counts: cardinalities.iter().map(|&codes| vec![0; codes]).collect() }
+    }
+
+    /// Adds code by code.
+    pub fn add(&mut self, other: &Profile) {
+        assert_eq!(self.counts.len(), other.counts.len(), "profiles over the same features");
+        for (own, more) in self.counts.iter_mut().zip(&other.counts) {
+            assert_eq!(own.len(), more.len(), "profiles over the same items");
+            own.iter_mut().zip(more).for_each(|(a, b)| *a += b);
+        }
+    }
+}
 
 /// One item's place in a group.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,8 +39,93 @@ pub struct ProfileItem {
     pub share: f64,
     /// The item's share of the base.
     pub base_share: f64,
-    /// `share / base_share * 100` (target group index, TGI).
+    /// `share / base_share * 100` (target group index, TGI); 100 is the base. 0 for an item that nobody has.
     pub index: f64,
-    /// Standard score of the difference between group and rest of the base (two proportions, pooled).
+    /// Standard score of the difference between group and rest of the base (two proportions, pooled); 0 where they
+    /// cannot differ.
     pub z: f64,
+}
+
+/// Every item of every feature as it stands in a group, the strongest over-representation first, then by item.
+///
+/// The `rest` codes are not listed: nothing can be said of them. Counts may be below the privacy floor; whoever writes
+/// them must see to that.
+pub fn profile(codebook: &Codebook, group: &Profile, group_uv: i64, base: &Profile, base_uv: i64) -> Vec<ProfileItem> {
+    assert_eq!(group.counts.len(), codebook.features.len(), "one spread a feature");
+    assert_eq!(base.counts.len(), codebook.features.len(), "one spread a feature");
+    let share = |uv: i64, of: i64| if of == 0 { 0.0 } else { uv as f64 / of as f64 };
+    let mut items = Vec::new();
+    for (number, feature) in codebook.features.iter().enumerate() {
+        for code in 0..feature.items.len() {
+            let (uv, base_item_uv) = (group.counts[number][code], base.counts[number][code]);
+            let (own, all) = (share(uv, group_uv), share(base_item_uv, base_uv));
+            items.push(ProfileItem {
+                item: Item { feature: number as FeatureId, code: code as ItemCode },
+                uv,
+                share: own,
+                base_share: all,
+                index: if all == 0.0 { 0.0 } else { own / all * 100.0 },
+                z: proportions_z(uv, group_uv, base_item_uv, base_uv),
+            });
+        }
+    }
+    items.sort_by(|a, b| b.z.total_cmp(&a.z).then(a.item.cmp(&b.item)));
+    items
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::{Feature, ItemValue};
+
+    fn codebook(items: &[(usize, bool)]) -> Codebook {
+        let feature = |number: usize, &(items, rest): &(usize, bool)| Feature {
+            name: format!("f{number}"),
+            column: format!("f{number}"),
+            items: (0..items as i64).map(ItemValue::Int).collect(),
+            uv: vec![0; items + usize::from(rest)],
+            rest,
+            null_values: Vec::new(),
+            completed: None,
+        };
+        Codebook { features: items.iter().enumerate().map(|(i, f)| feature(i, f)).collect() }
+    }
+
+    #[test]
+    fn items_stand_by_how_much_the_group_has_more_of_them() {
+        // 20 of 100 customers. f0: 15 of the base's 30 (index 75 % / 30 % = 250), 5 of 70 (25 / 70).
+        // f1 has a rest of 10, of whom 8 are in the group; its items 6 of 60, 6 of 30, and one that nobody has.
+        let book = codebook(&[(2, false), (3, true)]);
+        let group = Profile { counts: vec![vec![15, 5], vec![6, 6, 0, 8]] };
+        let base = Profile { counts: vec![vec![30, 70], vec![60, 30, 0, 10]] };
+        let found = profile(&book, &group, 20, &base, 100);
+        let order: Vec<(u16, u16)> = found.iter().map(|i| (i.item.feature, i.item.code)).collect();
+        assert_eq!(order, [(0, 0), (1, 1), (1, 2), (1, 0), (0, 1)]);
+        assert_eq!((found[0].uv, found[0].share, found[0].base_share, found[0].index), (15, 0.75, 0.3, 250.0));
+        // (15/20 - 15/80) / sqrt(0.3 * 0.7 * (1/20 + 1/80)) = 0.5625 / 0.114564 = 4.9099.
+        assert!((found[0].z - 0.5625 / (0.21f64 * 0.0625).sqrt()).abs() < 1e-12);
+        assert_eq!((found[1].index, found[1].z), (100.0, 0.0));
+        assert_eq!((found[2].index, found[2].z, found[2].base_share), (0.0, 0.0, 0.0));
+        assert!((found[4].z + found[0].z).abs() < 1e-12, "of two items, one has more where the other has less");
+    }
+
+    #[test]
+    fn a_group_that_is_the_base_or_nobody_has_no_profile() {
+        let book = codebook(&[(2, false)]);
+        let base = Profile { counts: vec![vec![30, 70]] };
+        for item in profile(&book, &base, 100, &base, 100) {
+            assert_eq!((item.index, item.z), (100.0, 0.0));
+        }
+        for item in profile(&book, &Profile::empty(&[2]), 0, &base, 100) {
+            assert_eq!((item.uv, item.share, item.index, item.z), (0, 0.0, 0.0, 0.0));
+        }
+    }
+
+    #[test]
+    fn profiles_add_code_by_code() {
+        let mut sum = Profile::empty(&[2, 1]);
+        sum.add(&Profile { counts: vec![vec![1, 2], vec![3]] });
+        sum.add(&Profile { counts: vec![vec![10, 0], vec![-1]] });
+        assert_eq!(sum.counts, [vec![11, 2], vec![2]]);
+    }
 }

@@ -386,7 +386,7 @@ pub const PRIVACY_FLOOR: u64 = 10;
 pub struct HighlightSpec {
     /// A highlight covers at most this share of the base.
     pub max_uv_share: f64,
-    /// And its impact is at least this share of the base's metric (for an amount: of the sum of absolute deviations).
+    /// And its impact is at least this share of the base's metric (for an amount: of the customers times the base's standard deviation).
     pub min_impact_share: f64,
     /// The bound of the lift nearest to 1 is at least this for an over-performer, at most its inverse for an under-performer.
     /// Where lift has no meaning, only the side of the effect's bound counts.

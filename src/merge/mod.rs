@@ -1,5 +1,11 @@
 //! Highlights to 6 to 10 groups that share no customer: merged bottom-up, then customers assigned.
 
+mod assign;
+mod cut;
+mod linkage;
+mod name;
+mod space;
+
 use serde::{Deserialize, Serialize};
 
 use crate::highlight::Direction;
@@ -8,7 +14,13 @@ use crate::score::Measures;
 use crate::segment::Segment;
 use crate::stats::Stats;
 
-/// One joining of two clusters. Leaves are numbered 0 to n - 1 in the order of the highlights, the result of step `i` (from 0) is `n + i`.
+pub use assign::priority;
+pub use cut::{Clusters, cut};
+pub use linkage::{Tree, merge};
+pub use name::{distinct, name};
+pub use space::{Leaf, Space};
+
+/// One joining of two clusters, `left < right`. Leaves are numbered 0 to n - 1 in the order of the highlights, the result of step `i` (from 0) is `n + i`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Merge {
     pub step: usize,

@@ -1,9 +1,19 @@
 //! Segments with a small share of the customers and a large, certain influence that no simpler segment explains.
 
+//!
+//! The customers are split into a discovery and a validation part. Whatever selects or ranks by the metric looks at the
+//! discovery part alone, so that what the validation part shows is not flattered by the selection.
+
+mod fold;
+mod rule;
+
 use serde::{Deserialize, Serialize};
 
 use crate::score::{Measures, Test};
 use crate::segment::Segment;
+
+pub use fold::{Folded, fold, jaccard, pool};
+pub use rule::{Frequent, mark, rule, score, validate};
 
 /// Which side of the base a segment is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -23,7 +33,7 @@ pub struct Highlight {
     /// On the discovery part: what it was found by.
     pub discovery: Measures,
     pub test: Test,
-    /// Adjusted over all tested segments.
+    /// Adjusted over all tested segments of the discovery part.
     pub q: f64,
     /// Empirical-Bayes estimate of the lift on the whole base, none where there is no lift.
     pub shrunken_lift: Option<f64>,
@@ -43,9 +53,9 @@ pub struct Highlight {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Condition {
-    /// Covers at most `max_uv_share` of the base.
+    /// Covers at most `max_uv_share` of the discovery part.
     UvShare,
-    /// Absolute impact at least `min_impact_share`.
+    /// Absolute impact on the discovery part at least `min_impact_share`.
     Impact,
     /// Could be tested at all (customers and variance on both sides in the discovery part).
     Testable,
@@ -53,11 +63,12 @@ pub enum Condition {
     Fdr,
     /// The bound of lift (or effect) nearest to no influence is on the right side of `min_lift`.
     Bound,
-    /// Is not exactly the customers of a simpler segment.
+    /// Is not exactly the customers of a simpler segment, on the whole base.
     NewCustomers,
-    /// Effect at least `min_gain` times that of every segment got by dropping an item.
+    /// Effect on the discovery part at least `min_gain` times that of every segment got by dropping an item, or in the
+    /// other direction.
     Gain,
-    /// Among the `top` by absolute impact once near-duplicates are folded.
+    /// Among the `top` by absolute impact on the discovery part once near-duplicates are folded.
     Top,
 }
 
@@ -75,4 +86,34 @@ pub struct Funnel {
     pub highlights: u64,
     /// None when nothing was held out.
     pub validated: Option<u64>,
+}
+
+impl Condition {
+    /// In the order in which they are asked.
+    pub const ALL: [Condition; 8] = [
+        Condition::UvShare,
+        Condition::Impact,
+        Condition::Testable,
+        Condition::Fdr,
+        Condition::Bound,
+        Condition::NewCustomers,
+        Condition::Gain,
+        Condition::Top,
+    ];
+}
+
+impl Funnel {
+    /// Counts `segments` more as rejected by `condition`.
+    fn reject(&mut self, condition: Condition, segments: u64) {
+        let (_, count) =
+            self.rejected.iter_mut().find(|(c, _)| *c == condition).expect("every condition is listed from the start");
+        *count += segments;
+    }
+
+    /// Enters what folding left of the candidates.
+    pub fn folded(&mut self, folded: &Folded) {
+        self.reject(Condition::Top, folded.beyond_top);
+        self.folded = folded.folded;
+        self.highlights = folded.highlights.len() as u64;
+    }
 }

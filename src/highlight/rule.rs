@@ -1,0 +1,424 @@
+//! The rule: every frequent segment scored, and each that fails a condition counted under the first it fails.
+
+use rayon::prelude::*;
+
+use super::{Condition, Direction, Funnel, Highlight};
+use crate::job::HighlightSpec;
+use crate::score::{Measures, Scored, Shrinkage, Test, benjamini_hochberg, holm, impact_reference, measures, test};
+use crate::segment::Segment;
+use crate::stats::{MetricKind, Scale, Stats};
+
+/// The frequent segments with their sums. With nothing held out, discovery is the whole.
+#[derive(Clone, Copy, Debug)]
+pub struct Frequent<'a> {
+    /// In ascending order, without the base; with a segment come all segments that say less.
+    pub segments: &'a [Segment],
+    /// Sums of each segment over all its customers.
+    pub whole: &'a [Stats],
+    /// Sums of each segment over its customers in the discovery part.
+    pub discovery: &'a [Stats],
+    pub base_whole: Stats,
+    pub base_discovery: Stats,
+}
+
+impl Frequent<'_> {
+    fn position(&self, segment: Segment) -> usize {
+        self.segments.binary_search(&segment).expect("a segment is listed if a longer one that contains it is")
+    }
+}
+
+/// Every frequent segment with its measures on the whole base, and its test and q-value on the discovery part.
+///
+/// q is adjusted over all segments that can be tested, whatever the rule makes of them later.
+pub fn score(frequent: &Frequent, kind: MetricKind, scale: Scale) -> Vec<Scored> {
+    assert_eq!(frequent.segments.len(), frequent.whole.len(), "one sum a segment");
+    assert_eq!(frequent.segments.len(), frequent.discovery.len(), "one sum a segment");
+    let mut scored: Vec<Scored> = (0..frequent.segments.len())
+        .into_par_iter()
+        .map(|i| Scored {
+            segment: frequent.segments[i],
+            measures: measures(kind, scale, &frequent.whole[i], &frequent.base_whole),
+            test: test(kind, scale, &frequent.discovery[i], &frequent.base_discovery),
+            q: None,
+            highlight: false,
+        })
+        .collect();
+    let log_p: Vec<f64> = scored.iter().filter_map(|s| s.test.map(|t| t.log_p)).collect();
+    let mut q = benjamini_hochberg(&log_p).into_iter();
+    for s in scored.iter_mut().filter(|s| s.test.is_some()) {
+        s.q = q.next();
+    }
+    scored
+}
+
+/// The segments that meet every condition up to [`Condition::Gain`], ranked, and the funnel so far.
+///
+/// Ranked by absolute impact on the discovery part, then the fewest customers, then segment. What remains is to fold
+/// near-duplicates ([`fold`](super::fold()), [`Funnel::folded`]) and to [`validate`].
+pub fn rule(
+    spec: &HighlightSpec,
+    frequent: &Frequent,
+    scored: &[Scored],
+    kind: MetricKind,
+    scale: Scale,
+) -> (Vec<Highlight>, Funnel) {
+    assert_eq!(frequent.segments.len(), scored.len(), "every frequent segment is scored");
+    let mut funnel = Funnel {
+        segments: scored.len() as u64,
+        tested: scored.iter().filter(|s| s.test.is_some()).count() as u64,
+        rejected: Condition::ALL.map(|c| (c, 0)).to_vec(),
+        ..Funnel::default()
+    };
+    let least_impact = spec.min_impact_share * impact_reference(kind, scale, &frequent.base_discovery);
+    let on_discovery = |i: usize| measures(kind, scale, &frequent.discovery[i], &frequent.base_discovery);
+    let meets = |i: usize| -> Result<(Direction, Measures, Test, f64), Condition> {
+        let found = on_discovery(i);
+        if found.uv_share > spec.max_uv_share {
+            return Err(Condition::UvShare);
+        }
+        if found.impact.abs() < least_impact {
+            return Err(Condition::Impact);
+        }
+        let (Some(test), Some(q)) = (scored[i].test, scored[i].q) else { return Err(Condition::Testable) };
+        if q > spec.fdr {
+            return Err(Condition::Fdr);
+        }
+        let direction = direction(&found);
+        if !bounded(&test, direction, spec.min_lift) {
+            return Err(Condition::Bound);
+        }
+        // Dropping one item at a time suffices for the segments further up: each of them contains one of these.
+        let parents: Vec<usize> = frequent.segments[i].parents().map(|p| frequent.position(p)).collect();
+        if parents.iter().any(|&p| frequent.whole[p].uv == frequent.whole[i].uv) {
+            return Err(Condition::NewCustomers);
+        }
+        let gains = |parent: f64| parent * found.effect <= 0.0 || found.effect.abs() >= spec.min_gain * parent.abs();
+        if !parents.iter().all(|&p| gains(on_discovery(p).effect)) {
+            return Err(Condition::Gain);
+        }
+        Ok((direction, found, test, q))
+    };
+    let shrinkage = Shrinkage::fit(kind, scale, frequent.whole, &frequent.base_whole);
+    let mut ranked = Vec::new();
+    for (i, scored) in scored.iter().enumerate() {
+        match meets(i) {
+            Err(condition) => funnel.reject(condition, 1),
+            Ok((direction, discovery, test, q)) => ranked.push(Highlight {
+                segment: scored.segment,
+                direction,
+                measures: scored.measures,
+                discovery,
+                test,
+                q,
+                shrunken_lift: shrinkage.shrunken_lift(&frequent.whole[i]),
+                shrunken_effect: shrinkage.shrunken_effect(&frequent.whole[i]),
+                validation: None,
+                validation_log_p: None,
+                validated: None,
+                folds: Vec::new(),
+            }),
+        }
+    }
+    ranked.sort_by(|a, b| {
+        let (x, y) = (&a.discovery, &b.discovery);
+        y.impact.abs().total_cmp(&x.impact.abs()).then(x.uv.cmp(&y.uv)).then(a.segment.cmp(&b.segment))
+    });
+    (ranked, funnel)
+}
+
+fn direction(measures: &Measures) -> Direction {
+    if measures.effect < 0.0 { Direction::Under } else { Direction::Over }
+}
+
+/// Whether the bound nearest to no influence is far enough on its side.
+fn bounded(test: &Test, direction: Direction, min_lift: f64) -> bool {
+    match (direction, test.lift_low, test.lift_high) {
+        (Direction::Over, Some(low), _) => low >= min_lift,
+        (Direction::Under, _, Some(high)) => high <= min_lift.recip(),
+        (Direction::Over, None, _) => test.effect_low > 0.0,
+        (Direction::Under, _, None) => test.effect_high < 0.0,
+    }
+}
+
+/// Estimates the highlights again on the customers held out, and counts those that hold.
+///
+/// A highlight is validated when it has the same direction there and its two-sided p, adjusted over all highlights by
+/// Holm's method, is at most alpha. One that cannot be tested there takes part in the adjustment with p = 1. Nothing is
+/// filled in when nothing was held out.
+pub fn validate(
+    highlights: &mut [Highlight],
+    funnel: &mut Funnel,
+    spec: &HighlightSpec,
+    frequent: &Frequent,
+    kind: MetricKind,
+    scale: Scale,
+) {
+    if spec.holdout <= 0.0 {
+        return;
+    }
+    let base = frequent.base_whole - frequent.base_discovery;
+    for highlight in highlights.iter_mut() {
+        let at = frequent.position(highlight.segment);
+        let part = frequent.whole[at] - frequent.discovery[at];
+        highlight.validation = (part.uv > 0).then(|| measures(kind, scale, &part, &base));
+        highlight.validation_log_p = test(kind, scale, &part, &base).map(|t| t.log_p);
+    }
+    let log_p: Vec<f64> = highlights.iter().map(|h| h.validation_log_p.unwrap_or(0.0)).collect();
+    let adjusted = holm(&log_p);
+    for (highlight, adjusted) in highlights.iter_mut().zip(adjusted) {
+        let holds = highlight.validation.is_some_and(|v| v.effect != 0.0 && direction(&v) == highlight.direction);
+        highlight.validated = Some(holds && highlight.validation_log_p.is_some() && adjusted <= spec.alpha);
+    }
+    funnel.validated = Some(highlights.iter().filter(|h| h.validated == Some(true)).count() as u64);
+}
+
+/// Sets the flag of the scored segments that became highlights, and of no others. `scored` is sorted by segment.
+pub fn mark(scored: &mut [Scored], highlights: &[Highlight]) {
+    scored.iter_mut().for_each(|s| s.highlight = false);
+    for highlight in highlights {
+        let at = scored
+            .binary_search_by_key(&highlight.segment, |s| s.segment)
+            .expect("a highlight is one of the scored segments");
+        scored[at].highlight = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::Item;
+
+    const PLAIN: Scale = Scale { decimals: 0, den_decimals: 0 };
+
+    fn rate(uv: i64, sum: i128) -> Stats {
+        Stats { uv, sum, sq: sum, ..Stats::default() }
+    }
+
+    fn segment(items: &[(u16, u16)]) -> Segment {
+        Segment::of_items(&items.iter().map(|&(feature, code)| Item { feature, code }).collect::<Vec<_>>())
+    }
+
+    struct Table {
+        segments: Vec<Segment>,
+        whole: Vec<Stats>,
+        discovery: Vec<Stats>,
+        base_whole: Stats,
+        base_discovery: Stats,
+    }
+
+    impl Table {
+        /// Segments with (uv, yes) in discovery and in validation.
+        fn new(base: [Stats; 2], mut rows: Vec<(Segment, Stats, Stats)>) -> Self {
+            rows.sort_by_key(|r| r.0);
+            Table {
+                segments: rows.iter().map(|r| r.0).collect(),
+                whole: rows.iter().map(|r| r.1 + r.2).collect(),
+                discovery: rows.iter().map(|r| r.1).collect(),
+                base_whole: base[0] + base[1],
+                base_discovery: base[0],
+            }
+        }
+
+        fn frequent(&self) -> Frequent<'_> {
+            Frequent {
+                segments: &self.segments,
+                whole: &self.whole,
+                discovery: &self.discovery,
+                base_whole: self.base_whole,
+                base_discovery: self.base_discovery,
+            }
+        }
+    }
+
+    /// Base rate 10 % in both parts, 10,000 and 5,000 customers; one segment for each condition, and two highlights.
+    fn niches() -> Table {
+        let half = |uv, yes| rate(uv, yes);
+        Table::new(
+            [rate(10_000, 1000), rate(5000, 500)],
+            vec![
+                // 6 % of the base: too wide.
+                (segment(&[(0, 0)]), half(600, 200), half(300, 100)),
+                // Impact 102 - 100 = 2 of at least 5.
+                (segment(&[(0, 1)]), half(400, 42), half(200, 20)),
+                // Impact 12, but p is near 0.05.
+                (segment(&[(0, 2)]), half(400, 52), half(200, 60)),
+                // Significant, but the lower bound of its lift stays under 1.5 (the setting below).
+                (segment(&[(1, 0)]), half(490, 80), half(200, 40)),
+                // A highlight: 40 %, impact 90, and one with none of 200: impact -20.
+                (segment(&[(1, 1)]), half(300, 120), half(150, 60)),
+                (segment(&[(1, 2)]), half(200, 0), half(100, 0)),
+                // Exactly the customers of 1=1.
+                (segment(&[(1, 1), (2, 0)]), half(300, 120), half(150, 60)),
+                (segment(&[(2, 0)]), half(2000, 300), half(1000, 150)),
+                // 42.1 % against 40 %: no gain.
+                (segment(&[(1, 1), (2, 1)]), half(190, 80), half(95, 40)),
+                (segment(&[(2, 1)]), half(3000, 310), half(1500, 155)),
+                // 60 % against 40 % and 7.5 %: a highlight with a gain over both.
+                (segment(&[(1, 1), (3, 0)]), half(100, 60), half(50, 30)),
+                (segment(&[(3, 0)]), half(4000, 300), half(2000, 150)),
+            ],
+        )
+    }
+
+    fn spec() -> HighlightSpec {
+        HighlightSpec { min_impact_share: 0.005, min_lift: 1.5, ..HighlightSpec::default() }
+    }
+
+    #[test]
+    fn each_rejected_segment_counts_under_the_first_condition_it_fails() {
+        let table = niches();
+        let scored = score(&table.frequent(), MetricKind::Rate, PLAIN);
+        let (ranked, funnel) = rule(&spec(), &table.frequent(), &scored, MetricKind::Rate, PLAIN);
+        let found: Vec<(Segment, Direction)> = ranked.iter().map(|h| (h.segment, h.direction)).collect();
+        assert_eq!(
+            found,
+            [
+                (segment(&[(1, 1)]), Direction::Over),
+                (segment(&[(1, 1), (3, 0)]), Direction::Over),
+                (segment(&[(1, 2)]), Direction::Under)
+            ],
+            "{funnel:?}"
+        );
+        assert_eq!((funnel.segments, funnel.tested), (12, 12));
+        assert_eq!(
+            funnel.rejected,
+            [
+                (Condition::UvShare, 4),
+                (Condition::Impact, 1),
+                (Condition::Testable, 0),
+                (Condition::Fdr, 1),
+                (Condition::Bound, 1),
+                (Condition::NewCustomers, 1),
+                (Condition::Gain, 1),
+                (Condition::Top, 0),
+            ]
+        );
+        let first = &ranked[0];
+        assert_eq!((first.discovery.impact, first.measures.impact, first.measures.uv), (90.0, 135.0, 450));
+        assert!(first.shrunken_lift.is_some_and(|l| l > 3.0 && l < 4.0), "{first:?}");
+    }
+
+    #[test]
+    fn what_the_validation_part_shows_does_not_select() {
+        // The validation figures of every segment become those of noise: the same highlights in the same order.
+        let mut table = niches();
+        let rank = |table: &Table| {
+            let scored = score(&table.frequent(), MetricKind::Rate, PLAIN);
+            let (ranked, funnel) = rule(&spec(), &table.frequent(), &scored, MetricKind::Rate, PLAIN);
+            (ranked.into_iter().map(|h| (h.segment, h.discovery, h.test, h.q)).collect::<Vec<_>>(), funnel)
+        };
+        let before = rank(&table);
+        for (whole, discovery) in table.whole.iter_mut().zip(&table.discovery) {
+            let yes = i128::from((whole.uv - discovery.uv) / 10);
+            (whole.sum, whole.sq) = (discovery.sum + yes, discovery.sum + yes);
+        }
+        assert_eq!(rank(&table), before);
+    }
+
+    #[test]
+    fn validation_asks_for_the_same_direction_and_an_adjusted_p() {
+        let mut table = niches();
+        let at = table.frequent().position(segment(&[(1, 1), (3, 0)]));
+        // 60 % in discovery, none of 50 in validation: strong, but on the other side.
+        table.whole[at] = table.discovery[at] + rate(50, 0);
+        let at = table.frequent().position(segment(&[(1, 2)]));
+        table.whole[at] = table.discovery[at] + rate(0, 0);
+        let frequent = table.frequent();
+        let scored = score(&frequent, MetricKind::Rate, PLAIN);
+        let (mut ranked, mut funnel) = rule(&spec(), &frequent, &scored, MetricKind::Rate, PLAIN);
+        validate(&mut ranked, &mut funnel, &spec(), &frequent, MetricKind::Rate, PLAIN);
+        assert_eq!(ranked.iter().map(|h| h.validated).collect::<Vec<_>>(), [Some(true), Some(false), Some(false)]);
+        assert_eq!(ranked[0].validation.map(|v| (v.uv, v.lift)), Some((150, Some(4.0))));
+        assert_eq!((ranked[2].validation, ranked[2].validation_log_p), (None, None));
+        assert_eq!(funnel.validated, Some(1));
+    }
+
+    #[test]
+    fn holding_alpha_counts_every_highlight_asked() {
+        // 26 of 150 against 10 %: p near 0.006 alone. Among one it holds, among 12 it does not.
+        let mut table = niches();
+        let at = table.frequent().position(segment(&[(1, 1)]));
+        table.whole[at] = table.discovery[at] + rate(150, 26);
+        let frequent = table.frequent();
+        let scored = score(&frequent, MetricKind::Rate, PLAIN);
+        let (ranked, _) = rule(&spec(), &frequent, &scored, MetricKind::Rate, PLAIN);
+        for (asked, holds) in [(1, true), (12, false)] {
+            let mut highlights = vec![ranked[0].clone(); asked];
+            // The others show nothing: nobody of them was held out.
+            highlights[1..].iter_mut().for_each(|h| h.segment = segment(&[(0, 1)]));
+            validate(&mut highlights, &mut Funnel::default(), &spec(), &frequent, MetricKind::Rate, PLAIN);
+            assert_eq!(highlights[0].validated, Some(holds), "{asked}: {:?}", highlights[0].validation_log_p);
+        }
+    }
+
+    #[test]
+    fn nothing_held_out_validates_nothing() {
+        let table = niches();
+        let frequent = Frequent { whole: &table.discovery, base_whole: table.base_discovery, ..table.frequent() };
+        let scored = score(&frequent, MetricKind::Rate, PLAIN);
+        let spec = HighlightSpec { holdout: 0.0, ..spec() };
+        let (mut ranked, mut funnel) = rule(&spec, &frequent, &scored, MetricKind::Rate, PLAIN);
+        validate(&mut ranked, &mut funnel, &spec, &frequent, MetricKind::Rate, PLAIN);
+        assert!(!ranked.is_empty() && ranked.iter().all(|h| h.validated.is_none() && h.validation.is_none()));
+        assert_eq!(funnel.validated, None);
+    }
+
+    #[test]
+    fn a_metric_without_lift_is_judged_by_the_side_of_its_effect() {
+        let interval =
+            |low, high| Test { log_p: -9.0, effect_low: low, effect_high: high, lift_low: None, lift_high: None };
+        assert!(
+            bounded(&interval(0.1, 2.0), Direction::Over, 9.0) && !bounded(&interval(-0.1, 2.0), Direction::Over, 9.0)
+        );
+        assert!(bounded(&interval(-2.0, -0.1), Direction::Under, 9.0));
+        assert!(!bounded(&interval(-2.0, 0.0), Direction::Under, 9.0));
+    }
+
+    #[test]
+    fn under_performers_need_the_inverse_of_the_least_lift() {
+        let lift = |low, high| Test {
+            log_p: -9.0,
+            effect_low: -1.0,
+            effect_high: -0.5,
+            lift_low: Some(low),
+            lift_high: Some(high),
+        };
+        assert!(bounded(&lift(0.1, 0.5), Direction::Under, 2.0) && !bounded(&lift(0.1, 0.51), Direction::Under, 2.0));
+    }
+
+    #[test]
+    fn a_parent_of_the_other_direction_does_not_stand_in_the_way() {
+        // 2=0 loses (2 %, effect -0.08), its part 1=0 & 2=0 wins as strongly (18 %, effect +0.08), not 1.1 times so.
+        let table = Table::new(
+            [rate(10_000, 1000), rate(0, 0)],
+            vec![
+                (segment(&[(1, 0)]), rate(700, 60), rate(0, 0)),
+                (segment(&[(2, 0)]), rate(3000, 60), rate(0, 0)),
+                (segment(&[(1, 0), (2, 0)]), rate(300, 54), rate(0, 0)),
+            ],
+        );
+        let spec = HighlightSpec { min_lift: 1.1, holdout: 0.0, ..spec() };
+        let scored = score(&table.frequent(), MetricKind::Rate, PLAIN);
+        let (ranked, _) = rule(&spec, &table.frequent(), &scored, MetricKind::Rate, PLAIN);
+        assert_eq!(ranked.iter().map(|h| h.segment).collect::<Vec<_>>(), [segment(&[(1, 0), (2, 0)])]);
+    }
+
+    #[test]
+    fn q_is_taken_over_the_tested_segments_only_and_marks_follow_the_highlights() {
+        let mut table = niches();
+        table.discovery[0] = Stats::default();
+        let frequent = table.frequent();
+        let mut scored = score(&frequent, MetricKind::Rate, PLAIN);
+        assert_eq!((scored[0].test, scored[0].q), (None, None));
+        let log_p: Vec<f64> = scored[1..].iter().map(|s| s.test.expect("the others vary").log_p).collect();
+        let q: Vec<f64> = scored[1..].iter().map(|s| s.q.expect("as tested")).collect();
+        assert_eq!(q, benjamini_hochberg(&log_p));
+        let (ranked, funnel) = rule(&spec(), &frequent, &scored, MetricKind::Rate, PLAIN);
+        assert_eq!(funnel.tested, 11);
+        mark(&mut scored, &ranked[1..]);
+        let marked: Vec<Segment> = scored.iter().filter(|s| s.highlight).map(|s| s.segment).collect();
+        let mut expected: Vec<Segment> = ranked[1..].iter().map(|h| h.segment).collect();
+        expected.sort();
+        assert_eq!(marked, expected);
+    }
+}

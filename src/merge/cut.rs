@@ -1,0 +1,200 @@
+//! Where the merging stops.
+
+use super::linkage::Tree;
+use super::{Choice, Merge};
+use crate::highlight::Direction;
+
+/// The highlights of each group, and how they came together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Clusters {
+    /// Leaves (positions of highlights) in ascending order; clusters by their first leaf.
+    pub members: Vec<Vec<usize>>,
+    /// The merges that were done.
+    pub merges: Vec<Merge>,
+    /// Every number of groups that could be chosen, ascending.
+    pub choices: Vec<Choice>,
+    pub reason: String,
+}
+
+/// Distances below this share of the tree's largest count as that much, so that a merge of twins, at distance 0, does not
+/// make every later jump infinite.
+const LEAST_DISTANCE: f64 = 1e-6;
+
+/// The clusters left when the merging stops at the best number of groups from `fewest` to `most`.
+///
+/// Best is where the next merge costs most against the merges done: the largest jump, and of equal ones the fewest groups.
+/// A jump compares the largest distance up to and including the next merge with the largest so far, because under
+/// `smallest_first` distances also fall, and a cheap merge after a dear one makes the next no worse than it was.
+/// The tree is cut by the number of merges, not by a distance, of which there may be several alike.
+///
+/// Each direction keeps a group of its own, however few were asked for; with fewer highlights than groups asked for,
+/// nothing is merged. A group that gets no customer when customers are assigned is for the caller to drop.
+pub fn cut(tree: &Tree, [fewest, most]: [usize; 2]) -> Clusters {
+    let leaves = tree.directions.len();
+    if leaves == 0 {
+        return Clusters { reason: "there are no highlights, so there are no groups".into(), ..Clusters::default() };
+    }
+    let directions = [Direction::Over, Direction::Under].iter().filter(|d| tree.directions.contains(d)).count();
+    let low = fewest.max(directions).min(leaves);
+    let high = most.max(low).min(leaves);
+
+    // Entry i: the largest distance of the first i merges.
+    let mut largest = vec![0.0];
+    for merge in &tree.merges {
+        largest.push(merge.distance.max(largest[merge.step]));
+    }
+    let least = LEAST_DISTANCE * largest[tree.merges.len()];
+    let mut choices: Vec<Choice> = (low..=high)
+        .map(|groups| {
+            let done = leaves - groups;
+            let next = tree.merges.get(done);
+            let jump = next.filter(|_| done > 0).map(|_| {
+                let before = largest[done].max(least);
+                if before > 0.0 { largest[done + 1] / before } else { 1.0 }
+            });
+            Choice { groups, next_distance: next.map(|m| m.distance), jump, chosen: false }
+        })
+        .collect();
+    let best = (0..choices.len())
+        .filter(|&i| choices[i].jump.is_some())
+        .min_by(|&i, &j| choices[j].jump.unwrap_or(0.0).total_cmp(&choices[i].jump.unwrap_or(0.0)).then(i.cmp(&j)))
+        .unwrap_or(choices.len() - 1);
+    choices[best].chosen = true;
+    let reason = reason(leaves, [fewest, most], &choices[best], choices.len());
+    let merges = tree.merges[..leaves - choices[best].groups].to_vec();
+    Clusters { members: members(leaves, &merges), merges, choices, reason }
+}
+
+fn reason(leaves: usize, [fewest, most]: [usize; 2], chosen: &Choice, choices: usize) -> String {
+    let groups = chosen.groups;
+    if leaves < fewest {
+        format!("{leaves} highlights are fewer than the {fewest} groups asked for, so none were merged")
+    } else if groups > most {
+        format!("over- and under-performers never share a group, so there are {groups} groups rather than {most}")
+    } else if let (true, Some(next), Some(jump)) = (choices > 1, chosen.next_distance, chosen.jump) {
+        format!(
+            "of {fewest} to {most} groups, {groups} is where the next merge costs most: it would bridge a distance of \
+             {next:.4}, and raise the largest so far {jump:.2} times"
+        )
+    } else if groups == leaves {
+        format!("each of the {leaves} highlights is a group of its own")
+    } else {
+        format!("{groups} groups are the only choice within {fewest} to {most}")
+    }
+}
+
+/// The clusters that these merges of a tree leave.
+fn members(leaves: usize, merges: &[Merge]) -> Vec<Vec<usize>> {
+    let mut clusters: Vec<Vec<usize>> = (0..leaves).map(|leaf| vec![leaf]).collect();
+    for merge in merges {
+        let mut joined = std::mem::take(&mut clusters[merge.left]);
+        joined.append(&mut clusters[merge.right]);
+        clusters.push(joined);
+    }
+    clusters.retain(|c| !c.is_empty());
+    clusters.iter_mut().for_each(|c| c.sort_unstable());
+    clusters.sort_unstable();
+    clusters
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A tree that joins leaf 1 to leaf 0, then leaf 2 to that, and so on, at these distances.
+    fn comb(distances: &[f64]) -> Tree {
+        let leaves = distances.len() + 1;
+        let merges = distances.iter().enumerate().map(|(step, &distance)| {
+            let (left, right) = if step == 0 { (0, 1) } else { (step + 1, leaves + step - 1) };
+            Merge { step, left, right, distance, uv: 10 * (step as i64 + 2) }
+        });
+        Tree { directions: vec![Direction::Over; leaves], merges: merges.collect() }
+    }
+
+    #[test]
+    fn merging_stops_before_the_largest_jump() {
+        // 8 leaves. To 5 groups: 3 merges done, the third at 3; the next at 9 is 3 times that; to 4: 9, then 10; to 3: 10, then 12.
+        let clusters = cut(&comb(&[1.0, 2.0, 3.0, 9.0, 10.0, 12.0, 100.0]), [3, 6]);
+        let jumps: Vec<(usize, Option<f64>, bool)> =
+            clusters.choices.iter().map(|c| (c.groups, c.jump, c.chosen)).collect();
+        assert_eq!(
+            jumps,
+            [(3, Some(1.2), false), (4, Some(10.0 / 9.0), false), (5, Some(3.0), true), (6, Some(1.5), false)]
+        );
+        assert_eq!(clusters.members, [vec![0, 1, 2, 3], vec![4], vec![5], vec![6], vec![7]]);
+        assert_eq!(clusters.merges.len(), 3);
+        assert_eq!(clusters.choices[2].next_distance, Some(9.0));
+        assert_eq!(
+            clusters.reason,
+            "of 3 to 6 groups, 5 is where the next merge costs most: it would bridge a distance of 9.0000, and raise the \
+             largest so far 3.00 times"
+        );
+    }
+
+    #[test]
+    fn a_dear_merge_after_a_cheap_one_is_no_jump_if_a_dearer_was_done() {
+        // 6 leaves. To 3 groups: the last merge at 1, the next at 8, but 8 was bridged before. To 2: 8, then 10.
+        let clusters = cut(&comb(&[2.0, 8.0, 1.0, 8.0, 10.0]), [2, 4]);
+        let jumps: Vec<Option<f64>> = clusters.choices.iter().map(|c| c.jump).collect();
+        assert_eq!(jumps, [Some(1.25), Some(1.0), Some(1.0)]);
+        assert_eq!(clusters.members.len(), 2);
+    }
+
+    #[test]
+    fn equal_distances_still_leave_the_number_of_groups_that_was_chosen() {
+        let clusters = cut(&comb(&[1.0, 1.0, 1.0, 1.0]), [2, 3]);
+        assert_eq!(clusters.members.len(), 2, "equal jumps: the fewest");
+        let twins = cut(&comb(&[0.0, 0.0, 0.0, 0.0]), [2, 3]);
+        assert_eq!((twins.members.len(), twins.choices[0].jump), (2, Some(1.0)));
+        let near = cut(&comb(&[0.0, 0.0, 5.0, 6.0]), [2, 3]);
+        assert_eq!((near.members.len(), near.choices[1].jump.is_some_and(f64::is_finite)), (3, true));
+    }
+
+    #[test]
+    fn fewer_highlights_than_groups_stay_as_they_are_and_say_so() {
+        let clusters = cut(&comb(&[1.0, 2.0]), [6, 10]);
+        assert_eq!(clusters.members, [[0], [1], [2]]);
+        assert_eq!(clusters.reason, "3 highlights are fewer than the 6 groups asked for, so none were merged");
+        assert!(clusters.merges.is_empty());
+        let none = cut(&Tree::default(), [6, 10]);
+        assert!(none.members.is_empty() && none.choices.is_empty() && !none.reason.is_empty());
+    }
+
+    #[test]
+    fn each_direction_keeps_a_group_however_few_were_asked_for() {
+        let mut tree = comb(&[1.0, 2.0]);
+        tree.merges.pop();
+        tree.directions[2] = Direction::Under;
+        let clusters = cut(&tree, [1, 1]);
+        assert_eq!(clusters.members, [vec![0, 1], vec![2]]);
+        assert_eq!(clusters.choices[0].next_distance, None);
+        assert_eq!(
+            clusters.reason,
+            "over- and under-performers never share a group, so there are 2 groups rather than 1"
+        );
+    }
+
+    #[test]
+    fn as_many_highlights_as_groups_are_groups_of_their_own() {
+        let clusters = cut(&comb(&[1.0, 2.0]), [3, 3]);
+        assert_eq!(clusters.members.len(), 3);
+        assert_eq!(clusters.reason, "each of the 3 highlights is a group of its own");
+    }
+
+    proptest! {
+        #[test]
+        fn every_leaf_is_in_exactly_one_of_the_groups_chosen(
+            distances in prop::collection::vec(0.0..10f64, 0..30), low in 1usize..8, more in 0usize..8,
+        ) {
+            let clusters = cut(&comb(&distances), [low, low + more]);
+            let leaves = distances.len() + 1;
+            let mut all: Vec<usize> = clusters.members.concat();
+            all.sort_unstable();
+            prop_assert_eq!(all, (0..leaves).collect::<Vec<_>>());
+            let chosen: Vec<usize> = clusters.choices.iter().filter(|c| c.chosen).map(|c| c.groups).collect();
+            prop_assert_eq!(chosen, vec![clusters.members.len()]);
+            prop_assert!(clusters.members.len() >= low.min(leaves) && clusters.members.len() <= low + more);
+        }
+    }
+}

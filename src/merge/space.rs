@@ -1,0 +1,96 @@
+//! Highlights as points: their profiles and their place on the metric's axis, in one Euclidean space.
+
+use crate::highlight::Direction;
+use crate::profile::Profile;
+use crate::score::position;
+use crate::stats::{MetricKind, Scale, Stats};
+
+/// What merging needs to know of a highlight.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Leaf {
+    pub direction: Direction,
+    /// Over its customers on the whole base.
+    pub stats: Stats,
+    /// Over the same customers.
+    pub profile: Profile,
+}
+
+/// The share of the metric in a squared distance; the profiles have the rest. A lift four times another counts as much
+/// of it as having no item in common counts of theirs.
+const METRIC_WEIGHT: f64 = 0.25;
+
+/// In which similarity is measured.
+///
+/// The squared distance of two sets of customers is
+/// `3/4 * sum over features of w(f) * H(f)² + 1/4 * (difference of positions)²`, where `H(f)² = 1/2 * sum over items of
+/// (sqrt(p) - sqrt(q))²` is the squared Hellinger distance of the features' item shares, in 0 to 1, and a position is that
+/// of [`position`]. Being a sum of squared differences it is Euclidean, as Ward's linkage presupposes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Space {
+    kind: MetricKind,
+    scale: Scale,
+    base: Stats,
+    weights: Vec<f64>,
+}
+
+impl Space {
+    /// Features are weighted by their influence on the metric, in proportion; alike if none has any. `influences` has
+    /// one value a feature, finite and not negative.
+    pub fn new(kind: MetricKind, scale: Scale, base: Stats, influences: &[f64]) -> Self {
+        assert!(influences.iter().all(|&i| i.is_finite() && i >= 0.0), "influences are finite and not negative");
+        let total: f64 = influences.iter().sum();
+        let weights =
+            influences.iter().map(|&i| if total > 0.0 { i / total } else { 1.0 / influences.len() as f64 }).collect();
+        Space { kind, scale, base, weights }
+    }
+
+    /// The point of a set of customers: `sqrt(3/4 * w / 2 * share)` for each item, and half the position.
+    pub(super) fn point(&self, stats: &Stats, profile: &Profile) -> Vec<f64> {
+        assert_eq!(profile.counts.len(), self.weights.len(), "one influence a feature");
+        let mut point = Vec::with_capacity(profile.counts.iter().map(Vec::len).sum::<usize>() + 1);
+        for (counts, weight) in profile.counts.iter().zip(&self.weights) {
+            let total: i64 = counts.iter().sum();
+            let unit = (1.0 - METRIC_WEIGHT) * weight / 2.0;
+            point
+                .extend(counts.iter().map(|&c| if total == 0 { 0.0 } else { (unit * c as f64 / total as f64).sqrt() }));
+        }
+        point.push(METRIC_WEIGHT.sqrt() * position(self.kind, self.scale, stats, &self.base));
+        point
+    }
+}
+
+pub(super) fn distance(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(x, y)| (x - y) * (x - y)).sum::<f64>().sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rate(uv: i64, sum: i128) -> Stats {
+        Stats { uv, sum, sq: sum, ..Stats::default() }
+    }
+
+    fn between(influences: &[f64], a: (Stats, [[i64; 2]; 2]), b: (Stats, [[i64; 2]; 2])) -> f64 {
+        let space = Space::new(MetricKind::Rate, Scale::default(), rate(1000, 100), influences);
+        let point = |(stats, counts): (Stats, [[i64; 2]; 2])| {
+            space.point(&stats, &Profile { counts: counts.map(|c| c.to_vec()).to_vec() })
+        };
+        distance(&point(a), &point(b))
+    }
+
+    #[test]
+    fn distance_is_weighted_hellinger_and_metric() {
+        // Feature 0: (1, 0) against (0, 1): H² = 1. Feature 1: (1/2, 1/2) against (1/2, 1/2): 0. Same lift.
+        let (a, b) = ([[50, 0], [25, 25]], [[0, 80], [40, 40]]);
+        let same = (rate(50, 20), rate(80, 32));
+        // Weights 1/4 and 3/4: sqrt(3/4 * 1/4).
+        assert!((between(&[0.2, 0.6], (same.0, a), (same.1, b)) - 0.1875f64.sqrt()).abs() < 1e-15);
+        // No influence known: 1/2 each.
+        assert!((between(&[0.0, 0.0], (same.0, a), (same.1, b)) - 0.375f64.sqrt()).abs() < 1e-15);
+        // Feature 1 (9/25, 16/25) against (1, 0): H² = ((1 - 3/5)² + (4/5)²) / 2 = 0.4. Lift 4 against 1: 1/4 more.
+        let (c, d) = ([[50, 0], [18, 32]], [[80, 0], [80, 0]]);
+        let found = between(&[0.0, 2.0], (rate(50, 20), c), (rate(80, 8), d));
+        assert!((found - (0.75 * 0.4 + 0.25f64).sqrt()).abs() < 1e-15);
+    }
+}
