@@ -16,5 +16,6 @@ pub mod score;
 pub mod highlight;
 pub mod merge;
 pub mod profile;
+pub mod sink;
 
 pub mod telemetry;
