@@ -18,6 +18,7 @@ pub mod score;
 pub mod highlight;
 pub mod merge;
 pub mod profile;
+pub mod sink;
 
 pub mod dataflow;
 pub mod telemetry;

@@ -1,0 +1,321 @@
+//! The JSON documents of a run: `groups.json`, `features.json`, `quality.json` and `manifest.json`.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::publish::rfc3339;
+use super::staging::{Staging, WriteError};
+use super::tables::Texts;
+use super::{RowAccounts, RunResult, SinkError, TableInfo, VerifyError, audience_folder, privacy, report};
+use crate::encode::Feature;
+use crate::highlight::{Direction, Funnel};
+use crate::job::PRIVACY_FLOOR;
+use crate::merge::{Choice, Group, Merge};
+use crate::profile::ProfileItem;
+use crate::score::Measures;
+use crate::screen::Verdict;
+use crate::telemetry::{LevelRecord, StageRecord};
+
+fn write_json(staging: &Staging, name: &str, document: &impl Serialize) -> Result<(), SinkError> {
+    staging.write(name, |out| {
+        serde_json::to_writer_pretty(&mut *out, document)?;
+        out.write_all(b"\n")?;
+        Ok::<(), WriteError>(())
+    })
+}
+
+fn read_json<T: DeserializeOwned>(path: PathBuf) -> Result<T, VerifyError> {
+    let bytes = std::fs::read(&path).map_err(|source| VerifyError::Read { path: path.clone(), source })?;
+    serde_json::from_slice(&bytes).map_err(|error| VerifyError::Malformed { path, message: error.to_string() })
+}
+
+/// `groups.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GroupsFile {
+    pub base: Measures,
+    /// None when nothing was held out.
+    pub base_validation: Option<Measures>,
+    pub groups: Vec<GroupEntry>,
+    /// Leaves of the merge tree, in the order in which `merges` numbers them from 0.
+    pub leaves: Vec<String>,
+    pub merges: Vec<Merge>,
+    pub choices: Vec<Choice>,
+    pub reason: String,
+}
+
+/// One group of `groups.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GroupEntry {
+    pub id: u32,
+    pub name: String,
+    pub direction: Direction,
+    #[serde(flatten)]
+    pub measures: Measures,
+    /// On the validation part.
+    pub validation: Option<Measures>,
+    pub secondary: Vec<SecondaryEntry>,
+    /// One paragraph, in the job's language.
+    pub description: String,
+    /// The strongest first.
+    pub segments: Vec<String>,
+    /// Items of fewer customers than the privacy floor are left out.
+    pub profile: Vec<ProfileEntry>,
+    /// Customers who meet any of the segments. A customer who meets segments of several groups is assigned to one of
+    /// them, so this may cover more than the audience.
+    pub sql: String,
+    /// Folder of the customers' ids, below the run.
+    pub audience: String,
+}
+
+/// A secondary metric of a group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SecondaryEntry {
+    pub name: String,
+    #[serde(flatten)]
+    pub measures: Measures,
+    pub base_mean: f64,
+}
+
+/// An item of a group's profile.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProfileEntry {
+    pub item: String,
+    pub uv: i64,
+    pub share: f64,
+    pub base_share: f64,
+    /// None where it is not finite: an item that nobody of the base has.
+    pub index: Option<f64>,
+    pub z: Option<f64>,
+}
+
+impl GroupEntry {
+    fn of(group: &Group, result: &RunResult, texts: &Texts) -> GroupEntry {
+        let finite = |value: f64| Some(value).filter(|v| v.is_finite());
+        let profile = |p: &ProfileItem| ProfileEntry {
+            item: texts.item(p.item).to_owned(),
+            uv: p.uv,
+            share: p.share,
+            base_share: p.base_share,
+            index: finite(p.index),
+            z: finite(p.z),
+        };
+        let secondary = |(measures, (name, base)): (&Measures, &(String, Measures))| SecondaryEntry {
+            name: name.clone(),
+            measures: *measures,
+            base_mean: base.metric_mean,
+        };
+        GroupEntry {
+            id: group.id,
+            name: group.name.clone(),
+            direction: group.direction,
+            measures: group.measures,
+            validation: group.validation,
+            secondary: group.secondary.iter().zip(&result.secondary).map(secondary).collect(),
+            description: report::describe(group, result, result.job.output.language),
+            segments: group.segments.iter().map(|s| texts.segment(*s)).collect(),
+            profile: privacy::writable(group, result.floor()).into_iter().map(profile).collect(),
+            sql: result.group_sql(group),
+            audience: audience_folder(group.id),
+        }
+    }
+}
+
+pub(super) fn write_groups(staging: &Staging, result: &RunResult) -> Result<(), SinkError> {
+    let texts = Texts::of(result.codebook);
+    let grouping = result.grouping;
+    let document = GroupsFile {
+        base: result.base,
+        base_validation: result.base_validation,
+        groups: grouping.groups.iter().map(|g| GroupEntry::of(g, result, &texts)).collect(),
+        leaves: result.highlights.iter().map(|h| texts.segment(h.segment)).collect(),
+        merges: grouping.merges.clone(),
+        choices: grouping.choices.clone(),
+        reason: grouping.reason.clone(),
+    };
+    write_json(staging, "groups.json", &document)
+}
+
+/// Reads a run's `groups.json`.
+pub fn read_groups(run: &Path) -> Result<GroupsFile, VerifyError> {
+    read_json(run.join("groups.json"))
+}
+
+/// `features.json`: the codebook, as `encode::Codebook` reads it, and the verdicts.
+#[derive(Serialize)]
+struct FeaturesFile<'a> {
+    features: &'a [Feature],
+    verdicts: &'a [Verdict],
+}
+
+pub(super) fn write_features(staging: &Staging, result: &RunResult) -> Result<(), SinkError> {
+    let document = FeaturesFile { features: &result.codebook.features, verdicts: result.verdicts };
+    write_json(staging, "features.json", &document)
+}
+
+pub(super) fn write_quality(staging: &Staging, result: &RunResult) -> Result<(), SinkError> {
+    write_json(staging, "quality.json", result.quality)
+}
+
+/// A file of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestFile {
+    /// Below the run, `/` between the parts.
+    pub path: String,
+    pub bytes: u64,
+    pub sha256: String,
+}
+
+/// Whether the privacy floor held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrivacyRecord {
+    /// The fewest customers a segment may have without an override.
+    pub floor: u64,
+    /// The fewest it needed in this run.
+    pub min_uv: u64,
+    /// `enumerate.allow_small`: the floor was lifted.
+    pub allow_small: bool,
+}
+
+/// `manifest.json`: what ran, on what, how long it took, and what it wrote. Clock times are here and in `metrics.prom`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub run_id: String,
+    /// RFC 3339, UTC.
+    pub started: String,
+    pub finished: String,
+    pub version: String,
+    /// The job file with every default filled in.
+    pub job: serde_json::Value,
+    pub privacy: PrivacyRecord,
+    pub input: TableInfo,
+    pub layout: String,
+    pub rows: RowAccounts,
+    /// Size of the base.
+    pub customers: u64,
+    pub stages: Vec<StageRecord>,
+    pub levels: Vec<LevelRecord>,
+    /// The funnel from frequent segments to validated highlights.
+    pub highlights: Funnel,
+    pub groups: u64,
+    /// Customers assigned to a group.
+    pub assigned: u64,
+    pub notes: Vec<String>,
+    /// By path; all but `manifest.json`, `metrics.prom` and `_SUCCESS`.
+    pub files: Vec<ManifestFile>,
+}
+
+impl Manifest {
+    pub(super) fn of(result: &RunResult, run_id: &str, finished: SystemTime, files: Vec<ManifestFile>) -> Manifest {
+        let job = result.job;
+        let customers = result.quality.customers;
+        Manifest {
+            run_id: run_id.to_owned(),
+            started: rfc3339(result.started),
+            finished: rfc3339(finished),
+            version: env!("CARGO_PKG_VERSION").into(),
+            job: serde_json::to_value(&**job).expect("a job has text keys only"),
+            privacy: PrivacyRecord {
+                floor: PRIVACY_FLOOR,
+                min_uv: job.min_uv(customers),
+                allow_small: job.enumerate.allow_small,
+            },
+            input: result.table.clone(),
+            layout: result.layout.clone(),
+            rows: result.quality.rows,
+            customers,
+            stages: result.stages.to_vec(),
+            levels: result.levels.to_vec(),
+            highlights: result.funnel.clone(),
+            groups: result.grouping.groups.len() as u64,
+            assigned: result.assigned.group.len() as u64,
+            notes: result.notes.clone(),
+            files,
+        }
+    }
+}
+
+pub(super) fn write_manifest(staging: &Staging, manifest: &Manifest) -> Result<(), SinkError> {
+    write_json(staging, "manifest.json", manifest)
+}
+
+/// Reads a run's `manifest.json`.
+pub fn read_manifest(run: &Path) -> Result<Manifest, VerifyError> {
+    read_json(run.join("manifest.json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::Codebook;
+    use crate::sink::Publisher;
+    use crate::sink::sample::Sample;
+
+    fn published() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().expect("a folder");
+        let publisher = Publisher::lock(dir.path()).expect("free");
+        let path = publisher.publish(&Sample::new().result()).expect("published").path;
+        (dir, path)
+    }
+
+    fn json(path: PathBuf) -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(path).expect("a file")).expect("json")
+    }
+
+    #[test]
+    fn groups_have_the_names_that_scripts_rely_on() {
+        let (_dir, run) = published();
+        let groups = json(run.join("groups.json"));
+        let first = &groups["groups"][0];
+        for key in ["id", "name", "uv", "uv_share", "metric_mean", "lift", "impact", "segments", "profile", "sql"] {
+            assert!(!first[key].is_null(), "{key}");
+        }
+        assert_eq!((first["uv"].as_i64(), first["impact"].as_f64()), (Some(40), Some(12.0)));
+        assert_eq!(first["segments"][0], "职业=退休 & 渠道==cmd()");
+        assert_eq!(groups["groups"][1]["profile"][0]["z"], serde_json::Value::Null, "no number in JSON stands for it");
+        for key in ["step", "left", "right", "distance", "uv"] {
+            assert!(!groups["merges"][0][key].is_null(), "{key}");
+        }
+        assert_eq!(groups["choices"][0]["groups"], 2);
+        assert_eq!(read_groups(&run).expect("typed").groups[0].measures.uv, 40);
+    }
+
+    #[test]
+    fn features_read_back_as_the_codebook() {
+        let (_dir, run) = published();
+        let codebook: Codebook = serde_json::from_value(json(run.join("features.json"))).expect("a codebook");
+        assert_eq!(codebook, Sample::new().codebook);
+    }
+
+    #[test]
+    fn the_manifest_says_what_ran_and_lists_every_file() {
+        let (_dir, run) = published();
+        let manifest = read_manifest(&run).expect("readable");
+        assert_eq!(manifest.started, "2024-02-29T12:34:56Z");
+        assert_eq!(manifest.job["metric"]["column"], "下单");
+        assert_eq!(manifest.privacy, PrivacyRecord { floor: 10, min_uv: 10, allow_small: false });
+        let paths: Vec<&str> = manifest.files.iter().map(|f| f.path.as_str()).collect();
+        assert_eq!(
+            paths,
+            [
+                "audience/group=1/part-0.parquet",
+                "audience/group=2/part-0.parquet",
+                "features.json",
+                "groups.json",
+                "highlights.csv",
+                "highlights.parquet",
+                "quality.json",
+                "report.html",
+                "segments.parquet",
+            ]
+        );
+        let raw = json(run.join("manifest.json"));
+        for key in ["level", "feature_sets", "candidates", "kept", "seconds", "bytes_exchanged"] {
+            assert!(!raw["levels"][0][key].is_null(), "{key}");
+        }
+        assert_eq!(raw["stages"][0]["name"], "source");
+    }
+}

@@ -1,0 +1,120 @@
+//! One run's result to published files: tables, audience packages, documents and the report, all at once or not at all.
+
+mod documents;
+mod number;
+mod packages;
+mod privacy;
+mod prom;
+mod publish;
+mod quality;
+mod report;
+mod staging;
+mod tables;
+mod terminal;
+mod text;
+mod verify;
+
+#[cfg(test)]
+mod sample;
+
+pub use documents::{GroupEntry, GroupsFile, Manifest, ManifestFile, read_groups, read_manifest};
+pub use packages::audience_folder;
+pub use publish::{ErrorKind, Published, Publisher, SinkError, is_run_id};
+pub use quality::{ColumnQuality, Quality, RejectedRow, RowAccounts};
+pub use report::report;
+pub use terminal::{group_table, highlight_table, terminal, visible};
+pub use verify::{Check, VerifyError, VerifyReport, verify};
+
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use crate::audience::Assigned;
+use crate::encode::Codebook;
+use crate::highlight::{Funnel, Highlight};
+use crate::job::{Job, PRIVACY_FLOOR};
+use crate::merge::Grouping;
+use crate::score::{Measures, Scored};
+use crate::screen::Verdict;
+use crate::stats::{MetricKind, Scale};
+use crate::telemetry::{LevelRecord, StageRecord};
+
+/// One file of the table that was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileInfo {
+    /// As the job names it, or below the folder that the job names.
+    pub name: String,
+    pub bytes: u64,
+    pub rows: u64,
+}
+
+/// The table that was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableInfo {
+    /// In the order in which they were read.
+    pub files: Vec<FileInfo>,
+    /// Of names, sizes and contents as far as they are known without reading everything; equal for equal input.
+    pub digest: String,
+}
+
+/// Everything that the outputs say.
+///
+/// Only `started`, `stages`, `levels` and `layout` may differ between two runs of one job on one table; they reach
+/// `manifest.json` and `metrics.prom` alone.
+pub struct RunResult<'a> {
+    pub job: &'a Job,
+    /// Gives the run its id.
+    pub started: SystemTime,
+    pub table: TableInfo,
+    /// The column that identifies a customer; none when every row is one.
+    pub id_column: Option<&'a str>,
+    pub codebook: &'a Codebook,
+    pub verdicts: &'a [Verdict],
+    pub kind: MetricKind,
+    pub scale: Scale,
+    /// The whole base against itself: lift 1, effect 0.
+    pub base: Measures,
+    pub base_discovery: Measures,
+    /// None when nothing was held out.
+    pub base_validation: Option<Measures>,
+    /// Name of each secondary metric and its base, in the job's order.
+    pub secondary: Vec<(String, Measures)>,
+    /// Sorted by segment.
+    pub segments: &'a [Scored],
+    /// Ranked.
+    pub highlights: &'a [Highlight],
+    pub funnel: &'a Funnel,
+    pub grouping: &'a Grouping,
+    pub assigned: &'a Assigned,
+    pub quality: &'a Quality,
+    pub stages: &'a [StageRecord],
+    pub levels: &'a [LevelRecord],
+    /// For people, e.g. `2 processes x 2 threads`.
+    pub layout: String,
+    /// Plain statements for the reader, e.g. that the metric is constant.
+    pub notes: Vec<String>,
+}
+
+impl RunResult<'_> {
+    /// The fewest customers that a written figure may describe, 1 when the job lifts the floor.
+    fn floor(&self) -> i64 {
+        if self.job.enumerate.allow_small { 1 } else { PRIVACY_FLOOR as i64 }
+    }
+
+    /// Which group each highlight was merged into, by position.
+    fn group_of_highlights(&self) -> Vec<Option<u32>> {
+        self.highlights
+            .iter()
+            .map(|h| self.grouping.groups.iter().find(|g| g.segments.contains(&h.segment)).map(|g| g.id))
+            .collect()
+    }
+
+    /// A group as a condition on the raw table's columns: any of its segments.
+    fn group_sql(&self, group: &crate::merge::Group) -> String {
+        match group.segments.as_slice() {
+            [] => "FALSE".into(),
+            [only] => self.codebook.sql(*only),
+            many => many.iter().map(|s| format!("({})", self.codebook.sql(*s))).collect::<Vec<_>>().join("\nOR "),
+        }
+    }
+}

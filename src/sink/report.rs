@@ -1,0 +1,677 @@
+//! `report.html`: the run for an analyst or a growth manager, in one file that needs no network.
+//!
+//! Neither clock times nor the run's id are in it: it has the same bytes whenever the result is the same.
+
+use askama::Template;
+
+use super::number::{Numbers, chance, count, decimal, percent};
+use super::tables::Texts;
+use super::terminal::visible;
+use super::text::{Text, fill};
+use super::{RunResult, audience_folder, privacy};
+use crate::highlight::{Condition, Direction, Highlight};
+use crate::job::{Language, OneOrMany, Scalar};
+use crate::merge::Group;
+use crate::profile::ProfileItem;
+use crate::score::Measures;
+use crate::stats::MetricKind;
+
+/// Items shown on each side of a group's profile.
+const STRONGEST: usize = 5;
+
+#[derive(Template)]
+#[template(path = "report.html", config = "src/sink/askama.toml")]
+struct Page {
+    t: &'static Text,
+    title: String,
+    kind: String,
+    summary: Vec<String>,
+    warning: Option<&'static str>,
+    notes: Vec<String>,
+    cards: Vec<(String, &'static str)>,
+    base: BaseRow,
+    has_secondary: bool,
+    groups: Vec<GroupView>,
+    highlights: Vec<HighlightView>,
+    funnel: Vec<FunnelRow>,
+    stop: String,
+    merges: Vec<MergeRow>,
+    merge_log: String,
+    choices: Vec<[String; 4]>,
+    features: Vec<FeatureRow>,
+    influence: &'static str,
+    quality: QualityView,
+    definitions: Vec<(&'static str, String)>,
+}
+
+struct BaseRow {
+    uv: String,
+    mean: String,
+    held_out: String,
+}
+
+/// The measures as every table of the report shows them.
+struct Figures {
+    over: bool,
+    direction: &'static str,
+    uv: String,
+    share: String,
+    mean: String,
+    lift: String,
+    impact: String,
+}
+
+struct GroupView {
+    id: u32,
+    name: String,
+    figures: Figures,
+    held_out: String,
+    description: String,
+    segments: Vec<String>,
+    up: Vec<Bar>,
+    down: Vec<Bar>,
+    secondary: Vec<[String; 4]>,
+    sql: String,
+    audience: String,
+}
+
+/// One item of a profile: its width is drawn.
+struct Bar {
+    item: String,
+    index: String,
+    shares: String,
+    /// Per cent of the room for bars.
+    width: String,
+}
+
+struct HighlightView {
+    rank: usize,
+    segment: String,
+    figures: Figures,
+    interval: String,
+    shrunken: String,
+    q: String,
+    validation: String,
+    mark: &'static str,
+    mark_class: &'static str,
+    folds: Vec<String>,
+}
+
+struct FunnelRow {
+    condition: String,
+    rejected: String,
+    left: String,
+}
+
+struct MergeRow {
+    step: usize,
+    left: String,
+    right: String,
+    distance: String,
+    uv: String,
+}
+
+struct FeatureRow {
+    feature: String,
+    column: String,
+    kept: bool,
+    /// Items, distinct, missing, too rare, entropy, evenness, influence.
+    figures: [String; 7],
+    verdict: &'static str,
+    reason: String,
+}
+
+struct QualityView {
+    accounts: Vec<(String, &'static str)>,
+    files: Vec<[String; 2]>,
+    rejects: Vec<[String; 2]>,
+    samples: Vec<[String; 4]>,
+    columns: Vec<[String; 3]>,
+}
+
+pub(super) fn numbers<'a>(result: &RunResult<'a>, language: Language) -> Numbers<'a> {
+    Numbers { language, kind: result.kind, unit: result.job.metric.unit.as_deref() }
+}
+
+/// The report as HTML, in a language of the caller's choice.
+pub fn report(result: &RunResult, language: Language) -> String {
+    let view = View { result, t: Text::of(language), n: numbers(result, language), language };
+    view.page().render().expect("writing to memory does not fail")
+}
+
+/// One paragraph about a group.
+pub(super) fn describe(group: &Group, result: &RunResult, language: Language) -> String {
+    View { result, t: Text::of(language), n: numbers(result, language), language }.describe(group)
+}
+
+struct View<'r, 'a> {
+    result: &'r RunResult<'a>,
+    t: &'static Text,
+    n: Numbers<'a>,
+    language: Language,
+}
+
+impl View<'_, '_> {
+    fn page(&self) -> Page {
+        let (result, t, n) = (self.result, self.t, self.n);
+        let texts = Texts::of(result.codebook);
+        let validated = result.funnel.validated;
+        let mut cards = vec![
+            (count(result.base.uv), t.card_customers),
+            (n.mean(result.base.metric_mean), t.card_mean),
+            (count(result.funnel.segments), t.card_segments),
+            (count(result.highlights.len() as i64), t.card_highlights),
+        ];
+        cards.extend(validated.map(|v| (count(v), t.card_validated)));
+        cards.push((count(result.grouping.groups.len() as i64), t.card_groups));
+        let metric = visible(&result.job.metric.column);
+        Page {
+            t,
+            title: fill(t.title, &[("metric", &metric)]),
+            kind: self.kind(),
+            summary: self.summary(),
+            warning: (result.job.highlight.holdout == 0.0).then_some(t.not_held_out),
+            notes: result.notes.iter().map(|note| visible(note)).collect(),
+            cards,
+            base: BaseRow {
+                uv: count(result.base.uv),
+                mean: n.mean(result.base.metric_mean),
+                held_out: result.base_validation.map_or("–".into(), |v| n.mean(v.metric_mean)),
+            },
+            has_secondary: !result.secondary.is_empty(),
+            groups: result.grouping.groups.iter().map(|g| self.group(g, &texts)).collect(),
+            highlights: result.highlights.iter().enumerate().map(|(i, h)| self.highlight(i + 1, h, &texts)).collect(),
+            funnel: self.funnel(),
+            stop: self.stop(),
+            merges: self.merges(),
+            merge_log: fill(t.merge_log, &[("steps", &result.grouping.merges.len().to_string())]),
+            choices: self.choices(),
+            features: self.features(),
+            influence: if result.kind == MetricKind::Rate { t.influence_rate } else { t.influence_other },
+            quality: self.quality(),
+            definitions: self.definitions(),
+        }
+    }
+
+    /// What the metric is, in words.
+    fn kind(&self) -> String {
+        let metric = &self.result.job.metric;
+        let column = visible(&metric.column);
+        match self.result.kind {
+            MetricKind::Rate => match &metric.positive {
+                Some(positive) => {
+                    let positive = positive_values(positive).join(self.t.or);
+                    fill(self.t.kind_rate_positive, &[("metric", &column), ("positive", &positive)])
+                }
+                None => fill(self.t.kind_rate, &[("metric", &column)]),
+            },
+            MetricKind::Amount => fill(self.t.kind_amount, &[("metric", &column)]),
+            MetricKind::Ratio => {
+                let denominator = visible(metric.denominator.as_deref().unwrap_or_default());
+                fill(self.t.kind_ratio, &[("metric", &column), ("denominator", &denominator)])
+            }
+        }
+    }
+
+    fn summary(&self) -> Vec<String> {
+        let (result, t, n) = (self.result, self.t, self.n);
+        let highlights = count(result.highlights.len() as i64);
+        let mut first = vec![fill(
+            t.summary,
+            &[
+                ("customers", &count(result.base.uv)),
+                ("mean", &n.mean(result.base.metric_mean)),
+                ("segments", &count(result.funnel.segments)),
+                ("highlights", &highlights),
+            ],
+        )];
+        if result.highlights.is_empty() {
+            first.push(t.no_highlights.to_owned());
+            return vec![self.paragraph(first)];
+        }
+        if let Some(validated) = result.funnel.validated {
+            first.push(fill(t.summary_validated, &[("validated", &count(validated)), ("highlights", &highlights)]));
+        }
+        let groups = &result.grouping.groups;
+        let assigned = result.assigned.group.len() as i64;
+        let covered = [
+            ("groups", count(groups.len() as i64)),
+            ("assigned", count(assigned)),
+            ("share", percent(assigned as f64 / (result.base.uv.max(1)) as f64)),
+        ];
+        let covered = covered.each_ref().map(|(name, value)| (*name, value.as_str()));
+        match groups.len() {
+            0 => {}
+            1 => first.push(fill(t.summary_one_group, &covered)),
+            _ => first.push(fill(t.summary_groups, &covered)),
+        }
+        let best = |direction: Direction, template: &str| {
+            let of_direction = groups.iter().filter(|g| g.direction == direction);
+            let best = of_direction.max_by(|a, b| a.measures.impact.abs().total_cmp(&b.measures.impact.abs()))?;
+            let m = &best.measures;
+            Some(fill(
+                template,
+                &[
+                    ("name", &visible(&best.name)),
+                    ("uv", &count(m.uv)),
+                    ("mean", &n.mean(m.metric_mean)),
+                    ("lift", &n.lift_or_effect(m.lift, m.effect)),
+                    ("impact", &n.amount(m.impact)),
+                ],
+            ))
+        };
+        let mut paragraphs = vec![self.paragraph(first)];
+        paragraphs.extend(best(Direction::Over, t.summary_best_over));
+        paragraphs.extend(best(Direction::Under, t.summary_best_under));
+        paragraphs
+    }
+
+    /// Sentences in a row: with spaces where the script has them.
+    fn paragraph(&self, sentences: Vec<String>) -> String {
+        sentences.join(match self.language {
+            Language::En => " ",
+            Language::Zh => "",
+        })
+    }
+
+    fn figures(&self, direction: Direction, m: &Measures) -> Figures {
+        Figures {
+            over: direction == Direction::Over,
+            direction: match direction {
+                Direction::Over => self.t.over,
+                Direction::Under => self.t.under,
+            },
+            uv: count(m.uv),
+            share: percent(m.uv_share),
+            mean: self.n.mean(m.metric_mean),
+            lift: self.n.lift_or_effect(m.lift, m.effect),
+            impact: self.n.impact(m.impact),
+        }
+    }
+
+    /// The strongest items above and below the base.
+    fn strongest<'g>(&self, group: &'g Group) -> [Vec<&'g ProfileItem>; 2] {
+        let items = privacy::writable(group, self.result.floor());
+        let usable = |p: &&&ProfileItem| p.index.is_finite() && p.z.is_finite();
+        let up = items.iter().filter(usable).filter(|p| p.index > 100.0 && p.z > 0.0).take(STRONGEST).copied();
+        let down = items.iter().rev().filter(|p| p.index.is_finite() && p.z.is_finite());
+        let down = down.filter(|p| p.index < 100.0 && p.z < 0.0).take(STRONGEST).copied();
+        [up.collect(), down.collect()]
+    }
+
+    fn describe(&self, group: &Group) -> String {
+        let (t, n, m) = (self.t, self.n, &group.measures);
+        let mut sentences = vec![fill(
+            t.describe,
+            &[
+                ("uv", &count(m.uv)),
+                ("share", &percent(m.uv_share)),
+                ("mean", &n.mean(m.metric_mean)),
+                ("base", &n.mean(self.result.base.metric_mean)),
+                ("lift", &n.lift_or_effect(m.lift, m.effect)),
+            ],
+        )];
+        // By the sign and not by the direction: customers who went to another group can turn it.
+        let sentence = if m.impact < 0.0 { t.describe_under } else { t.describe_over };
+        sentences.push(fill(sentence, &[("impact", &n.amount(m.impact))]));
+        if let Some(v) = group.validation {
+            sentences.push(fill(t.describe_held_out, &[("uv", &count(v.uv)), ("mean", &n.mean(v.metric_mean))]));
+        }
+        for (items, sentence) in self.strongest(group).iter().zip([t.describe_up, t.describe_down]) {
+            let item = |p: &&ProfileItem| {
+                fill(
+                    t.describe_item,
+                    &[
+                        ("item", &visible(&self.result.codebook.item_text(p.item))),
+                        ("share", &percent(p.share)),
+                        ("index", &decimal(p.index.round())),
+                    ],
+                )
+            };
+            let items: Vec<String> = items.iter().take(3).map(item).collect();
+            if !items.is_empty() {
+                sentences.push(fill(sentence, &[("items", &items.join(t.list_comma))]));
+            }
+        }
+        self.paragraph(sentences)
+    }
+
+    fn group(&self, group: &Group, texts: &Texts) -> GroupView {
+        let [up, down] = self.strongest(group);
+        let highest = up.iter().map(|p| p.index).fold(100.0, f64::max);
+        let bar = |p: &ProfileItem| {
+            let width = if p.index > 100.0 { (p.index - 100.0) / (highest - 100.0) } else { (100.0 - p.index) / 100.0 };
+            Bar {
+                item: visible(texts.item(p.item)),
+                index: decimal(p.index.round()),
+                shares: format!("{} / {}", percent(p.share), percent(p.base_share)),
+                width: format!("{:.1}", (width * 100.0).clamp(1.0, 100.0)),
+            }
+        };
+        GroupView {
+            id: group.id,
+            name: visible(&group.name),
+            figures: self.figures(group.direction, &group.measures),
+            held_out: group.validation.map_or("–".into(), |v| self.n.mean(v.metric_mean)),
+            description: self.describe(group),
+            segments: group.segments.iter().map(|s| visible(&texts.segment(*s))).collect(),
+            up: up.into_iter().map(bar).collect(),
+            down: down.into_iter().map(bar).collect(),
+            secondary: self.secondary(group),
+            sql: visible_lines(&self.result.group_sql(group)),
+            audience: format!("{}/", audience_folder(group.id)),
+        }
+    }
+
+    fn secondary(&self, group: &Group) -> Vec<[String; 4]> {
+        let metrics = self.result.secondary.iter().zip(&self.result.job.secondary).zip(&group.secondary);
+        let row = |(((name, base), spec), m): ((&(String, Measures), &crate::job::SecondarySpec), &Measures)| {
+            let n = Numbers { language: self.language, kind: spec.kind, unit: None };
+            [visible(name), n.mean(m.metric_mean), n.mean(base.metric_mean), n.lift_or_effect(m.lift, m.effect)]
+        };
+        metrics.map(row).collect()
+    }
+
+    fn highlight(&self, rank: usize, h: &Highlight, texts: &Texts) -> HighlightView {
+        let (mark, mark_class) = match h.validated {
+            Some(true) => (self.t.mark_yes, "good"),
+            Some(false) => (self.t.mark_no, "bad"),
+            None => (self.t.mark_none, "quiet"),
+        };
+        let lift = h.measures.lift.and(h.test.lift_low.zip(h.test.lift_high));
+        HighlightView {
+            rank,
+            segment: visible(&texts.segment(h.segment)),
+            figures: self.figures(h.direction, &h.measures),
+            interval: self.n.interval(lift, (h.test.effect_low, h.test.effect_high)),
+            shrunken: self.n.lift_or_effect(h.shrunken_lift, h.shrunken_effect),
+            q: chance(h.q),
+            validation: h.validation.map_or("–".into(), |v| self.n.lift_or_effect(v.lift, v.effect)),
+            mark,
+            mark_class,
+            folds: h.folds.iter().map(|s| visible(&texts.segment(*s))).collect(),
+        }
+    }
+
+    fn funnel(&self) -> Vec<FunnelRow> {
+        let (result, t) = (self.result, self.t);
+        let (funnel, job) = (result.funnel, &result.job.highlight);
+        let times = |factor: f64| self.n.lift(factor);
+        let mut left = funnel.segments;
+        let min_uv = count(result.job.min_uv(result.quality.customers));
+        let row = |condition: String, rejected: String, left: u64| FunnelRow { condition, rejected, left: count(left) };
+        let mut rows = vec![row(fill(t.funnel_segments, &[("min_uv", &min_uv)]), String::new(), left)];
+        let mut reject = |rows: &mut Vec<FunnelRow>, condition: String, rejected: u64| {
+            left = left.saturating_sub(rejected);
+            rows.push(row(condition, count(rejected), left));
+        };
+        let folded = fill(t.funnel_folded, &[("value", &percent(job.max_overlap))]);
+        let has_top = funnel.rejected.iter().any(|(condition, _)| *condition == Condition::Top);
+        for (condition, rejected) in &funnel.rejected {
+            let text = match condition {
+                Condition::UvShare => fill(t.funnel_uv_share, &[("value", &percent(job.max_uv_share))]),
+                Condition::Impact => fill(t.funnel_impact, &[("value", &percent(job.min_impact_share))]),
+                Condition::Testable => t.funnel_testable.to_owned(),
+                Condition::Fdr => {
+                    fill(t.funnel_fdr, &[("value", &decimal(job.fdr)), ("tested", &count(funnel.tested))])
+                }
+                Condition::Bound => fill(t.funnel_bound, &[("value", &times(job.min_lift))]),
+                Condition::NewCustomers => t.funnel_new.to_owned(),
+                Condition::Gain => fill(t.funnel_gain, &[("value", &times(job.min_gain))]),
+                Condition::Top => {
+                    reject(&mut rows, folded.clone(), funnel.folded);
+                    fill(t.funnel_top, &[("value", &count(job.top as i64))])
+                }
+            };
+            reject(&mut rows, text, *rejected);
+        }
+        if !has_top {
+            reject(&mut rows, folded, funnel.folded);
+        }
+        if let Some(validated) = funnel.validated {
+            let unconfirmed = count(funnel.highlights.saturating_sub(validated));
+            rows.push(FunnelRow {
+                condition: t.funnel_validated.to_owned(),
+                rejected: unconfirmed,
+                left: count(validated),
+            });
+        }
+        rows
+    }
+
+    /// Where the merging stopped and why.
+    fn stop(&self) -> String {
+        let (grouping, t) = (self.result.grouping, self.t);
+        if self.language == Language::En && !grouping.reason.is_empty() {
+            return visible(&grouping.reason);
+        }
+        let groups = grouping.groups.len().to_string();
+        let chosen = grouping.choices.iter().find(|choice| choice.chosen);
+        match chosen.and_then(|choice| choice.next_distance.zip(choice.jump)) {
+            Some((distance, jump)) => {
+                fill(t.merging_stop, &[("groups", &groups), ("distance", &decimal(distance)), ("jump", &decimal(jump))])
+            }
+            None => {
+                let [fewest, most] = self.result.job.merge.groups.map(|n| n.to_string());
+                fill(t.merging_few, &[("groups", &groups), ("fewest", &fewest), ("most", &most)])
+            }
+        }
+    }
+
+    fn merges(&self) -> Vec<MergeRow> {
+        let leaves = self.result.highlights.len();
+        let node = |node: usize| {
+            if node < leaves {
+                fill(self.t.highlight_number, &[("n", &(node + 1).to_string())])
+            } else {
+                fill(self.t.result_of, &[("n", &(node - leaves + 1).to_string())])
+            }
+        };
+        let row = |m: &crate::merge::Merge| MergeRow {
+            step: m.step + 1,
+            left: node(m.left),
+            right: node(m.right),
+            distance: decimal(m.distance),
+            uv: count(m.uv),
+        };
+        self.result.grouping.merges.iter().map(row).collect()
+    }
+
+    fn choices(&self) -> Vec<[String; 4]> {
+        let number = |value: Option<f64>| value.map_or("–".into(), decimal);
+        let row = |c: &crate::merge::Choice| {
+            let chosen = if c.chosen { self.t.mark_yes } else { "" };
+            [count(c.groups as i64), number(c.next_distance), number(c.jump), chosen.to_owned()]
+        };
+        self.result.grouping.choices.iter().map(row).collect()
+    }
+
+    fn features(&self) -> Vec<FeatureRow> {
+        let row = |v: &crate::screen::Verdict| FeatureRow {
+            feature: visible(&v.feature),
+            column: visible(&v.column),
+            kept: v.kept,
+            figures: [
+                count(v.items),
+                count(v.distinct),
+                percent(v.null_share),
+                percent(v.rest_share),
+                decimal(v.entropy),
+                decimal(v.evenness),
+                decimal(v.influence),
+            ],
+            verdict: if v.kept { self.t.yes } else { self.t.no },
+            reason: visible(&v.reason),
+        };
+        self.result.verdicts.iter().map(row).collect()
+    }
+
+    fn quality(&self) -> QualityView {
+        let (quality, t) = (self.result.quality, self.t);
+        let rows = quality.rows;
+        let mut accounts = vec![
+            (count(rows.read), t.rows_read),
+            (count(rows.kept), t.rows_kept),
+            (count(rows.quarantined), t.rows_quarantined),
+            (count(rows.merged), t.rows_merged),
+        ];
+        if quality.rounded_values > 0 {
+            accounts.push((count(quality.rounded_values), t.rounded));
+        }
+        QualityView {
+            accounts,
+            files: self.result.table.files.iter().map(|f| [visible(&f.name), count(f.rows)]).collect(),
+            rejects: quality.rejects.iter().map(|(reason, rows)| [visible(reason), count(*rows)]).collect(),
+            // Not the value: it may be personal, and a report is passed on. `quality.json` has it.
+            samples: quality
+                .samples
+                .iter()
+                .map(|s| {
+                    let column = s.column.as_deref().map_or("–".into(), visible);
+                    [visible(&s.file), count(s.row), column, visible(&s.reason)]
+                })
+                .collect(),
+            columns: quality.columns.iter().map(|c| [visible(&c.name), count(c.nulls), count(c.distinct)]).collect(),
+        }
+    }
+
+    fn definitions(&self) -> Vec<(&'static str, String)> {
+        let (t, job) = (self.t, &self.result.job.highlight);
+        let impact = if self.result.kind == MetricKind::Ratio { t.def_impact_ratio } else { t.def_impact };
+        let validated = if job.holdout > 0.0 {
+            fill(t.def_validated, &[("share", &percent(job.holdout)), ("alpha", &percent(job.alpha))])
+        } else {
+            t.def_not_validated.to_owned()
+        };
+        vec![
+            (t.def_base_word, t.def_base.to_owned()),
+            (t.def_uv_word, t.def_uv.to_owned()),
+            (t.def_lift_word, t.def_lift.to_owned()),
+            (t.def_impact_word, impact.to_owned()),
+            (t.def_shrunken_word, t.def_shrunken.to_owned()),
+            (t.def_q_word, t.def_q.to_owned()),
+            (t.def_validated_word, validated),
+            (t.def_index_word, fill(t.def_index, &[("floor", &count(self.result.floor()))])),
+        ]
+    }
+}
+
+fn positive_values(positive: &OneOrMany) -> Vec<String> {
+    let text = |value: &Scalar| match value {
+        Scalar::Bool(value) => value.to_string(),
+        Scalar::Int(value) => value.to_string(),
+        Scalar::Float(value) => value.to_string(),
+        Scalar::Text(value) => visible(value),
+    };
+    positive.values().iter().map(text).collect()
+}
+
+/// The same for text whose line ends are meant.
+fn visible_lines(text: &str) -> String {
+    text.split('\n').map(visible).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::sample::Sample;
+
+    #[test]
+    fn the_report_says_what_the_result_says() {
+        let html = report(&Sample::new().result(), Language::En);
+        for part in [
+            "<html lang=\"en\">",
+            "下单: niche segments and target groups",
+            "Of 1,000 customers, the average is 10%",
+            "1 of the 2 were confirmed",
+            "cover 90 customers (9%)",
+            "+12 orders",
+            "4.0x",
+            "3.1 – 5.2",
+            "audience/group=1/",
+            "amount out of range",
+            "information value 0.214",
+            "fewer highlights than merge.groups asks for",
+            "Covers at most 5% of the customers",
+            "411.5",
+        ] {
+            assert!(html.contains(part), "{part}");
+        }
+    }
+
+    #[test]
+    fn the_chinese_report_speaks_chinese() {
+        let html = report(&Sample::new().result(), Language::Zh);
+        for part in
+            ["<html lang=\"zh-CN\">", "下单：微细分洞察与目标人群", "提升度", "影响量", "4.0 倍", "目标人群", "TGI"]
+        {
+            assert!(html.contains(part), "{part}");
+        }
+        assert!(!html.contains("How to read"), "no English headings");
+    }
+
+    #[test]
+    fn text_of_the_table_stays_text() {
+        for language in [Language::En, Language::Zh] {
+            let html = report(&Sample::new().result(), language);
+            // The page itself has none of these, so any is out of the data.
+            for live in ["<script", "</script", "<img", "<b>=", "\u{202e}", "javascript:", "http://", "https://"] {
+                assert!(!html.contains(live), "{live}");
+            }
+            assert!(html.contains("&#60;/script&#62;"), "shown as it is");
+            assert!(html.contains("default-src &#39;none&#39;") || html.contains("default-src 'none'"));
+        }
+    }
+
+    #[test]
+    fn without_a_held_out_part_the_report_says_that_nothing_was_validated() {
+        let mut sample = Sample::with("[highlight]\nholdout = 0\n");
+        sample.funnel.validated = None;
+        for highlight in &mut sample.highlights {
+            (highlight.validated, highlight.validation, highlight.validation_log_p) = (None, None, None);
+        }
+        for group in &mut sample.grouping.groups {
+            group.validation = None;
+        }
+        let html = report(&sample.result(), Language::En);
+        assert!(html.contains("Nothing was validated: no customers were held out"));
+        assert!(!html.contains("were confirmed on customers"));
+        assert!(report(&sample.result(), Language::Zh).contains("本次结果未经验证"));
+    }
+
+    #[test]
+    fn a_result_without_highlights_is_a_report_too() {
+        let mut sample = Sample::new();
+        sample.highlights.clear();
+        sample.grouping = crate::merge::Grouping::default();
+        sample.assigned.group.clear();
+        let html = report(&sample.result(), Language::En);
+        assert!(html.contains("No segment met all conditions"));
+    }
+
+    #[test]
+    fn an_amount_without_lift_is_told_by_its_effect() {
+        let mut sample = Sample::new();
+        for highlight in &mut sample.highlights {
+            highlight.measures.lift = None;
+            highlight.shrunken_lift = None;
+            highlight.shrunken_effect = 0.25;
+        }
+        let html = report(&sample.result(), Language::En);
+        assert!(html.contains("+30 pp") && html.contains("+25 pp"), "effect of 0.4 - 0.1 and its shrunken one");
+    }
+
+    #[test]
+    fn personal_values_of_rejected_rows_stay_out_of_the_report() {
+        let html = report(&Sample::new().result(), Language::En);
+        assert!(!html.contains("1e999") && !html.contains("客户-"), "neither values nor customer ids");
+    }
+
+    #[test]
+    fn the_next_merge_is_explained_in_figures_where_the_reason_is_in_another_language() {
+        let mut sample = Sample::new();
+        sample.grouping.choices[0].next_distance = Some(0.73);
+        sample.grouping.choices[0].jump = Some(2.5);
+        assert!(report(&sample.result(), Language::Zh).contains("下一步距离为 0.73，是上一步的 2.5 倍"));
+    }
+}

@@ -1,0 +1,252 @@
+//! Every sentence of the report and the terminal, in English and Chinese. `{name}` is filled in by [`fill`].
+
+use crate::job::Language;
+
+macro_rules! texts {
+    ($($name:ident: $en:literal, $zh:literal;)*) => {
+        /// One language's sentences.
+        pub(super) struct Text { $(pub $name: &'static str),* }
+        static EN: Text = Text { $($name: $en),* };
+        static ZH: Text = Text { $($name: $zh),* };
+        #[cfg(test)]
+        const PAIRS: &[(&str, &str, &str)] = &[$((stringify!($name), $en, $zh)),*];
+    };
+}
+
+texts! {
+    lang: "en", "zh-CN";
+    colon: ": ", "：";
+    list_comma: ", ", "、";
+    yes: "yes", "是";
+    no: "no", "否";
+    title: "{metric}: niche segments and target groups", "{metric}：微细分洞察与目标人群";
+    kind_rate: "Share of customers with {metric} = yes", "{metric} 为“是”的客户占比";
+    kind_rate_positive: "Share of customers with {metric} = {positive}", "{metric} 为 {positive} 的客户占比";
+    kind_amount: "{metric} per customer", "客户人均 {metric}";
+    kind_ratio: "{metric} per {denominator}", "每单位 {denominator} 对应的 {metric}";
+    or: " or ", " 或 ";
+    contents: "Contents", "目录";
+
+    summary: "Of {customers} customers, the average is {mean}. The run compared {segments} segments and found {highlights} highlights: small groups of customers with a large influence on the figure.",
+        "全体 {customers} 位客户（大盘）的均值为 {mean}。本次共比较 {segments} 个微细分，筛选出 {highlights} 个高亮细分：UV 占比小、但对核心指标影响大的客群。";
+    summary_validated: "{validated} of the {highlights} were confirmed on customers who were held out while searching.",
+        "其中 {validated} 个在留出的验证客户上得到证实（共 {highlights} 个）。";
+    summary_groups: "They were merged into {groups} target groups, which share no customer and cover {assigned} customers ({share}).",
+        "这些高亮细分合并为 {groups} 个互不重叠的目标人群，共覆盖 {assigned} 位客户（占大盘 {share}）。";
+    summary_one_group: "They make one target group of {assigned} customers ({share}).",
+        "这些高亮细分合并为 1 个目标人群，共 {assigned} 位客户（占大盘 {share}）。";
+    summary_best_over: "The largest positive influence: {name}, {uv} customers at {mean} ({lift}); that is {impact} above an average audience of that size.",
+        "正向影响最大的人群：{name}，{uv} 位客户，均值 {mean}（{lift}），比同等规模的平均客群多贡献 {impact}。";
+    summary_best_under: "The largest negative influence: {name}, {uv} customers at {mean} ({lift}); that is {impact} below an average audience of that size.",
+        "负向影响最大的人群：{name}，{uv} 位客户，均值 {mean}（{lift}），比同等规模的平均客群少贡献 {impact}。";
+    not_held_out: "Nothing was validated: no customers were held out (highlight.holdout = 0). All figures come from the customers that the segments were found on, so they are optimistic.",
+        "本次结果未经验证：没有留出验证客户（highlight.holdout = 0）。所有数字都来自发现这些细分时所用的同一批客户，因此会偏乐观。";
+    no_highlights: "No segment met all conditions. The funnel below says how many each condition rejected.",
+        "没有微细分满足全部条件。下方的筛选漏斗列出了每个条件淘汰的数量。";
+    no_groups: "There are no groups, because there are no highlights to merge.", "没有高亮细分可供合并，因此没有目标人群。";
+    notes: "Notes", "说明";
+
+    card_customers: "customers", "客户数（UV）";
+    card_mean: "average", "大盘均值";
+    card_segments: "segments compared", "比较的微细分";
+    card_highlights: "highlights", "高亮细分";
+    card_validated: "validated", "通过验证";
+    card_groups: "target groups", "目标人群";
+
+    groups: "Target groups", "目标人群";
+    groups_lead: "In order of influence. Each customer is in one group at most; the figures are exact counts over the customers of the audience files.",
+        "按影响量排序。每位客户最多归入一个人群；以下数字均为对人群包内客户的精确统计。";
+    group: "Group", "人群";
+    direction: "Direction", "方向";
+    over: "above average", "高于大盘";
+    under: "below average", "低于大盘";
+    uv: "Customers", "UV";
+    uv_share: "Share", "UV 占比";
+    mean: "Mean", "均值";
+    lift: "Lift", "提升度";
+    impact: "Impact", "影响量";
+    held_out_mean: "Held-out mean", "验证集均值";
+    all_customers: "All customers", "大盘（全体客户）";
+
+    describe: "{uv} customers ({share} of all) with a mean of {mean}, against {base} for all customers ({lift}).",
+        "共 {uv} 位客户（占大盘 {share}），均值 {mean}，大盘为 {base}（{lift}）。";
+    describe_over: "They bring {impact} more than an average audience of that size.",
+        "比同等规模的平均客群多贡献 {impact}。";
+    describe_under: "They bring {impact} less than an average audience of that size.",
+        "比同等规模的平均客群少贡献 {impact}。";
+    describe_held_out: "Its {uv} held-out customers have a mean of {mean}.", "其中 {uv} 位验证集客户的均值为 {mean}。";
+    describe_up: "Over-represented: {items}.", "显著偏高的特征：{items}。";
+    describe_down: "Under-represented: {items}.", "显著偏低的特征：{items}。";
+    describe_item: "{item} ({share}, index {index})", "{item}（占 {share}，TGI {index}）";
+    group_segments: "Segments merged into it", "合并而来的高亮细分";
+    profile_up: "Over-represented", "偏高特征";
+    profile_down: "Under-represented", "偏低特征";
+    profile_note: "Index (TGI): share in the group over share in all customers, times 100. In brackets: the two shares.",
+        "TGI = 人群中的占比 ÷ 大盘中的占比 × 100；括号内为人群占比与大盘占比。";
+    profile_none: "none", "无";
+    secondary: "Other metrics", "其他指标";
+    metric: "Metric", "指标";
+    of_group: "Group", "人群均值";
+    of_all: "All customers", "大盘均值";
+    rule: "Rule as SQL", "圈选规则（SQL）";
+    rule_note: "A customer who meets the rules of several groups is assigned to one of them, so the rule may select more customers than the audience file holds.",
+        "同时满足多个人群规则的客户只归入其中一个，因此按规则圈选的人数可能多于人群包。";
+    audience: "Audience file", "人群包";
+
+    highlights: "Highlights", "高亮细分";
+    highlights_lead: "Small share of customers, large influence, statistically sure, and not explained by a simpler segment. In brackets: 95 % interval from the discovery part.",
+        "UV 占比小、影响大、统计上可靠，且不能由更简单的细分解释。括号内为发现集上的 95% 置信区间。";
+    segment: "Segment", "细分";
+    shrunken: "Shrunken lift", "收缩提升度";
+    q: "q", "q 值";
+    validation: "Held-out lift", "验证集提升度";
+    validated: "Validated", "已验证";
+    mark_yes: "✓ yes", "✓ 是";
+    mark_no: "✗ no", "✗ 否";
+    mark_none: "not checked", "未验证";
+    folds: "Near-duplicates folded", "折叠的近似细分";
+
+    funnel: "How the highlights were chosen", "高亮细分筛选漏斗";
+    funnel_lead: "Each segment counts under the first condition it fails.", "每个细分只计入第一个未通过的条件。";
+    step: "Condition", "条件";
+    rejected: "Rejected", "淘汰";
+    left: "Left", "剩余";
+    funnel_segments: "Segments with at least {min_uv} customers (enumerate.min_uv, min_share)", "UV 不少于 {min_uv} 的微细分（enumerate.min_uv、min_share）";
+    funnel_uv_share: "Covers at most {value} of the customers (highlight.max_uv_share)", "UV 占比不超过 {value}（highlight.max_uv_share）";
+    funnel_impact: "Influence of at least {value} of the metric's total (highlight.min_impact_share)", "影响量不低于指标总量的 {value}（highlight.min_impact_share）";
+    funnel_testable: "Can be tested: customers and variation inside and outside of it", "可检验：细分内外都有客户且指标有差异";
+    funnel_fdr: "Unlikely to be chance: q at most {value} over {tested} tests (highlight.fdr)", "不太可能是偶然：在 {tested} 次检验中 q 值不超过 {value}（highlight.fdr）";
+    funnel_bound: "Even the cautious end of the interval is a lift of {value}, or of its inverse below average (highlight.min_lift)", "置信区间的保守端仍达到 {value}，低于大盘时取其倒数（highlight.min_lift）";
+    funnel_new: "Is not exactly the customers of a simpler segment", "与更简单的细分客户不完全相同";
+    funnel_gain: "Effect at least {value} that of every simpler segment (highlight.min_gain)", "效应至少为每个更简单细分的 {value}（highlight.min_gain）";
+    funnel_folded: "Is not nearly the customers of a stronger highlight: overlap below {value} (highlight.max_overlap)", "与更强的高亮细分重合度低于 {value}，否则折叠（highlight.max_overlap）";
+    funnel_top: "Is among the {value} with the largest influence (highlight.top)", "影响量排名前 {value}（highlight.top）";
+    funnel_validated: "Confirmed on held-out customers (of these highlights)", "在验证集上得到证实（在上述高亮细分中）";
+
+    merging: "How the groups came about", "人群合并过程";
+    merging_stop: "Merging stopped at {groups} groups. The next merge, at distance {distance}, would have cost {jump} times the one before.",
+        "合并停在 {groups} 个人群：若继续合并，下一步距离为 {distance}，是上一步的 {jump} 倍。";
+    merging_few: "Merging ended with {groups} groups ({fewest} to {most} were asked for).", "最终得到 {groups} 个人群（设定范围为 {fewest}–{most} 个）。";
+    merge_log: "Merge log ({steps} steps)", "合并日志（共 {steps} 步）";
+    merge_step: "Step", "步骤";
+    merge_left: "Joined", "合并对象一";
+    merge_right: "With", "合并对象二";
+    distance: "Distance", "距离";
+    together: "Customers (upper bound)", "UV（上限）";
+    highlight_number: "highlight {n}", "高亮细分 {n}";
+    result_of: "result of step {n}", "第 {n} 步的结果";
+    choices: "Number of groups considered", "备选人群数";
+    choice_groups: "Groups", "人群数";
+    choice_next: "Distance of the next merge", "下一步合并距离";
+    choice_jump: "Jump", "跳升倍数";
+    choice_chosen: "Chosen", "选用";
+
+    features: "Features", "特征筛选";
+    features_lead: "Which columns were combined, and why others were not.", "哪些字段参与组合，哪些没有以及原因。";
+    feature: "Feature", "特征";
+    items: "Items", "取值数";
+    distinct: "Distinct values", "去重值数";
+    null_share: "Missing", "缺失率";
+    rest_share: "Too rare", "长尾占比";
+    entropy: "Entropy (bits)", "信息熵（bit）";
+    evenness: "Evenness", "均匀度";
+    influence: "Influence", "影响力";
+    combined: "Combined", "是否参与";
+    reason: "Reason", "原因";
+    influence_rate: "Influence: information value. ", "影响力：信息值（IV）。";
+    influence_other: "Influence: share of the metric's variance between items (eta squared). ", "影响力：各取值之间的方差占比（η²）。";
+
+    quality: "Data quality", "数据质量";
+    rows_read: "rows read", "读取行数";
+    rows_kept: "kept", "保留";
+    rows_quarantined: "quarantined", "隔离";
+    rows_merged: "merged as duplicates", "合并重复";
+    rounded: "metric values rounded", "指标值被四舍五入";
+    rejects: "Quarantined rows by reason", "隔离原因";
+    rows: "Rows", "行数";
+    samples: "The first of them", "部分隔离行";
+    file: "File", "文件";
+    row: "Row", "行号";
+    column: "Column", "字段";
+    columns: "Columns read", "读取的字段";
+    nulls: "Without a value", "缺失行数";
+    files_read: "Files read", "读取的文件";
+
+    reading: "How to read this report", "如何阅读本报告";
+    def_base_word: "All customers", "大盘";
+    def_base: "Every customer of the table that was not left out for bad data.", "表中全部客户，剔除数据异常被隔离的部分。";
+    def_uv_word: "Customers (UV)", "UV";
+    def_uv: "Distinct customers. Share = customers of the segment ÷ all customers.", "去重客户数。UV 占比 = 细分 UV ÷ 大盘 UV。";
+    def_lift_word: "Lift", "提升度";
+    def_lift: "Mean of the segment ÷ mean of all customers; equally, its share of the metric ÷ its share of the customers. Where the overall mean is not positive, the difference of means is shown instead.",
+        "细分均值 ÷ 大盘均值，等价于指标占比 ÷ UV 占比。大盘均值不为正时改为显示均值之差。";
+    def_impact_word: "Impact", "影响量";
+    def_impact: "Customers × (mean of the segment − mean of all customers): what the segment adds over an average audience of its size, in the metric's own unit. Negative where the segment is below average.",
+        "UV ×（细分均值 − 大盘均值）：该细分比同等规模的平均客群多贡献（或少贡献）的指标量，单位与指标一致；低于大盘时为负。";
+    def_impact_ratio: "Denominator of the segment × (mean of the segment − mean of all customers): what the segment adds over an average audience with the same denominator, in the numerator's unit. Negative where the segment is below average.",
+        "细分的分母合计 ×（细分均值 − 大盘均值）：该细分比分母相同的平均客群多贡献（或少贡献）的指标量，单位与分子一致；低于大盘时为负。";
+    def_shrunken_word: "Shrunken lift", "收缩提升度";
+    def_shrunken: "The lift pulled towards 1 the more, the fewer customers it rests on (empirical Bayes), so that a small segment does not lead by luck.",
+        "客户越少，提升度越向 1 收缩（经验贝叶斯），避免小细分凭运气排在前面。";
+    def_q_word: "q", "q 值";
+    def_q: "Among all segments with a q this small or smaller, the share expected to be chance (Benjamini-Hochberg over all tests).",
+        "在 q 值不大于此值的所有细分中，预期属于偶然的比例（对全部检验做 Benjamini-Hochberg 校正）。";
+    def_validated_word: "Validated", "已验证";
+    def_validated: "{share} of the customers were set aside before the search. A highlight is validated when these customers show the same direction and chance is ruled out at {alpha} over all highlights together (Holm).",
+        "搜索之前先留出 {share} 的客户。若这些客户表现出相同方向，且在所有高亮细分合计 {alpha} 的错误率下排除偶然（Holm 校正），则视为已验证。";
+    def_not_validated: "Nothing was set aside in this run (highlight.holdout = 0), so nothing could be validated.",
+        "本次没有留出验证客户（highlight.holdout = 0），因此无法验证。";
+    def_index_word: "Index (TGI)", "TGI";
+    def_index: "Share of an item in the group ÷ its share in all customers × 100. 100 is average. Items that would describe fewer than {floor} customers are left out.",
+        "某特征在人群中的占比 ÷ 在大盘中的占比 × 100，100 为平均水平。涉及客户少于 {floor} 位的特征不予展示。";
+    def_cause: "A segment that differs is a place to look, not a cause: the report shows association, and only a test with a control group shows what a programme changes.",
+        "细分与指标的差异是关联而非因果；运营动作的真实效果需通过设置对照组的实验来检验。";
+}
+
+impl Text {
+    pub fn of(language: Language) -> &'static Text {
+        match language {
+            Language::En => &EN,
+            Language::Zh => &ZH,
+        }
+    }
+}
+
+/// Puts values in the places of their names. Values are not searched for names again.
+pub(super) fn fill(template: &str, values: &[(&str, &str)]) -> String {
+    let mut out = String::new();
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (name, after) = after.split_once('}').expect("a sentence closes its braces");
+        let (_, value) = values.iter().find(|(key, _)| *key == name).expect("a sentence is given all its values");
+        out.push_str(before);
+        out.push_str(value);
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(template: &str) -> Vec<&str> {
+        let mut names: Vec<&str> = template.split('{').skip(1).filter_map(|part| part.split('}').next()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn both_languages_say_everything_with_the_same_values() {
+        for (name, en, zh) in PAIRS {
+            assert_eq!(names(en), names(zh), "{name}");
+            assert!(!en.is_empty() && !zh.is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_looks_like_a_name_is_left_as_it_is() {
+        assert_eq!(fill("{a} and {b}", &[("a", "{b}"), ("b", "2")]), "{b} and 2");
+    }
+}
