@@ -17,4 +17,5 @@ pub mod highlight;
 pub mod merge;
 pub mod profile;
 
+pub mod cluster;
 pub mod telemetry;
