@@ -149,7 +149,8 @@ impl Family {
         let mut lines = BufReader::new(output);
         let mut line = Vec::new();
         while matches!(lines.read_until(b'\n', &mut line), Ok(1..)) {
-            let port = std::str::from_utf8(&line).ok().and_then(|line| line.trim().strip_prefix(PORT)?.trim().parse().ok());
+            let port =
+                std::str::from_utf8(&line).ok().and_then(|line| line.trim().strip_prefix(PORT)?.trim().parse().ok());
             if let Some(port) = port {
                 self.state().ports[child] = Some(port);
                 self.changed.notify_all();
@@ -179,10 +180,15 @@ impl Family {
             let state = self.state();
             let silent = (1..).zip(&state.ports).filter(|(_, port)| port.is_none());
             let missing = silent.map(|(index, _)| (index, format!("pid {}", self.members[index - 1].pid))).collect();
-            return Err(ClusterError::NeverJoined { missing, seconds: join_timeout.as_secs_f64(), refused: Vec::new() });
+            return Err(ClusterError::NeverJoined {
+                missing,
+                seconds: join_timeout.as_secs_f64(),
+                refused: Vec::new(),
+            });
         }
         let ports: Vec<_> = std::iter::once(port).chain(self.state().ports.iter().copied().flatten()).collect();
-        let addresses: Vec<_> = ports.iter().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, *port)).to_string()).collect();
+        let addresses: Vec<_> =
+            ports.iter().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, *port)).to_string()).collect();
         let key = handshake::random().map_err(ClusterError::Network)?;
         let line = format!("{JOIN} {} {}\n", hex(&key), addresses.join(" "));
         for member in &self.members {

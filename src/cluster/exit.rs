@@ -115,8 +115,9 @@ pub(super) fn leave_because(reason: impl FnOnce() -> (Exit, Option<String>)) -> 
     }
     let (exit, sentence) = reason();
     if let Some(sentence) = sentence {
-        // `eprintln!` panics when stderr is closed, and a panic inside a panic hook aborts the program.
-        let _ = writeln!(std::io::stderr().lock(), "error: {sentence}");
+        // `eprintln!` panics when stderr is closed, and a panic inside a panic hook aborts the program. It also writes
+        // piece by piece, and another process's pieces may come between.
+        let _ = std::io::stderr().write_all(format!("error: {sentence}\n").as_bytes());
     }
     clean_up();
     std::process::exit(i32::from(exit.code()))
@@ -205,8 +206,11 @@ fn message<'a>(panic: &'a PanicHookInfo) -> &'a str {
 
 fn report(panic: &PanicHookInfo, message: &str, thread: &str) -> String {
     let place = lock(&PLACE).clone();
-    let process =
-        if place.peers.is_empty() { String::new() } else { format!(" of process {} of {}", place.index, place.peers.len()) };
+    let process = if place.peers.is_empty() {
+        String::new()
+    } else {
+        format!(" of process {} of {}", place.index, place.peers.len())
+    };
     let location = panic.location().map_or(String::from("an unknown place"), ToString::to_string);
     let backtrace = Backtrace::capture();
     let backtrace = match backtrace.status() {

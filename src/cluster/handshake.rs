@@ -143,7 +143,10 @@ impl Ours {
     fn difference(&self, ours: &Hello, theirs: &Hello) -> Result<(), Refusal> {
         let differs = |text: String| Err(Refusal::Differs(text));
         if theirs.build != ours.build {
-            return differs(format!("it runs another version or build of nichemine than {}", env!("CARGO_PKG_VERSION")));
+            return differs(format!(
+                "it runs another version or build of nichemine than {}",
+                env!("CARGO_PKG_VERSION")
+            ));
         }
         if theirs.processes != ours.processes {
             return differs(format!("it expects {} processes, here they are {}", theirs.processes, ours.processes));

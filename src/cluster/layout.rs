@@ -142,7 +142,8 @@ impl fmt::Display for Layout {
 impl Hosts {
     /// Reads a host file for the process with this index.
     pub fn read(path: &Path, index: usize) -> Result<Hosts, LayoutError> {
-        let text = std::fs::read_to_string(path).map_err(|source| LayoutError::Read { path: path.to_owned(), source })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| LayoutError::Read { path: path.to_owned(), source })?;
         Hosts::parse(&text, path, index)
     }
 
@@ -223,7 +224,10 @@ mod tests {
             parse("a:1\n#\nA:1\n", 0).unwrap_err(),
             "\"hosts.txt\" line 3: \"A:1\" is also on line 1; every process needs an address of its own"
         );
-        assert_eq!(parse("a:1\nb:1\n", 2).unwrap_err(), "--process 2: \"hosts.txt\" lists 2 processes, numbered 0 to 1");
+        assert_eq!(
+            parse("a:1\nb:1\n", 2).unwrap_err(),
+            "--process 2: \"hosts.txt\" lists 2 processes, numbered 0 to 1"
+        );
         assert_eq!(
             parse("# none\n", 0).unwrap_err(),
             "\"hosts.txt\" lists 0 processes; a host file has 1 to 256 lines of host:port"

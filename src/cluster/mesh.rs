@@ -283,7 +283,12 @@ mod tests {
 
         let silent: Vec<_> = (0..20).map(|_| TcpStream::connect(&addresses[0]).unwrap()).collect();
         drop(TcpStream::connect(&addresses[0]).unwrap());
-        for attack in [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(), vec![0; 7], [0xa5; 300].to_vec(), 1u64.to_be_bytes().to_vec()] {
+        for attack in [
+            b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),
+            vec![0; 7],
+            [0xa5; 300].to_vec(),
+            1u64.to_be_bytes().to_vec(),
+        ] {
             let mut socket = TcpStream::connect(&addresses[0]).unwrap();
             socket.write_all(&attack).unwrap();
             assert!(is_closed_in_silence(socket), "{attack:?}");
@@ -329,7 +334,10 @@ mod tests {
         ours(1, 3).call(&mut held, 0, Instant::now() + LONG).unwrap();
         let error = form(spare(), ours(1, 3), &addresses, LONG).unwrap_err().to_string();
         let address = &addresses[0];
-        assert_eq!(error, format!("process 0 ({address}) has another process 1 already; each --process is started once"));
+        assert_eq!(
+            error,
+            format!("process 0 ({address}) has another process 1 already; each --process is started once")
+        );
         // Once that one has hung up, its successor is welcome.
         drop(held);
         processes.push(first);

@@ -110,8 +110,8 @@ where
             let names = (0..).zip(addresses).map(|(i, address): (usize, _)| format!("process {i} ({address})"));
             exit::take_place(Place { index: layout.process_index(), peers: names.collect(), child: false });
             let address = addresses[layout.process_index()].clone();
-            let listener =
-                TcpListener::bind(&address).map_err(|source| ClusterError::Bind { address: address.clone(), source })?;
+            let listener = TcpListener::bind(&address)
+                .map_err(|source| ClusterError::Bind { address: address.clone(), source })?;
             let meeting = Meeting { listener, addresses: addresses.to_vec(), key: [0; 32] };
             join(layout, identity, meeting).and_then(|sockets| together(layout, sockets, work))
         }
@@ -179,9 +179,8 @@ where
 {
     let (threads, hooks) = (layout.threads_per_process(), Hooks::default());
     let local = ProcessBuilder::new_typed_vector(threads, hooks.refill.clone(), hooks.spill.clone());
-    let (builders, guard) =
-        initialize_networking_from_sockets(local, sockets, layout.process_index(), threads, hooks)
-            .map_err(ClusterError::Network)?;
+    let (builders, guard) = initialize_networking_from_sockets(local, sockets, layout.process_index(), threads, hooks)
+        .map_err(ClusterError::Network)?;
     run(builders.into_iter().map(AllocatorBuilder::Tcp).collect(), Box::new(guard), work)
 }
 
