@@ -75,7 +75,7 @@ fn loopback() -> Result<(TcpListener, u16), ClusterError> {
 /// Starts the other `count - 1` processes. They are stopped on whatever way out this process takes.
 pub(super) fn start(count: usize, arguments: &[OsString]) -> Result<Arc<Family>, ClusterError> {
     let program = std::env::current_exe().map_err(|source| ClusterError::Start { index: 1, source })?;
-    let mut members = Vec::new();
+    let mut members = Vec::<Member>::new();
     let mut outputs = Vec::new();
     for index in 1..count {
         let started = Command::new(&program)
@@ -88,8 +88,7 @@ pub(super) fn start(count: usize, arguments: &[OsString]) -> Result<Arc<Family>,
             Ok(child) => child,
             Err(source) => {
                 for member in &members {
-                    let Member { child, .. } = member;
-                    let mut child = lock(child);
+                    let mut child = lock(&member.child);
                     let _ = child.kill().and_then(|()| child.wait());
                 }
                 return Err(ClusterError::Start { index, source });
@@ -269,6 +268,7 @@ fn how_it_ended(status: ExitStatus) -> String {
         (Some(signal), _) => format!("was killed by signal {signal}"),
         (None, Some(130 | 143)) => String::from("was interrupted"),
         (None, Some(0)) => String::from("ended with exit code 0 before the run was over"),
+        (None, Some(7)) => String::from("ended with exit code 7, having lost another process"),
         (None, code) => format!("ended with exit code {}; its message is above", code.unwrap_or_default()),
     }
 }

@@ -96,6 +96,9 @@ impl ClusterError {
 /// Process 0 of [`Processes::Children`] starts the children here, and returns when they have ended well. As a child runs
 /// the program from its beginning, a program with this layout calls `execute` once.
 ///
+/// Processes of a host file do not wait for each other after their dataflows have ended: what may still fail, and must
+/// keep process 0 from publishing, belongs into `work`.
+///
 /// [`install_panic_hook`] comes first. Without it a panic in one worker leaves the others waiting for ever.
 pub fn execute<T, F>(layout: &Layout, identity: &str, work: F) -> Result<Vec<T>, ClusterError>
 where
