@@ -182,7 +182,7 @@ impl Family {
             return Err(ClusterError::NeverJoined {
                 missing,
                 seconds: join_timeout.as_secs_f64(),
-                refused: Vec::new(),
+                meanwhile: Vec::new(),
             });
         }
         let ports: Vec<_> = std::iter::once(port).chain(self.state().ports.iter().copied().flatten()).collect();
@@ -294,7 +294,7 @@ pub(super) fn meet(count: usize, join_timeout: Duration) -> Result<Meeting, Clus
     thread::Builder::new().name(name).spawn(listen).map_err(|error| ClusterError::Threads(error.to_string()))?;
 
     let seconds = join_timeout.as_secs_f64();
-    let missing = || ClusterError::NeverJoined { missing: vec![(0, "parent".into())], seconds, refused: Vec::new() };
+    let missing = || ClusterError::NeverJoined { missing: vec![(0, "parent".into())], seconds, meanwhile: Vec::new() };
     let line = receive.recv_timeout(join_timeout).map_err(|_| missing())?;
     let (addresses, key) = parse_join(&line).filter(|(addresses, _)| addresses.len() == count).ok_or_else(missing)?;
     Ok(Meeting { listener, addresses, key })

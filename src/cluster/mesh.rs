@@ -4,6 +4,7 @@
 //! deadline. A stranger costs one thread for at most two seconds; a port scan, a health check or a process of another
 //! run is refused and noted, and the true peers join all the same.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -33,6 +34,8 @@ struct Seats {
     sockets: Vec<Option<TcpStream>>,
     failure: Option<ClusterError>,
     refused: Vec<String>,
+    /// Why the last call to a process failed.
+    unreached: BTreeMap<usize, Refusal>,
     /// Nobody joins any more: all are there, or it is over.
     closed: bool,
 }
@@ -99,13 +102,21 @@ impl Mesh {
             let empty = (0..self.ours.processes).filter(|&i| i != self.ours.index && seats.sockets[i].is_none());
             let missing: Vec<_> = empty.map(|index| (index, self.addresses[index].clone())).collect();
             if missing.is_empty() {
+                // A caller that has hung up since then may have a successor. Those that we called have none to call.
+                let mut callers = seats.sockets[self.ours.index + 1..].iter_mut();
+                if let Some(gone) = callers.find(|socket| socket.as_ref().is_some_and(|socket| !is_alive(socket))) {
+                    *gone = None;
+                    continue;
+                }
                 seats.closed = true;
                 return Ok(std::mem::take(&mut seats.sockets));
             }
             let left = self.deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let refused = std::mem::take(&mut seats.refused);
-                return Err(ClusterError::NeverJoined { missing, seconds: join_timeout.as_secs_f64(), refused });
+                let calls = missing.iter().filter_map(|(index, at)| Some((at, seats.unreached.get(index)?)));
+                let mut meanwhile: Vec<_> = calls.map(|(at, why)| format!("calling {at}: {why}")).collect();
+                meanwhile.append(&mut seats.refused);
+                return Err(ClusterError::NeverJoined { missing, seconds: join_timeout.as_secs_f64(), meanwhile });
             }
             seats = self.changed.wait_timeout(seats, left).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -138,7 +149,7 @@ impl Mesh {
         tracing::warn!(from, why, "connection refused");
         let mut seats = self.seats();
         if seats.refused.len() < NOTED {
-            seats.refused.push(format!("{from}: {why}"));
+            seats.refused.push(format!("refused {from}: {why}"));
         }
     }
 
@@ -177,7 +188,8 @@ impl Mesh {
                 Err(Refusal::Taken(index)) => {
                     seats.failure = Some(ClusterError::IndexTaken { index, peer, address: address.clone() });
                 }
-                Err(Refusal::Stranger | Refusal::Key | Refusal::Io(_)) => {
+                Err(why @ (Refusal::Stranger | Refusal::Key | Refusal::Io(_))) => {
+                    seats.unreached.insert(peer, why);
                     drop(seats);
                     if Instant::now() >= self.deadline {
                         return;
@@ -237,8 +249,7 @@ mod tests {
     }
 
     /// What a joined process has left to do: send its index to all, and hear theirs.
-    fn exchange(sockets: Vec<Option<TcpStream>>, me: usize) -> Vec<usize> {
-        let mut sockets: Vec<_> = sockets.into_iter().collect();
+    fn exchange(mut sockets: Vec<Option<TcpStream>>, me: usize) -> Vec<usize> {
         for socket in sockets.iter_mut().flatten() {
             socket.write_all(&[me as u8]).unwrap();
         }
@@ -370,6 +381,16 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn missing_process_that_was_called_is_named_with_the_reason() {
+        let (mut listeners, addresses) = listeners(2);
+        let last = listeners.pop().unwrap();
+        drop(listeners);
+        let error = form(last, ours(1, 2), &addresses, Duration::from_millis(500)).unwrap_err().to_string();
+        let expected = format!("process 0 ({0}) did not join within 0.5 s; calling {0}: ", addresses[0]);
+        assert!(error.starts_with(&expected) && error.to_lowercase().contains("connection refused"), "{error}");
     }
 
     #[test]

@@ -37,12 +37,12 @@ pub enum ClusterError {
         #[source]
         source: io::Error,
     },
-    #[error("{} did not join within {seconds} s{}", list(.missing), also(.refused))]
+    #[error("{} did not join within {seconds} s{}", list(.missing), also(.meanwhile))]
     NeverJoined {
         missing: Vec<(usize, String)>,
         seconds: f64,
-        /// The first connections that were refused, and why; they may be the missing ones.
-        refused: Vec<String>,
+        /// Why the last calls to them failed, and the first connections that were refused: they may be theirs.
+        meanwhile: Vec<String>,
     },
     #[error("process {peer} ({address}) refused by this process: {what}")]
     Differs { peer: usize, address: String, what: String },
@@ -68,8 +68,8 @@ fn list(missing: &[(usize, String)]) -> String {
     missing.iter().map(|(index, at)| format!("process {index} ({at})")).collect::<Vec<_>>().join(", ")
 }
 
-fn also(refused: &[String]) -> String {
-    if refused.is_empty() { String::new() } else { format!("; refused meanwhile: {}", refused.join("; ")) }
+fn also(meanwhile: &[String]) -> String {
+    meanwhile.iter().map(|what| format!("; {what}")).collect()
 }
 
 impl ClusterError {
