@@ -31,7 +31,9 @@ fn actor() {
         (Some(index), _) => Processes::Child { index, count: option("--child-of").unwrap() },
         (None, Some(index)) => Processes::Hosts(Hosts::read(Path::new(part[2]), index.parse().unwrap()).unwrap()),
         (None, None) => {
-            Processes::Children { count: part[2].parse().unwrap(), arguments: ARGUMENTS.map(Into::into).to_vec() }
+            let arguments = if part[0] == "absent" { ["--exact", "nobody", "--"].to_vec() } else { ARGUMENTS.to_vec() };
+            let arguments = arguments.into_iter().map(Into::into).collect();
+            Processes::Children { count: part[2].parse().unwrap(), arguments }
         }
     };
     let layout = Layout::new(part[1].parse().unwrap(), processes).unwrap();
@@ -39,7 +41,7 @@ fn actor() {
         cluster::on_exit(|| say("cleaned up".into()));
     }
     let play = match part[0] {
-        "sum" => sum,
+        "sum" | "absent" => sum,
         "wait" => wait,
         "panic" => panic_in_the_last_worker,
         "lose_the_last" => leave_in_the_last_worker,
@@ -245,6 +247,15 @@ fn panic_of_a_process_is_its_own_bug_and_a_lost_peer_to_the_first() {
     assert!(lines[4].starts_with("error: process 2 (pid "), "{lines:?}");
     assert!(lines[4].ends_with(") ended with exit code 1; its message is above; nothing is published"), "{lines:?}");
     assert_eq!(lines[5..], ["cleaned up"]);
+}
+
+#[test]
+fn child_that_ends_without_joining_is_not_waited_for() {
+    let (code, lines) = Play::start("absent 1 2").end();
+    assert_eq!(code, Some(7), "{lines:?}");
+    assert!(lines[0].starts_with("error: process 1 (pid "), "{lines:?}");
+    assert!(lines[0].ends_with(") ended with exit code 0 before the run was over; nothing is published"), "{lines:?}");
+    assert_eq!(lines[1..], ["cleaned up"]);
 }
 
 #[test]
