@@ -21,4 +21,5 @@ pub mod profile;
 pub mod sink;
 
 pub mod dataflow;
+pub mod cluster;
 pub mod telemetry;
