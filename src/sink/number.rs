@@ -48,6 +48,14 @@ impl Numbers<'_> {
         }
     }
 
+    /// A factor that somebody set, with the digits they set.
+    pub fn factor(self, value: f64) -> String {
+        match self.language {
+            Language::En => format!("{}x", decimal(value)),
+            Language::Zh => format!("{} 倍", decimal(value)),
+        }
+    }
+
     /// The lift, or where it has no meaning the effect.
     pub fn lift_or_effect(self, lift: Option<f64>, effect: f64) -> String {
         lift.map_or_else(|| self.effect(effect), |lift| self.lift(lift))
@@ -76,7 +84,7 @@ pub(super) fn count(value: impl Into<i128>) -> String {
     let digits = value.unsigned_abs().to_string();
     let mut grouped = String::new();
     for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position) % 3 == 0 {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);
@@ -133,7 +141,8 @@ pub(super) fn times(value: f64) -> String {
         v if !v.is_finite() => "–".into(),
         v if v >= 99.5 => count(v.round() as i128),
         v if v >= 1.995 => format!("{v:.1}"),
-        v if v == 0.0 || v >= 0.095 => format!("{v:.2}"),
+        0.0 => "0".into(),
+        v if v >= 0.095 => format!("{v:.2}"),
         v => format!("{v:.3}"),
     }
 }
@@ -168,7 +177,7 @@ mod tests {
         );
         assert_eq!(
             [0.0, 0.0123, 0.433, 1.124, 4.12, 12.34, 1234.4].map(times),
-            ["0.00", "0.012", "0.43", "1.12", "4.1", "12.3", "1,234"]
+            ["0", "0.012", "0.43", "1.12", "4.1", "12.3", "1,234"]
         );
         assert_eq!([0.0, 0.00321, 0.0312].map(chance), ["< 0.0001", "0.0032", "0.031"]);
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{BooleanArray, Int32Array, Int64Array, StringArray};
 use rayon::prelude::*;
 
-use super::staging::{Staging, WriteError};
+use super::staging::Staging;
 use super::tables::{Column, Texts, batch, schema, write_parquet};
 use super::{RunResult, SinkError};
 use crate::audience::CustomerIds;
@@ -43,7 +43,7 @@ pub(super) fn write(staging: &Staging, result: &RunResult) -> Result<(), SinkErr
         let schema = schema(&columns(&[]));
         let batches = members.chunks(BATCH).map(|members| batch(&schema, columns(members)));
         staging.write(&format!("{}/part-0.parquet", audience_folder(group.id)), |out| {
-            write_parquet(out, batches, schema.clone()).map_err(WriteError::from)
+            write_parquet(out, batches, schema.clone())
         })
     })
 }
@@ -111,7 +111,7 @@ mod tests {
         sample.id_column = None;
         let batch = written(&sample, 2);
         assert_eq!(batch.schema().field(0).name(), "row");
-        assert_eq!(batch.column(0).as_primitive::<Int64Type>().value(0), 0);
+        assert_eq!(batch.column(0).as_primitive::<Int64Type>().value(0), 40);
     }
 
     #[test]

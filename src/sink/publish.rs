@@ -131,7 +131,7 @@ impl Publisher {
             });
         }
         let runs = self.dir.join("runs");
-        let run_id = self.free_id(result);
+        let run_id = self.free_id(result)?;
         let root = runs.join(format!("{STAGING}{run_id}"));
         let published = self.stage(&root, &run_id, result).and_then(|()| {
             let path = runs.join(&run_id);
@@ -173,18 +173,20 @@ impl Publisher {
         sync_folder(root)
     }
 
-    /// UTC time and a digest of job and input; numbered when two runs start within a second.
-    fn free_id(&self, result: &RunResult) -> String {
+    /// UTC time and a digest of job and input; numbered when two runs start within a second, always upwards: a number
+    /// that an expired run had would make the new run older than those it follows.
+    fn free_id(&self, result: &RunResult) -> Result<String, SinkError> {
         let mut digest = Sha256::new();
         digest.update(result.job.identity());
         digest.update([0]);
         digest.update(&result.table.digest);
         let stem = format!("{}-{}", compact_time(result.started), &hex(&digest.finalize())[..8]);
-        let taken = |id: &str| self.dir.join("runs").join(id).symlink_metadata().is_ok();
-        if !taken(&stem) {
-            return stem;
-        }
-        (2u32..).map(|n| format!("{stem}-{n}")).find(|id| !taken(id)).expect("there are more numbers than folders")
+        let names = names(&self.dir.join("runs"))?;
+        let taken = names.iter().filter(|name| is_run_id(name) && name.starts_with(&stem));
+        Ok(match taken.map(|name| age_key(name).1).max() {
+            Some(number) => format!("{stem}-{}", u64::from(number) + 1),
+            None => stem,
+        })
     }
 
     /// Replaces `latest` by one rename, so that a reader finds the old run or the new one.
@@ -287,6 +289,9 @@ mod tests {
         while let Some(at) = folders.pop() {
             for name in names(&at).expect("a folder") {
                 let path = at.join(name);
+                if path.is_symlink() {
+                    continue;
+                }
                 if path.is_dir() {
                     folders.push(path);
                 } else {

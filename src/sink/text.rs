@@ -60,11 +60,14 @@ texts! {
     direction: "Direction", "方向";
     over: "above average", "高于大盘";
     under: "below average", "低于大盘";
+    over_short: "above", "高于大盘";
+    under_short: "below", "低于大盘";
     uv: "Customers", "UV";
     uv_share: "Share", "UV 占比";
     mean: "Mean", "均值";
     lift: "Lift", "提升度";
     impact: "Impact", "影响量";
+    impact_unit: "Impact ({unit})", "影响量（{unit}）";
     held_out_mean: "Held-out mean", "验证集均值";
     all_customers: "All customers", "大盘（全体客户）";
 
@@ -81,8 +84,8 @@ texts! {
     group_segments: "Segments merged into it", "合并而来的高亮细分";
     profile_up: "Over-represented", "偏高特征";
     profile_down: "Under-represented", "偏低特征";
-    profile_note: "Index (TGI): share in the group over share in all customers, times 100. In brackets: the two shares.",
-        "TGI = 人群中的占比 ÷ 大盘中的占比 × 100；括号内为人群占比与大盘占比。";
+    profile_note: "The bars show the index (TGI): share in the group over share in all customers, times 100. Below each bar: the two shares.",
+        "条形图为 TGI：人群中的占比 ÷ 大盘中的占比 × 100；条形下方依次为人群占比与大盘占比。";
     profile_none: "none", "无";
     secondary: "Other metrics", "其他指标";
     metric: "Metric", "指标";
@@ -153,8 +156,8 @@ texts! {
     influence: "Influence", "影响力";
     combined: "Combined", "是否参与";
     reason: "Reason", "原因";
-    influence_rate: "Influence: information value. ", "影响力：信息值（IV）。";
-    influence_other: "Influence: share of the metric's variance between items (eta squared). ", "影响力：各取值之间的方差占比（η²）。";
+    influence_rate: " Influence: information value.", "影响力：信息值（IV）。";
+    influence_other: " Influence: share of the metric's variance between items (eta squared).", "影响力：各取值之间的方差占比（η²）。";
 
     quality: "Data quality", "数据质量";
     rows_read: "rows read", "读取行数";

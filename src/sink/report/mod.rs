@@ -2,14 +2,18 @@
 //!
 //! Neither clock times nor the run's id are in it: it has the same bytes whenever the result is the same.
 
+mod method;
+
 use askama::Template;
+
+use method::{FeatureRow, FunnelRow, MergeRow, QualityView};
 
 use super::number::{Numbers, chance, count, decimal, percent};
 use super::tables::Texts;
 use super::terminal::visible;
 use super::text::{Text, fill};
 use super::{RunResult, audience_folder, privacy};
-use crate::highlight::{Condition, Direction, Highlight};
+use crate::highlight::{Direction, Highlight};
 use crate::job::{Language, OneOrMany, Scalar};
 use crate::merge::Group;
 use crate::profile::ProfileItem;
@@ -29,6 +33,8 @@ struct Page {
     warning: Option<&'static str>,
     notes: Vec<String>,
     cards: Vec<(String, &'static str)>,
+    /// Heading of the impact columns, with the metric's unit.
+    impact: String,
     base: BaseRow,
     has_secondary: bool,
     groups: Vec<GroupView>,
@@ -54,10 +60,13 @@ struct BaseRow {
 struct Figures {
     over: bool,
     direction: &'static str,
+    /// The same for the narrow column of a table.
+    short: &'static str,
     uv: String,
     share: String,
     mean: String,
     lift: String,
+    /// Without its unit, which the column's heading has.
     impact: String,
 }
 
@@ -95,38 +104,6 @@ struct HighlightView {
     mark: &'static str,
     mark_class: &'static str,
     folds: Vec<String>,
-}
-
-struct FunnelRow {
-    condition: String,
-    rejected: String,
-    left: String,
-}
-
-struct MergeRow {
-    step: usize,
-    left: String,
-    right: String,
-    distance: String,
-    uv: String,
-}
-
-struct FeatureRow {
-    feature: String,
-    column: String,
-    kept: bool,
-    /// Items, distinct, missing, too rare, entropy, evenness, influence.
-    figures: [String; 7],
-    verdict: &'static str,
-    reason: String,
-}
-
-struct QualityView {
-    accounts: Vec<(String, &'static str)>,
-    files: Vec<[String; 2]>,
-    rejects: Vec<[String; 2]>,
-    samples: Vec<[String; 4]>,
-    columns: Vec<[String; 3]>,
 }
 
 pub(super) fn numbers<'a>(result: &RunResult<'a>, language: Language) -> Numbers<'a> {
@@ -173,6 +150,7 @@ impl View<'_, '_> {
             warning: (result.job.highlight.holdout == 0.0).then_some(t.not_held_out),
             notes: result.notes.iter().map(|note| visible(note)).collect(),
             cards,
+            impact: n.unit.map_or(t.impact.into(), |unit| fill(t.impact_unit, &[("unit", &visible(unit))])),
             base: BaseRow {
                 uv: count(result.base.uv),
                 mean: n.mean(result.base.metric_mean),
@@ -275,17 +253,19 @@ impl View<'_, '_> {
     }
 
     fn figures(&self, direction: Direction, m: &Measures) -> Figures {
+        let (direction_text, short) = match direction {
+            Direction::Over => (self.t.over, self.t.over_short),
+            Direction::Under => (self.t.under, self.t.under_short),
+        };
         Figures {
             over: direction == Direction::Over,
-            direction: match direction {
-                Direction::Over => self.t.over,
-                Direction::Under => self.t.under,
-            },
+            direction: direction_text,
+            short,
             uv: count(m.uv),
             share: percent(m.uv_share),
             mean: self.n.mean(m.metric_mean),
             lift: self.n.lift_or_effect(m.lift, m.effect),
-            impact: self.n.impact(m.impact),
+            impact: Numbers { unit: None, ..self.n }.impact(m.impact),
         }
     }
 
@@ -392,168 +372,6 @@ impl View<'_, '_> {
             folds: h.folds.iter().map(|s| visible(&texts.segment(*s))).collect(),
         }
     }
-
-    fn funnel(&self) -> Vec<FunnelRow> {
-        let (result, t) = (self.result, self.t);
-        let (funnel, job) = (result.funnel, &result.job.highlight);
-        let times = |factor: f64| self.n.lift(factor);
-        let mut left = funnel.segments;
-        let min_uv = count(result.job.min_uv(result.quality.customers));
-        let row = |condition: String, rejected: String, left: u64| FunnelRow { condition, rejected, left: count(left) };
-        let mut rows = vec![row(fill(t.funnel_segments, &[("min_uv", &min_uv)]), String::new(), left)];
-        let mut reject = |rows: &mut Vec<FunnelRow>, condition: String, rejected: u64| {
-            left = left.saturating_sub(rejected);
-            rows.push(row(condition, count(rejected), left));
-        };
-        let folded = fill(t.funnel_folded, &[("value", &percent(job.max_overlap))]);
-        let has_top = funnel.rejected.iter().any(|(condition, _)| *condition == Condition::Top);
-        for (condition, rejected) in &funnel.rejected {
-            let text = match condition {
-                Condition::UvShare => fill(t.funnel_uv_share, &[("value", &percent(job.max_uv_share))]),
-                Condition::Impact => fill(t.funnel_impact, &[("value", &percent(job.min_impact_share))]),
-                Condition::Testable => t.funnel_testable.to_owned(),
-                Condition::Fdr => {
-                    fill(t.funnel_fdr, &[("value", &decimal(job.fdr)), ("tested", &count(funnel.tested))])
-                }
-                Condition::Bound => fill(t.funnel_bound, &[("value", &times(job.min_lift))]),
-                Condition::NewCustomers => t.funnel_new.to_owned(),
-                Condition::Gain => fill(t.funnel_gain, &[("value", &times(job.min_gain))]),
-                Condition::Top => {
-                    reject(&mut rows, folded.clone(), funnel.folded);
-                    fill(t.funnel_top, &[("value", &count(job.top as i64))])
-                }
-            };
-            reject(&mut rows, text, *rejected);
-        }
-        if !has_top {
-            reject(&mut rows, folded, funnel.folded);
-        }
-        if let Some(validated) = funnel.validated {
-            let unconfirmed = count(funnel.highlights.saturating_sub(validated));
-            rows.push(FunnelRow {
-                condition: t.funnel_validated.to_owned(),
-                rejected: unconfirmed,
-                left: count(validated),
-            });
-        }
-        rows
-    }
-
-    /// Where the merging stopped and why.
-    fn stop(&self) -> String {
-        let (grouping, t) = (self.result.grouping, self.t);
-        if self.language == Language::En && !grouping.reason.is_empty() {
-            return visible(&grouping.reason);
-        }
-        let groups = grouping.groups.len().to_string();
-        let chosen = grouping.choices.iter().find(|choice| choice.chosen);
-        match chosen.and_then(|choice| choice.next_distance.zip(choice.jump)) {
-            Some((distance, jump)) => {
-                fill(t.merging_stop, &[("groups", &groups), ("distance", &decimal(distance)), ("jump", &decimal(jump))])
-            }
-            None => {
-                let [fewest, most] = self.result.job.merge.groups.map(|n| n.to_string());
-                fill(t.merging_few, &[("groups", &groups), ("fewest", &fewest), ("most", &most)])
-            }
-        }
-    }
-
-    fn merges(&self) -> Vec<MergeRow> {
-        let leaves = self.result.highlights.len();
-        let node = |node: usize| {
-            if node < leaves {
-                fill(self.t.highlight_number, &[("n", &(node + 1).to_string())])
-            } else {
-                fill(self.t.result_of, &[("n", &(node - leaves + 1).to_string())])
-            }
-        };
-        let row = |m: &crate::merge::Merge| MergeRow {
-            step: m.step + 1,
-            left: node(m.left),
-            right: node(m.right),
-            distance: decimal(m.distance),
-            uv: count(m.uv),
-        };
-        self.result.grouping.merges.iter().map(row).collect()
-    }
-
-    fn choices(&self) -> Vec<[String; 4]> {
-        let number = |value: Option<f64>| value.map_or("–".into(), decimal);
-        let row = |c: &crate::merge::Choice| {
-            let chosen = if c.chosen { self.t.mark_yes } else { "" };
-            [count(c.groups as i64), number(c.next_distance), number(c.jump), chosen.to_owned()]
-        };
-        self.result.grouping.choices.iter().map(row).collect()
-    }
-
-    fn features(&self) -> Vec<FeatureRow> {
-        let row = |v: &crate::screen::Verdict| FeatureRow {
-            feature: visible(&v.feature),
-            column: visible(&v.column),
-            kept: v.kept,
-            figures: [
-                count(v.items),
-                count(v.distinct),
-                percent(v.null_share),
-                percent(v.rest_share),
-                decimal(v.entropy),
-                decimal(v.evenness),
-                decimal(v.influence),
-            ],
-            verdict: if v.kept { self.t.yes } else { self.t.no },
-            reason: visible(&v.reason),
-        };
-        self.result.verdicts.iter().map(row).collect()
-    }
-
-    fn quality(&self) -> QualityView {
-        let (quality, t) = (self.result.quality, self.t);
-        let rows = quality.rows;
-        let mut accounts = vec![
-            (count(rows.read), t.rows_read),
-            (count(rows.kept), t.rows_kept),
-            (count(rows.quarantined), t.rows_quarantined),
-            (count(rows.merged), t.rows_merged),
-        ];
-        if quality.rounded_values > 0 {
-            accounts.push((count(quality.rounded_values), t.rounded));
-        }
-        QualityView {
-            accounts,
-            files: self.result.table.files.iter().map(|f| [visible(&f.name), count(f.rows)]).collect(),
-            rejects: quality.rejects.iter().map(|(reason, rows)| [visible(reason), count(*rows)]).collect(),
-            // Not the value: it may be personal, and a report is passed on. `quality.json` has it.
-            samples: quality
-                .samples
-                .iter()
-                .map(|s| {
-                    let column = s.column.as_deref().map_or("–".into(), visible);
-                    [visible(&s.file), count(s.row), column, visible(&s.reason)]
-                })
-                .collect(),
-            columns: quality.columns.iter().map(|c| [visible(&c.name), count(c.nulls), count(c.distinct)]).collect(),
-        }
-    }
-
-    fn definitions(&self) -> Vec<(&'static str, String)> {
-        let (t, job) = (self.t, &self.result.job.highlight);
-        let impact = if self.result.kind == MetricKind::Ratio { t.def_impact_ratio } else { t.def_impact };
-        let validated = if job.holdout > 0.0 {
-            fill(t.def_validated, &[("share", &percent(job.holdout)), ("alpha", &percent(job.alpha))])
-        } else {
-            t.def_not_validated.to_owned()
-        };
-        vec![
-            (t.def_base_word, t.def_base.to_owned()),
-            (t.def_uv_word, t.def_uv.to_owned()),
-            (t.def_lift_word, t.def_lift.to_owned()),
-            (t.def_impact_word, impact.to_owned()),
-            (t.def_shrunken_word, t.def_shrunken.to_owned()),
-            (t.def_q_word, t.def_q.to_owned()),
-            (t.def_validated_word, validated),
-            (t.def_index_word, fill(t.def_index, &[("floor", &count(self.result.floor()))])),
-        ]
-    }
 }
 
 fn positive_values(positive: &OneOrMany) -> Vec<String> {
@@ -585,7 +403,9 @@ mod tests {
             "Of 1,000 customers, the average is 10%",
             "1 of the 2 were confirmed",
             "cover 90 customers (9%)",
-            "+12 orders",
+            "12 orders more",
+            "Impact (orders)",
+            "+12<",
             "4.0x",
             "3.1 – 5.2",
             "audience/group=1/",
