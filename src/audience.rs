@@ -1,6 +1,11 @@
-//! Customers by their own ids: who is in which group, and why.
+//! Which customers: by their own ids, for what is written, and as bitmaps over rows, for what is computed.
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+
+use crate::encode::Shard;
+use crate::segment::{Item, Segment};
 
 /// Customer ids as the input has them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,6 +28,25 @@ impl CustomerIds {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// The ids in these places.
+    pub fn at(&self, places: &[usize]) -> CustomerIds {
+        match self {
+            CustomerIds::Row(ids) => CustomerIds::Row(places.iter().map(|&i| ids[i]).collect()),
+            CustomerIds::Int(ids) => CustomerIds::Int(places.iter().map(|&i| ids[i]).collect()),
+            CustomerIds::Text(ids) => CustomerIds::Text(places.iter().map(|&i| ids[i].clone()).collect()),
+        }
+    }
+
+    /// Adds ids of the same kind.
+    pub fn append(&mut self, other: CustomerIds) {
+        match (self, other) {
+            (CustomerIds::Row(ids), CustomerIds::Row(more)) => ids.extend(more),
+            (CustomerIds::Int(ids), CustomerIds::Int(more)) => ids.extend(more),
+            (CustomerIds::Text(ids), CustomerIds::Text(more)) => ids.extend(more),
+            (_, _) => unreachable!("all workers read the same column"),
+        }
+    }
 }
 
 /// The customers that were put into a group: four columns of one length, in any order.
@@ -35,4 +59,74 @@ pub struct Assigned {
     pub highlight: Vec<u32>,
     /// Whether the customer is in the validation part.
     pub holdout: Vec<bool>,
+}
+
+/// Rows of a tile that a set of segments covers: the customers of a segment as a bitmap, one bit a row.
+///
+/// Tiles are small, so that the bitmaps of hundreds of segments stay in the cache whatever the number of rows.
+pub struct Tile {
+    pub start: usize,
+    pub len: usize,
+    segments: Vec<Vec<u64>>,
+}
+
+/// Rows of a tile: 8 KiB a bitmap.
+pub const TILE: usize = 1 << 16;
+
+impl Tile {
+    /// The tiles of a shard, in order, with the bitmaps of `segments`.
+    pub fn all<'a>(shard: &'a Shard, segments: &'a [Segment]) -> impl Iterator<Item = Tile> + 'a {
+        let items: Vec<Item> = {
+            let all: BTreeSet<Item> = segments.iter().flat_map(|s| s.items()).collect();
+            all.into_iter().collect()
+        };
+        (0..shard.rows()).step_by(TILE).map(move |start| {
+            let len = TILE.min(shard.rows() - start);
+            let of_item: Vec<Vec<u64>> = items.iter().map(|&item| shard.bitmap(item, start, len)).collect();
+            let of_segment = |segment: &Segment| {
+                let mut bits = full(len);
+                for item in segment.items() {
+                    let at = items.binary_search(&item).expect("every item has a bitmap");
+                    bits.iter_mut().zip(&of_item[at]).for_each(|(a, b)| *a &= b);
+                }
+                bits
+            };
+            Tile { start, len, segments: segments.iter().map(of_segment).collect() }
+        })
+    }
+
+    /// The rows of the shard that segment `i` covers, in order.
+    pub fn rows(&self, i: usize) -> impl Iterator<Item = usize> + '_ {
+        ones(&self.segments[i]).map(|row| self.start + row)
+    }
+
+    /// Customers that segments `i` and `j` share.
+    pub fn common(&self, i: usize, j: usize) -> i64 {
+        self.segments[i].iter().zip(&self.segments[j]).map(|(a, b)| i64::from((a & b).count_ones())).sum()
+    }
+
+    /// For each segment in turn, the rows that it covers and none before it does.
+    pub fn first_come(&self, mut each: impl FnMut(usize, usize)) {
+        let mut free = full(self.len);
+        for (i, bits) in self.segments.iter().enumerate() {
+            let taken: Vec<u64> = bits.iter().zip(&free).map(|(a, b)| a & b).collect();
+            ones(&taken).for_each(|row| each(i, self.start + row));
+            free.iter_mut().zip(&taken).for_each(|(a, b)| *a &= !b);
+        }
+    }
+}
+
+fn full(len: usize) -> Vec<u64> {
+    let mut bits = vec![u64::MAX; len.div_ceil(64)];
+    if let (Some(last), rest @ 1..) = (bits.last_mut(), len % 64) {
+        *last = (1 << rest) - 1;
+    }
+    bits
+}
+
+fn ones(bits: &[u64]) -> impl Iterator<Item = usize> + '_ {
+    bits.iter().enumerate().flat_map(|(word, &bits)| {
+        std::iter::successors((bits != 0).then_some(bits), |bits| Some(bits & (bits - 1)).filter(|&rest| rest != 0))
+            .map(move |bits| word * 64 + bits.trailing_zeros() as usize)
+    })
 }

@@ -1,6 +1,30 @@
 //! Figures about a run: what each stage and level did and took. Clock times go to the manifest and nowhere else.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+
 use serde::{Deserialize, Serialize};
+
+/// How far this process's workers are, for a display; nothing is computed from it.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Place of the current stage in [`STAGES`].
+    pub stage: AtomicUsize,
+    /// Rows read.
+    pub rows: AtomicU64,
+    /// By level: passes over the rows done and planned.
+    pub levels: Vec<[AtomicU64; 2]>,
+}
+
+impl Progress {
+    pub fn new(levels: usize) -> Arc<Progress> {
+        Arc::new(Progress { levels: (0..levels).map(|_| Default::default()).collect(), ..Progress::default() })
+    }
+}
+
+/// The stages of a run, in order.
+pub const STAGES: [&str; 9] =
+    ["source", "encode", "screen", "enumerate", "score", "highlight", "merge", "profile", "sink"];
 
 /// One stage of a run, named as in the design: source, encode, screen, enumerate, score, highlight, merge, profile, sink.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

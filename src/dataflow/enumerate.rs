@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use differential_dataflow::operators::ThresholdTotal;
@@ -22,6 +22,7 @@ use crate::encode::Shard;
 use crate::enumerate::{CoverBlock, LevelPlan, RankedGroup, Shape, Survivors, count_block, count_ranked};
 use crate::segment::{FeatureSet, Segment};
 use crate::stats::{Block, DISCOVERY, Moments, PARTS, Parts, Stats, VALIDATION};
+use crate::telemetry::Progress;
 
 /// The times of the dataflow: one for each state of the table.
 type Epoch = u64;
@@ -35,18 +36,6 @@ type Update = ((FeatureSet, ()), Epoch, Block);
 /// How long a counting operator works before it lets the worker move messages: long enough not to cost anything,
 /// short enough that a lost peer and the progress display are noticed.
 const QUANTUM: Duration = Duration::from_millis(25);
-
-/// One level's share of progress, for a display: passes over the rows done and planned by this process's workers.
-#[derive(Debug, Default)]
-pub struct Progress {
-    pub levels: Vec<[AtomicU64; 2]>,
-}
-
-impl Progress {
-    pub fn new(levels: usize) -> Arc<Progress> {
-        Arc::new(Progress { levels: (0..levels).map(|_| Default::default()).collect() })
-    }
-}
 
 /// What one worker did at one level.
 #[derive(Clone, Debug)]

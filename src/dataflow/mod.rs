@@ -1,8 +1,18 @@
 //! The stages, spread over workers: what crosses between them, and when it is complete.
 
+mod agree;
 mod collective;
 mod difference;
 mod enumerate;
+mod load;
+mod screen;
+mod target;
+mod unique;
 
+pub use agree::{Failure, FailureKind, agree, decide};
 pub use collective::{broadcast, exchange, gather};
-pub use enumerate::{Answer, Counted, Enumeration, Progress, enumerate};
+pub use enumerate::{Answer, Counted, Enumeration, enumerate};
+pub use load::{Loaded, load};
+pub use screen::screened;
+pub use target::{GroupSums, Routing, assign, overlaps, profiles};
+pub use unique::unique;

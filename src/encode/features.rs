@@ -191,6 +191,21 @@ impl LocalFeature {
         }
     }
 
+    /// The value in one row.
+    pub fn at(&self, row: usize) -> Place<'_> {
+        match self {
+            LocalFeature::Text { dictionary, codes, .. } => match codes[row] {
+                NULL => Place::Missing,
+                code => Place::Text(&dictionary.values()[code as usize]),
+            },
+            LocalFeature::Ints { values, .. } if values[row] == MISSING_INT => Place::Missing,
+            LocalFeature::Ints { values, .. } => Place::Int(values[row]),
+            LocalFeature::Floats(values) if values[row].is_nan() => Place::Missing,
+            LocalFeature::Floats(values) => Place::Float(values[row]),
+            LocalFeature::Overflow { .. } => Place::Missing,
+        }
+    }
+
     pub fn rows(&self) -> usize {
         match self {
             LocalFeature::Text { codes, .. } => codes.len(),
@@ -208,6 +223,15 @@ impl LocalFeature {
             LocalFeature::Overflow { rows } => *rows = keep.iter().filter(|&&k| k).count(),
         }
     }
+}
+
+/// One value of a feature column.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Place<'a> {
+    Missing,
+    Int(i64),
+    Float(f64),
+    Text(&'a str),
 }
 
 /// A finite number, as text writes it.

@@ -4,6 +4,8 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
 use super::intake::{ID_MISSING, ID_NOT_WHOLE, Problem, Report, retain};
 use super::values;
 use crate::source::ColumnKind;
@@ -94,11 +96,70 @@ impl LocalIds {
         }
     }
 
+    /// A 64-bit hash of each id, the same for a whole number held as text. Empty without an id column.
+    pub fn hashes(&self) -> Vec<u64> {
+        match self {
+            LocalIds::None => Vec::new(),
+            LocalIds::Int(ids) => ids.iter().map(|id| hash(IdRef::Int(*id), 0)).collect(),
+            LocalIds::Text(ids) => ids.iter().map(|id| hash(IdRef::Text(id), 0)).collect(),
+        }
+    }
+
+    pub fn text(&self, row: usize) -> String {
+        match self {
+            LocalIds::None => row.to_string(),
+            LocalIds::Int(ids) => ids[row].to_string(),
+            LocalIds::Text(ids) => ids[row].to_string(),
+        }
+    }
+
     pub fn retain(&mut self, keep: &[bool]) {
         match self {
             LocalIds::None => {}
             LocalIds::Int(ids) => retain(ids, keep),
             LocalIds::Text(ids) => retain(ids, keep),
+        }
+    }
+}
+
+/// One customer id.
+#[derive(Clone, Copy, Debug)]
+pub enum IdRef<'a> {
+    Int(i64),
+    Text(&'a str),
+}
+
+/// A seeded hash of an id (XXH3, 64 bits). Text that is a whole number as it would be printed hashes as the number, so a
+/// table has the same hold-out as CSV and as Parquet.
+pub fn hash(id: IdRef, seed: u64) -> u64 {
+    let int = match id {
+        IdRef::Int(id) => Some(id),
+        IdRef::Text(text) => canonical(text),
+    };
+    match (int, id) {
+        (Some(id), _) => xxh3_64_with_seed(&id.to_le_bytes(), seed),
+        (None, IdRef::Text(text)) => xxh3_64_with_seed(text.as_bytes(), seed),
+        (None, IdRef::Int(_)) => unreachable!("a whole number is one"),
+    }
+}
+
+fn canonical(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let printed = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) && (digits == text || digits != "0");
+    if printed && (digits == "0" || !digits.starts_with('0')) { text.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_hashes_alike_as_text_and_as_number() {
+        for id in [0, 7, -7, i64::MAX, i64::MIN] {
+            assert_eq!(hash(IdRef::Text(&id.to_string()), 3), hash(IdRef::Int(id), 3), "{id}");
+        }
+        for text in ["007", "+7", "-0", "", "7 ", "99999999999999999999"] {
+            assert_eq!(canonical(text), None, "{text:?}");
         }
     }
 }

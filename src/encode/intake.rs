@@ -176,6 +176,17 @@ impl Intake {
         (self.runs[run].0, self.rows[row])
     }
 
+    pub fn file(&self, file: usize) -> &PathBuf {
+        &self.files[file]
+    }
+
+    /// Everything the job reads of a row but its id, as text that is equal for equal values.
+    pub fn content(&self, row: usize) -> String {
+        let metrics: Vec<String> = self.metrics.iter().map(|m| m.text(row)).collect();
+        let features: Vec<_> = self.features.iter().map(|f| f.at(row)).collect();
+        format!("{metrics:?} {features:?}")
+    }
+
     /// Row numbers over all files in order, given how many rows each file has.
     pub fn global_rows(&self, file_rows: &[u64]) -> Vec<u64> {
         let mut offsets = vec![0u64];

@@ -205,6 +205,16 @@ impl LocalMetric {
         }
     }
 
+    /// The values in one row.
+    pub fn text(&self, row: usize) -> String {
+        let one = |numbers: &LocalNumbers| match numbers {
+            LocalNumbers::Bits(values) => values[row].to_string(),
+            LocalNumbers::Ints { values, .. } => values[row].to_string(),
+            LocalNumbers::Floats(values) => format!("{:?}", values[row]),
+        };
+        std::iter::once(&self.num).chain(&self.den).map(one).collect::<Vec<_>>().join("/")
+    }
+
     pub fn retain(&mut self, keep: &[bool]) {
         for numbers in std::iter::once(&mut self.num).chain(&mut self.den) {
             match numbers {

@@ -17,8 +17,8 @@ mod sketch;
 
 pub use book::{Draft, TooManyBands, band_counts, code, feature};
 pub use codebook::{Codebook, Feature, ItemValue, MISSING, civil};
-pub use features::LocalFeature;
-pub use ids::LocalIds;
+pub use features::{LocalFeature, Place};
+pub use ids::{IdRef, LocalIds, hash};
 pub use intake::{BadRow, Intake};
 pub use metrics::{LocalMetric, LocalNumbers, Overflow};
 pub use reading::{Reading, ReadingError};

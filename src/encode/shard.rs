@@ -1,6 +1,7 @@
 //! The rows of one worker as columns of small integers.
 
 use crate::audience::CustomerIds;
+use crate::segment::Item;
 use crate::stats::{MetricKind, Moments};
 
 /// One worker's customers, coded. Rows stay here from encoding to assignment.
@@ -22,6 +23,22 @@ impl Shard {
 
     pub fn moments(&self) -> Moments {
         Moments::of(&self.metrics.iter().map(MetricColumn::kind).collect::<Vec<_>>())
+    }
+
+    /// Which of `len` rows from `start` have an item, one bit a row.
+    pub fn bitmap(&self, item: Item, start: usize, len: usize) -> Vec<u64> {
+        fn bits<T: Copy + PartialEq>(codes: &[T], code: T) -> Vec<u64> {
+            let word = |codes: &[T]| codes.iter().enumerate().fold(0, |word, (i, &c)| word | u64::from(c == code) << i);
+            codes.chunks(64).map(word).collect()
+        }
+        match &self.features[usize::from(item.feature)] {
+            // A code that does not fit the width occurs nowhere.
+            Codes::U8(codes) => match u8::try_from(item.code) {
+                Ok(code) => bits(&codes[start..start + len], code),
+                Err(_) => vec![0; len.div_ceil(64)],
+            },
+            Codes::U16(codes) => bits(&codes[start..start + len], item.code),
+        }
     }
 
     /// Bytes held, ids not counted.

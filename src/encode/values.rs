@@ -57,11 +57,12 @@ pub fn bools(array: &ArrayRef) -> Vec<Option<bool>> {
 /// A part of each date or time, in the time zone the column names; missing as `None`.
 pub fn parts(array: &ArrayRef, part: DatePart) -> Vec<Option<i32>> {
     let of = |what: ArrowPart| -> Vec<Option<i32>> {
-        match date_part(array, what) {
-            Ok(values) => values.as_primitive::<Int32Type>().iter().collect(),
-            // Hours of a date without a time of day.
-            Err(_) => (0..array.len()).map(|i| array.is_valid(i).then_some(0)).collect(),
+        let dated = matches!(array.data_type(), DataType::Date32 | DataType::Date64);
+        if dated && what == ArrowPart::Hour {
+            return (0..array.len()).map(|i| array.is_valid(i).then_some(0)).collect();
         }
+        let values = date_part(array, what).expect("every part but the hour is defined for dates and times");
+        values.as_primitive::<Int32Type>().iter().collect()
     };
     let both = |a: Vec<Option<i32>>, b: Vec<Option<i32>>, join: fn(i32, i32) -> i32| {
         a.into_iter().zip(b).map(|(a, b)| Some(join(a?, b?))).collect()

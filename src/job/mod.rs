@@ -325,7 +325,7 @@ pub enum Missing {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ScreenSpec {
-    /// Combine every included feature, whatever its verdict. A feature with one item is left out all the same.
+    /// Combine every included feature that has an item, whatever else would be said of it.
     pub off: bool,
     /// Features combined at the most, those with the highest information value. Range 1 to 1000.
     pub max_features: usize,

@@ -1,0 +1,372 @@
+//! The table to coded rows: each worker reads its share once, and all agree on what the values mean.
+
+use std::sync::atomic::Ordering;
+
+use serde::{Deserialize, Serialize};
+use timely::worker::Worker;
+
+use super::agree::{Failure, FailureKind, agree, decide};
+use super::collective::gather;
+use super::unique::unique;
+use crate::audience::CustomerIds;
+use crate::encode::{
+    Codebook, Draft, Feature, IdRef, Intake, LocalIds, LocalMetric, LocalNumbers, MetricColumn, Reading, Shard, Sketch,
+    band_counts, code, feature, hash,
+};
+use crate::job::Job;
+use crate::sink::{ColumnQuality, Quality, RejectedRow, RowAccounts};
+use crate::source::{ErrorKind, Rejects, SourceError, Table};
+use crate::stats::{MetricKind, Scale};
+use crate::telemetry::Progress;
+
+/// A worker's coded rows, with what all workers agreed on.
+pub struct Loaded {
+    pub shard: Shard,
+    /// Every feature that could be encoded; screening decides which are combined.
+    pub codebook: Codebook,
+    /// Included columns and features that could not be encoded, with the reason.
+    pub refused: Vec<(String, String)>,
+    /// One a metric, the primary one first.
+    pub scales: Vec<Scale>,
+    /// The base: all customers of all workers.
+    pub customers: u64,
+    pub min_uv: u64,
+    pub quality: Quality,
+    /// Missing values and distinct values of each feature that was read, by name.
+    pub columns: Vec<ColumnQuality>,
+    pub file_rows: Vec<u64>,
+}
+
+/// What one worker read.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Read {
+    rows: u64,
+    kept: u64,
+    merged: u64,
+    file_rows: Vec<u64>,
+    rejects: Rejects,
+    /// Left out by the job's own wish, so not bad.
+    dropped: u64,
+    sketches: Vec<Sketch>,
+    /// Decimal places that each metric needs: numerator, denominator.
+    decimals: Vec<[u8; 2]>,
+    seen: Vec<Vec<String>>,
+    positives: Vec<u64>,
+}
+
+/// What worker 0 makes of what all read.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Agreed {
+    drafts: Vec<Draft>,
+    scales: Vec<Scale>,
+    customers: u64,
+    file_rows: Vec<u64>,
+    quality: Quality,
+    columns: Vec<ColumnQuality>,
+}
+
+/// Reads, checks and codes the table. All workers return the same failure, or none does.
+pub fn load(
+    worker: &mut Worker,
+    job: &Job,
+    table: &Table,
+    reading: &Reading,
+    progress: &Progress,
+) -> Result<Loaded, Failure> {
+    let mut intake = Intake::new(job, reading, table);
+    let mut scan = table.scan(&reading.columns, worker.index(), worker.peers());
+    let mut failure = None;
+    for chunk in &mut scan {
+        let pushed = match chunk {
+            Ok(chunk) => {
+                progress.rows.fetch_add(chunk.rows.num_rows() as u64, Ordering::Relaxed);
+                intake
+                    .push(reading, &chunk)
+                    .map_err(|bad| Failure::new(FailureKind::Quality, &bad).at(chunk.file, bad.row))
+            }
+            Err(error) => Err(source_failure(&error, table)),
+        };
+        if let Err(found) = pushed {
+            failure = Some(found);
+            break;
+        }
+    }
+    agree(worker, failure)?;
+    let (merged, failure) = unique(worker, job, &mut intake);
+    agree(worker, failure)?;
+
+    let mut rejects = scan.rejects().clone();
+    rejects.merge(intake.rejects.clone());
+    let read = Read {
+        rows: scan.rows_read(),
+        kept: intake.rows() as u64,
+        merged,
+        file_rows: scan.file_rows(),
+        dropped: intake.dropped(reading),
+        rejects,
+        sketches: intake.features.iter().map(Sketch::of).collect(),
+        decimals: intake
+            .metrics
+            .iter()
+            .map(|m| [m.num.decimals(), m.den.as_ref().map_or(0, LocalNumbers::decimals)])
+            .collect(),
+        seen: intake.metrics.iter().map(|m| m.seen.clone()).collect(),
+        positives: intake.metrics.iter().map(positives).collect(),
+    };
+    drop(scan);
+    let reads = gather(worker, read);
+    let mut merged_sketches = Vec::new();
+    let agreed = (worker.index() == 0).then(|| {
+        let (agreed, sketches) = conclude(job, reading, reads)?;
+        merged_sketches = sketches;
+        Ok(agreed)
+    });
+    let agreed: Agreed = decide(worker, agreed)?;
+
+    let bands: Vec<Vec<u64>> =
+        intake.features.iter().zip(&agreed.drafts).map(|(feature, draft)| band_counts(feature, draft)).collect();
+    let all_bands = gather(worker, bands);
+    let min_uv = job.min_uv(agreed.customers);
+    let features = (worker.index() == 0).then(|| {
+        let features = reading.features.iter().enumerate().map(|(i, input)| {
+            let mut bands = vec![0u64; all_bands[0][i].len()];
+            all_bands.iter().for_each(|worker| bands.iter_mut().zip(&worker[i]).for_each(|(a, b)| *a += b));
+            feature(input, &merged_sketches[i], &agreed.drafts[i], &bands, min_uv)
+        });
+        Ok(features.collect::<Vec<Result<Feature, String>>>())
+    });
+    let features: Vec<Result<Feature, String>> = decide(worker, features)?;
+
+    let rows = intake.global_rows(&agreed.file_rows);
+    let part = hold_out(&intake.ids, &rows, job.highlight.holdout, job.highlight.seed);
+    let ids = match std::mem::replace(&mut intake.ids, LocalIds::None) {
+        LocalIds::None => CustomerIds::Row(rows),
+        LocalIds::Int(ids) => CustomerIds::Int(ids),
+        LocalIds::Text(ids) => CustomerIds::Text(ids.into_iter().map(String::from).collect()),
+    };
+    let mut rounded = 0;
+    let mut failure = None;
+    let mut metrics = Vec::new();
+    for ((local, input), scale) in
+        std::mem::take(&mut intake.metrics).into_iter().zip(&reading.metrics).zip(&agreed.scales)
+    {
+        let name = |place: usize| table.columns()[reading.columns[place]].name.clone();
+        let scaled = scale_metric(
+            local,
+            *scale,
+            &input.setting,
+            &name(input.column),
+            &input.denominator.map(name).unwrap_or_default(),
+        );
+        match scaled {
+            Ok((column, more)) => {
+                rounded += more;
+                metrics.push(column);
+            }
+            Err(found) => failure = Some(found),
+        }
+    }
+    agree(worker, failure)?;
+    let rounded: u64 = gather(worker, rounded).into_iter().sum();
+
+    let mut codebook = Codebook::default();
+    let mut codes = Vec::new();
+    let mut refused = reading.refused.clone();
+    let locals = std::mem::take(&mut intake.features).into_iter();
+    for ((feature, local), (draft, input)) in
+        features.into_iter().zip(locals).zip(agreed.drafts.iter().zip(&reading.features))
+    {
+        match feature {
+            Ok(feature) => {
+                codes.push(code(local, draft, &feature));
+                codebook.features.push(feature);
+            }
+            Err(reason) => refused.push((input.name.clone(), reason)),
+        }
+    }
+    Ok(Loaded {
+        shard: Shard { features: codes, part, metrics, ids },
+        codebook,
+        refused,
+        scales: agreed.scales,
+        customers: agreed.customers,
+        min_uv,
+        quality: Quality { rounded_values: rounded, ..agreed.quality },
+        columns: agreed.columns,
+        file_rows: agreed.file_rows,
+    })
+}
+
+fn source_failure(error: &SourceError, table: &Table) -> Failure {
+    let kind = match error.kind() {
+        ErrorKind::Input => FailureKind::Input,
+        ErrorKind::Quality => FailureKind::Quality,
+    };
+    let failure = Failure::new(kind, error);
+    match error {
+        SourceError::BadRow { path, row, .. } => {
+            let file = table.files().iter().position(|f| f.path == *path).unwrap_or(usize::MAX);
+            failure.at(file, *row)
+        }
+        _ => failure,
+    }
+}
+
+fn positives(metric: &LocalMetric) -> u64 {
+    match &metric.num {
+        LocalNumbers::Bits(bits) => bits.iter().map(|&bit| u64::from(bit)).sum(),
+        LocalNumbers::Ints { .. } | LocalNumbers::Floats(_) => 0,
+    }
+}
+
+/// Adds up what the workers read, and decides on bad rows, grouping of values and scales.
+fn conclude(job: &Job, reading: &Reading, reads: Vec<Read>) -> Result<(Agreed, Vec<Sketch>), Failure> {
+    let fail = |kind, text: String| Failure { kind, place: (usize::MAX, u64::MAX), text };
+    let total = |of: &dyn Fn(&Read) -> u64| reads.iter().map(of).sum::<u64>();
+    let mut rejects = Rejects::default();
+    reads.iter().for_each(|read| rejects.merge(read.rejects.clone()));
+    let rows = RowAccounts {
+        read: total(&|r| r.rows),
+        kept: total(&|r| r.kept),
+        quarantined: rejects.total(),
+        merged: total(&|r| r.merged),
+    };
+    assert!(rows.balanced(), "every row read is kept, quarantined or merged: {rows:?}");
+    let bad = rows.quarantined - total(&|r| r.dropped);
+    let share = bad as f64 / (rows.read.max(1)) as f64;
+    let by_reason = || {
+        let counted: Vec<String> = rejects.by_reason.iter().map(|(reason, rows)| format!("{reason}: {rows}")).collect();
+        counted.join(", ")
+    };
+    if let Some(max) = job.input.max_bad_rows
+        && bad > max
+    {
+        return Err(fail(
+            FailureKind::Quality,
+            format!("{bad} bad rows are more than input.max_bad_rows = {max} ({})", by_reason()),
+        ));
+    }
+    let max_share = job.input.max_bad_share.or((job.input.max_bad_rows.is_none()).then_some(DEFAULT_MAX_BAD_SHARE));
+    if let Some(max) = max_share
+        && share > max
+    {
+        return Err(fail(
+            FailureKind::Quality,
+            format!(
+                "{bad} of {} rows are bad, a share of {share:.4}, more than input.max_bad_share = {max} ({})",
+                rows.read,
+                by_reason()
+            ),
+        ));
+    }
+    if rows.kept == 0 {
+        let why = if rows.read == 0 {
+            "the table has no rows".to_owned()
+        } else {
+            format!("none of {} rows is left ({})", rows.read, by_reason())
+        };
+        return Err(fail(FailureKind::Quality, format!("no customers: {why}")));
+    }
+    for (i, input) in reading.metrics.iter().enumerate() {
+        let known = |text: &str| ["0", "no", "false", "n", "f"].iter().any(|no| text.eq_ignore_ascii_case(no));
+        let mut seen: Vec<&String> = reads.iter().flat_map(|r| &r.seen[i]).filter(|text| !known(text)).collect();
+        seen.sort();
+        seen.dedup();
+        let yes: u64 = reads.iter().map(|r| r.positives[i]).sum();
+        if input.kind == MetricKind::Rate && yes == 0 && !seen.is_empty() {
+            let setting = &input.setting;
+            return Err(fail(
+                FailureKind::Input,
+                format!(
+                    "{setting}.positive: no value of {setting}.column means yes; values seen: {seen:?}; set {setting}.positive to the one that does"
+                ),
+            ));
+        }
+    }
+    let mut scales = Vec::new();
+    for (i, input) in reading.metrics.iter().enumerate() {
+        let most = |side: usize| reads.iter().map(|r| r.decimals[i][side]).max().unwrap_or(0);
+        scales.push(Scale {
+            decimals: input.decimals.unwrap_or(most(0)),
+            den_decimals: if input.kind == MetricKind::Ratio { input.decimals.unwrap_or(most(1)) } else { 0 },
+        });
+    }
+    let file_rows = reads[0].file_rows.clone();
+    let mut by_feature: Vec<Option<Sketch>> = vec![None; reading.features.len()];
+    for read in reads {
+        for (merged, sketch) in by_feature.iter_mut().zip(read.sketches) {
+            *merged = Some(match merged.take() {
+                Some(sum) => sum.merge(sketch, job.screen.max_distinct),
+                None => sketch,
+            });
+        }
+    }
+    let sketches: Vec<Sketch> =
+        by_feature.into_iter().map(|s| s.expect("worker 0 read a share, if an empty one")).collect();
+    let drafts = reading.features.iter().zip(&sketches).map(|(input, sketch)| {
+        Draft::of(input, sketch, job.screen.max_distinct).map_err(|error| Failure::new(FailureKind::Usage, &error))
+    });
+    let columns: Vec<ColumnQuality> = reading
+        .features
+        .iter()
+        .zip(&sketches)
+        .map(|(input, sketch)| ColumnQuality {
+            name: input.name.clone(),
+            nulls: sketch.nulls,
+            distinct: sketch.distinct(),
+        })
+        .collect();
+    let samples = rejects.samples.into_iter().map(|sample| RejectedRow {
+        file: sample.file,
+        row: sample.line.unwrap_or(sample.row + 1),
+        column: sample.column,
+        reason: sample.reason,
+        value: Some(sample.value),
+    });
+    let quality = Quality {
+        rows,
+        customers: rows.kept,
+        rejects: rejects.by_reason,
+        samples: samples.collect(),
+        columns: columns.clone(),
+        rounded_values: 0,
+    };
+    let drafts = drafts.collect::<Result<Vec<Draft>, Failure>>()?;
+    Ok((Agreed { drafts, scales, customers: rows.kept, file_rows, quality, columns }, sketches))
+}
+
+/// Bad rows tolerated under `on_bad_row = "quarantine"` when the job sets no limit.
+const DEFAULT_MAX_BAD_SHARE: f64 = 0.01;
+
+fn scale_metric(
+    local: LocalMetric,
+    scale: Scale,
+    setting: &str,
+    column: &str,
+    den_column: &str,
+) -> Result<(MetricColumn, u64), Failure> {
+    let failed = |error| Failure::new(FailureKind::Quality, &error);
+    if let LocalNumbers::Bits(bits) = local.num {
+        return Ok((MetricColumn::Rate(bits), 0));
+    }
+    let (num, rounded) = local.num.scaled(scale.decimals, setting, column).map_err(failed)?;
+    match local.den {
+        None => Ok((MetricColumn::Amount(num), rounded)),
+        Some(den) => {
+            let (den, more) = den.scaled(scale.den_decimals, setting, den_column).map_err(failed)?;
+            Ok((MetricColumn::Ratio { num, den }, rounded + more))
+        }
+    }
+}
+
+/// 1 for the customers held out: those whose seeded hash falls below the share. Row numbers stand in for absent ids.
+fn hold_out(ids: &LocalIds, rows: &[u64], share: f64, seed: u64) -> Vec<u8> {
+    // The duplicates are found by the hash of seed 0; another seed keeps the split independent of who owns an id.
+    let seed = seed ^ 0x9e37_79b9_7f4a_7c15;
+    let held = |id: IdRef| u8::from(((hash(id, seed) >> 11) as f64) < share * (1u64 << 53) as f64);
+    match ids {
+        LocalIds::None => rows.iter().map(|&row| held(IdRef::Int(row as i64))).collect(),
+        LocalIds::Int(ids) => ids.iter().map(|&id| held(IdRef::Int(id))).collect(),
+        LocalIds::Text(ids) => ids.iter().map(|id| held(IdRef::Text(id))).collect(),
+    }
+}
