@@ -328,6 +328,11 @@ mod tests {
         none(MetricKind::Amount, amount(&[7, 7]), amount(&[7, 7, 7, 7]));
         // Everyone buys in a third of the visits.
         none(MetricKind::Ratio, ratio(&[(1, 3), (2, 6)]), ratio(&[(1, 3), (2, 6), (4, 12), (7, 21)]));
+        // In a seventh, a ninth, and so on: what rounding leaves of the residuals is not variance.
+        for share in [7, 9, 11, 13, 49, 97, 1009] {
+            let same = |counts: &[i128]| ratio(&counts.iter().map(|c| (*c, share * c)).collect::<Vec<_>>());
+            none(MetricKind::Ratio, same(&[1, 5]), same(&[1, 5, 13, 1_000_003]));
+        }
         none(MetricKind::Ratio, ratio(&[(1, 0), (0, 0)]), ratio(&[(1, 0), (0, 0), (4, 12), (7, 20)]));
     }
 
