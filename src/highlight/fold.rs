@@ -79,7 +79,14 @@ mod tests {
             impact: 2.5,
             metric_share: Some(0.02),
         };
-        let test = Test { log_p: -9.0, effect_low: 0.1, effect_high: 0.4, lift_low: Some(1.4), lift_high: Some(2.6) };
+        let test = Test {
+            log_p: -9.0,
+            cautious_log_p: -9.0,
+            effect_low: 0.1,
+            effect_high: 0.4,
+            lift_low: Some(1.4),
+            lift_high: Some(2.6),
+        };
         Highlight {
             segment: Segment::new(FeatureSet::new(&[0]), &[number]),
             direction,

@@ -59,7 +59,7 @@ pub enum Condition {
     Impact,
     /// Could be tested at all (customers and variance on both sides in the discovery part).
     Testable,
-    /// q at most `fdr`.
+    /// q at most `fdr`, also when it is taken over the cautious p-values (see [`Test::cautious_log_p`]).
     Fdr,
     /// The bound of lift (or effect) nearest to no influence is on the right side of `min_lift`.
     Bound,

@@ -43,12 +43,16 @@ pub fn score(frequent: &Frequent, kind: MetricKind, scale: Scale) -> Vec<Scored>
             highlight: false,
         })
         .collect();
-    let log_p: Vec<f64> = scored.iter().filter_map(|s| s.test.map(|t| t.log_p)).collect();
-    let mut q = benjamini_hochberg(&log_p).into_iter();
-    for s in scored.iter_mut().filter(|s| s.test.is_some()) {
-        s.q = q.next();
-    }
+    let q = adjusted(&scored, |t| t.log_p);
+    scored.iter_mut().zip(q).for_each(|(s, q)| s.q = q);
     scored
+}
+
+/// q-values over the segments that could be tested, none for the others.
+fn adjusted(scored: &[Scored], log_p: impl Fn(&Test) -> f64) -> Vec<Option<f64>> {
+    let tested: Vec<f64> = scored.iter().filter_map(|s| s.test.as_ref().map(&log_p)).collect();
+    let mut q = benjamini_hochberg(&tested).into_iter();
+    scored.iter().map(|s| s.test.as_ref().and_then(|_| q.next())).collect()
 }
 
 /// The segments that meet every condition up to [`Condition::Gain`], ranked, and the funnel so far.
@@ -69,6 +73,7 @@ pub fn rule(
         rejected: Condition::ALL.map(|c| (c, 0)).to_vec(),
         ..Funnel::default()
     };
+    let cautious_q = adjusted(scored, |t| t.cautious_log_p);
     let least_impact = spec.min_impact_share * impact_reference(kind, scale, &frequent.base_discovery);
     let on_discovery = |i: usize| measures(kind, scale, &frequent.discovery[i], &frequent.base_discovery);
     let meets = |i: usize| -> Result<(Direction, Measures, Test, f64), Condition> {
@@ -80,7 +85,7 @@ pub fn rule(
             return Err(Condition::Impact);
         }
         let (Some(test), Some(q)) = (scored[i].test, scored[i].q) else { return Err(Condition::Testable) };
-        if q > spec.fdr {
+        if q > spec.fdr || cautious_q[i].is_none_or(|q| q > spec.fdr) {
             return Err(Condition::Fdr);
         }
         let direction = direction(&found);
@@ -142,8 +147,8 @@ fn bounded(test: &Test, direction: Direction, min_lift: f64) -> bool {
 
 /// Estimates the highlights again on the customers held out, and counts those that hold.
 ///
-/// A highlight is validated when it has the same direction there and its two-sided p, adjusted over all highlights by
-/// Holm's method, is at most alpha. One that cannot be tested there takes part in the adjustment with p = 1. Nothing is
+/// A highlight is validated when it has the same direction there and its two-sided cautious p, adjusted over all
+/// highlights by Holm's method, is at most alpha. One that cannot be tested there takes part in the adjustment with p = 1. Nothing is
 /// filled in when nothing was held out.
 pub fn validate(
     highlights: &mut [Highlight],
@@ -157,15 +162,16 @@ pub fn validate(
         return;
     }
     let base = frequent.base_whole - frequent.base_discovery;
+    let mut cautious = Vec::with_capacity(highlights.len());
     for highlight in highlights.iter_mut() {
         let at = frequent.position(highlight.segment);
         let part = frequent.whole[at] - frequent.discovery[at];
         highlight.validation = (part.uv > 0).then(|| measures(kind, scale, &part, &base));
-        highlight.validation_log_p = test(kind, scale, &part, &base).map(|t| t.log_p);
+        let test = test(kind, scale, &part, &base);
+        highlight.validation_log_p = test.map(|t| t.log_p);
+        cautious.push(test.map_or(0.0, |t| t.cautious_log_p));
     }
-    let log_p: Vec<f64> = highlights.iter().map(|h| h.validation_log_p.unwrap_or(0.0)).collect();
-    let adjusted = holm(&log_p);
-    for (highlight, adjusted) in highlights.iter_mut().zip(adjusted) {
+    for (highlight, adjusted) in highlights.iter_mut().zip(holm(&cautious)) {
         let holds = highlight.validation.is_some_and(|v| v.effect != 0.0 && direction(&v) == highlight.direction);
         highlight.validated = Some(holds && highlight.validation_log_p.is_some() && adjusted <= spec.alpha);
     }
@@ -365,8 +371,14 @@ mod tests {
 
     #[test]
     fn a_metric_without_lift_is_judged_by_the_side_of_its_effect() {
-        let interval =
-            |low, high| Test { log_p: -9.0, effect_low: low, effect_high: high, lift_low: None, lift_high: None };
+        let interval = |low, high| Test {
+            log_p: -9.0,
+            cautious_log_p: -9.0,
+            effect_low: low,
+            effect_high: high,
+            lift_low: None,
+            lift_high: None,
+        };
         assert!(
             bounded(&interval(0.1, 2.0), Direction::Over, 9.0) && !bounded(&interval(-0.1, 2.0), Direction::Over, 9.0)
         );
@@ -378,6 +390,7 @@ mod tests {
     fn under_performers_need_the_inverse_of_the_least_lift() {
         let lift = |low, high| Test {
             log_p: -9.0,
+            cautious_log_p: -9.0,
             effect_low: -1.0,
             effect_high: -0.5,
             lift_low: Some(low),
@@ -420,5 +433,62 @@ mod tests {
         let mut expected: Vec<Segment> = ranked[1..].iter().map(|h| h.segment).collect();
         expected.sort();
         assert_eq!(marked, expected);
+    }
+
+    /// A skewed amount, nine customers of ten without any, dealt out by chance: segment i has 100 customers in
+    /// discovery and 50 in validation, the last has ten times the buyers.
+    fn dealt_out(segments: u16) -> Table {
+        let mut x = 1u64;
+        let mut next = move || {
+            x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (x >> 33) as f64 / f64::from(1u32 << 31)
+        };
+        let mut part = |uv: i64, buyers: f64| -> Stats {
+            let one = |amount: i128| Stats { uv: 1, sum: amount, sq: amount * amount, ..Stats::default() };
+            // Pareto with exponent 2.2: a long tail.
+            (0..uv)
+                .map(|_| if next() < buyers { one((20.0 * next().max(1e-6).powf(-1.0 / 2.2)) as i128) } else { one(0) })
+                .sum()
+        };
+        let rows: Vec<(Segment, Stats, Stats)> = (0..segments)
+            .map(|i| {
+                let buyers = if i + 1 == segments { 1.0 } else { 0.1 };
+                (segment(&[(0, i)]), part(100, buyers), part(50, buyers))
+            })
+            .collect();
+        let total = |of: fn(&(Segment, Stats, Stats)) -> Stats| rows.iter().map(of).sum::<Stats>();
+        Table::new([total(|r| r.1), total(|r| r.2)], rows)
+    }
+
+    #[test]
+    fn chance_in_a_skewed_amount_gives_no_highlight_and_a_niche_is_still_found() {
+        let table = dealt_out(400);
+        let frequent = table.frequent();
+        // Nothing but certainty is asked for.
+        let spec = HighlightSpec { min_impact_share: 0.0, min_lift: 1.0, ..HighlightSpec::default() };
+        let scored = score(&frequent, MetricKind::Amount, PLAIN);
+        let by_chance = scored[..399].iter().filter(|s| s.q.is_some_and(|q| q <= spec.fdr)).count();
+        assert!(by_chance > 10, "Welch alone takes chance for under-performers: {by_chance}");
+        let (mut ranked, mut funnel) = rule(&spec, &frequent, &scored, MetricKind::Amount, PLAIN);
+        assert_eq!(ranked.iter().map(|h| h.segment).collect::<Vec<_>>(), [segment(&[(0, 399)])]);
+        validate(&mut ranked, &mut funnel, &spec, &frequent, MetricKind::Amount, PLAIN);
+        assert_eq!(ranked[0].validated, Some(true));
+    }
+
+    #[test]
+    fn validation_is_cautious_with_a_skewed_amount() {
+        // In validation 40 small buyers of 1: certain by Welch, not by the base's variance (see `score`).
+        let amount = |uv, sum, sq| Stats { uv, sum, sq, ..Stats::default() };
+        let table = Table::new(
+            [amount(1000, 10_000, 1_000_000), amount(1000, 10_000, 1_000_000)],
+            vec![(segment(&[(0, 0)]), amount(400, 0, 0), amount(40, 1, 1))],
+        );
+        let frequent = table.frequent();
+        let spec = HighlightSpec { max_uv_share: 1.0, alpha: 1e-6, ..spec() };
+        let scored = score(&frequent, MetricKind::Amount, PLAIN);
+        let (mut ranked, mut funnel) = rule(&spec, &frequent, &scored, MetricKind::Amount, PLAIN);
+        validate(&mut ranked, &mut funnel, &spec, &frequent, MetricKind::Amount, PLAIN);
+        assert!(ranked[0].validation_log_p.is_some_and(|p| p < 1e-20f64.ln()));
+        assert_eq!(ranked[0].validated, Some(false));
     }
 }

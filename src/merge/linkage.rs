@@ -140,8 +140,8 @@ fn ward(points: &[Vec<f64>]) -> Vec<(usize, usize, f64)> {
             let (to_a, to_b, ni) = (distances[at(i, a)], distances[at(i, b)], sizes[i] as f64);
             let t = 1.0 / (na + nb + ni);
             let square = (ni + na) * t * to_a * to_a + (ni + nb) * t * to_b * to_b - ni * t * height * height;
-            // Coinciding points can leave a negative rest of rounding.
-            distances[at(i, b)] = square.max(0.0).sqrt();
+            // At least height², as a and b are nearest to each other: never negative.
+            distances[at(i, b)] = square.sqrt();
         }
         joins.push((a, b, height));
     }

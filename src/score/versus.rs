@@ -12,6 +12,8 @@ use crate::stats::{MetricKind, Scale, Stats};
 pub struct Test {
     /// Natural logarithm of the two-sided p-value.
     pub log_p: f64,
+    /// The same, or larger where the test is too sure of a skewed metric: what highlights are chosen and validated by.
+    pub cautious_log_p: f64,
     /// 95 % interval of the effect, in the metric's unit.
     pub effect_low: f64,
     pub effect_high: f64,
@@ -33,6 +35,7 @@ const ROUNDING: f64 = 1e-12;
 /// The difference between the means of a segment and of the rest, in scaled units.
 struct Difference {
     log_p: f64,
+    cautious_log_p: f64,
     low: f64,
     high: f64,
 }
@@ -51,6 +54,12 @@ struct Difference {
 /// `effect = mean(s) - mean(base) = (1 - w) * (mean(s) - mean(rest))`, and the interval of the effect follows from that
 /// of the difference. The interval of the lift is `1 + effect / mean(base)`, the base mean taken as known; so both
 /// intervals exclude "no influence" together.
+///
+/// Amounts are skewed: a small segment with no large buyer in it has a low mean and a low variance at once, and Welch's
+/// test takes it for a certain under-performer. Measured on 90 % zeros and a log-normal rest (sigma 1.2), with random
+/// segments of 60, 200 and 1000 customers it calls p < 1e-4 for an under-performer 2300, 800 and 170 times too often. With
+/// the base's variance on both sides the same happens to over-performers, though never both to one segment; so the larger
+/// of the two p-values is the cautious one. It keeps its level at a loss of power; rates are exact and need none of it.
 ///
 /// None where nothing can be compared: no customers on a side, a metric that is constant over the base, or a ratio
 /// without a positive denominator on both sides.
@@ -78,6 +87,7 @@ pub fn test(kind: MetricKind, scale: Scale, segment: &Stats, base: &Stats) -> Op
     let lift = |effect: f64| positive_mean(kind, base).then(|| 1.0 + effect / base_mean);
     Some(Test {
         log_p: difference.log_p,
+        cautious_log_p: difference.cautious_log_p,
         effect_low,
         effect_high,
         lift_low: lift(effect_low),
@@ -102,6 +112,7 @@ fn rates(segment: &Stats, rest: &Stats, base: &Stats) -> Option<Difference> {
     let difference = own - other;
     Some(Difference {
         log_p,
+        cautious_log_p: log_p,
         low: difference - (own - own_low).hypot(other_high - other),
         high: difference + (own_high - own).hypot(other - other_low),
     })
@@ -143,7 +154,10 @@ fn amounts(segment: &Stats, rest: &Stats, base: &Stats) -> Option<Difference> {
     let share = own / (own + other);
     let df = (share * share / own_df + (1.0 - share) * (1.0 - share) / other_df).recip();
     let half = student_95(df) * error;
-    Some(Difference { log_p: ln_student(difference / error, df), low: difference - half, high: difference + half })
+    let log_p = ln_student(difference / error, df);
+    let base_error = (base_variance / segment.uv as f64 + base_variance / rest.uv as f64).sqrt();
+    let by_base = ln_student(difference / base_error, (base.uv - 1) as f64);
+    Some(Difference { log_p, cautious_log_p: log_p.max(by_base), low: difference - half, high: difference + half })
 }
 
 /// The sample variance of an amount, in scaled units squared; none for fewer than two customers or when all are alike.
@@ -158,15 +172,20 @@ fn ratios(segment: &Stats, rest: &Stats, base: &Stats) -> Option<Difference> {
         return None;
     }
     let base_residual = residual_variance(base)?;
-    let side = |stats: &Stats| {
-        let residual = residual_variance(stats).unwrap_or(base_residual);
-        stats.uv as f64 * residual / stats.den as f64 / stats.den as f64
-    };
+    let squared_error = |stats: &Stats, residual: f64| stats.uv as f64 * residual / stats.den as f64 / stats.den as f64;
+    let side = |stats: &Stats| squared_error(stats, residual_variance(stats).unwrap_or(base_residual));
     let difference =
         product_difference(segment.sum, rest.den, rest.sum, segment.den) / segment.den as f64 / rest.den as f64;
     let error = (side(segment) + side(rest)).sqrt();
+    let base_error = (squared_error(segment, base_residual) + squared_error(rest, base_residual)).sqrt();
+    let log_p = ln_normal(difference / error);
     let half = Z_95 * error;
-    Some(Difference { log_p: ln_normal(difference / error), low: difference - half, high: difference + half })
+    Some(Difference {
+        log_p,
+        cautious_log_p: log_p.max(ln_normal(difference / base_error)),
+        low: difference - half,
+        high: difference + half,
+    })
 }
 
 /// The sample variance over customers of `y - R x` with `R = sum / den`, in scaled units of the numerator, squared;
@@ -252,6 +271,7 @@ mod tests {
         let test = test(MetricKind::Rate, PLAIN, &rate(50, 10), &rate(1000, 40)).expect("both sides vary");
         assert_close(test.log_p, -11.44972740139321);
         assert_close(test.effect_low, 0.07588370615155915);
+        assert_eq!(test.cautious_log_p, test.log_p);
         assert_close(test.effect_high, 0.28417201872044057);
         assert_close(test.lift_low.expect("base mean 0.04"), 2.8970926537889787);
         assert_close(test.lift_high.expect("base mean 0.04"), 8.104300468011015);
@@ -328,6 +348,11 @@ mod tests {
         none(MetricKind::Amount, amount(&[7, 7]), amount(&[7, 7, 7, 7]));
         // Everyone buys in a third of the visits.
         none(MetricKind::Ratio, ratio(&[(1, 3), (2, 6)]), ratio(&[(1, 3), (2, 6), (4, 12), (7, 21)]));
+        // In a seventh, a ninth, and so on: what rounding leaves of the residuals is not variance.
+        for share in [7, 9, 11, 13, 49, 97, 1009] {
+            let same = |counts: &[i128]| ratio(&counts.iter().map(|c| (*c, share * c)).collect::<Vec<_>>());
+            none(MetricKind::Ratio, same(&[1, 5]), same(&[1, 5, 13, 1_000_003]));
+        }
         none(MetricKind::Ratio, ratio(&[(1, 0), (0, 0)]), ratio(&[(1, 0), (0, 0), (4, 12), (7, 20)]));
     }
 
@@ -350,6 +375,27 @@ mod tests {
         assert!(dozen.log_p > 0.1f64.ln(), "mean 5, deviation 21.8: twelve zeros are no surprise, {dozen:?}");
         finite(MetricKind::Rate, rate(5, 5), rate(10, 5));
         finite(MetricKind::Ratio, ratio(&[(1, 2), (2, 4)]), ratio(&[(1, 2), (2, 4), (1, 9), (0, 3)]));
+    }
+
+    #[test]
+    fn a_dozen_small_buyers_are_not_certain_to_be_worse_customers() {
+        // Base: 1000 customers, 900 with 0, 100 with 100: mean 10, variance 900 * 1000/999. The segment: 39 with 0, one
+        // with 1. Welch: difference of about 10.4 at an error of 0.97. By the base: 30 * sqrt(1/40 + 1/960), error 4.84.
+        let segment = Stats { uv: 40, sum: 1, sq: 1, ..Stats::default() };
+        let base = Stats { uv: 1000, sum: 10_000, sq: 1_000_000, ..Stats::default() };
+        let test = test(MetricKind::Amount, PLAIN, &segment, &base).expect("both sides vary");
+        assert!(test.log_p < 1e-20f64.ln(), "{test:?}");
+        let difference = 1.0 / 40.0 - 9999.0 / 960.0;
+        let error = (900.0f64 * 1000.0 / 999.0 * (1.0 / 40.0 + 1.0 / 960.0)).sqrt();
+        assert_close(test.cautious_log_p, ln_student(difference / error, 999.0));
+        // The other way round, one large buyer: Welch is the cautious one.
+        let lucky = Stats { uv: 40, sum: 3000, sq: 9_000_000, ..Stats::default() };
+        let test = super::test(MetricKind::Amount, PLAIN, &lucky, &(base + lucky)).expect("both sides vary");
+        assert_eq!(test.cautious_log_p, test.log_p);
+        let orders = Stats { den: 400, den_sq: 4000, cross: 10, ..segment };
+        let visits = Stats { den: 10_000, den_sq: 100_000, cross: 100_000, ..base };
+        let test = super::test(MetricKind::Ratio, PLAIN, &orders, &visits).expect("both sides vary");
+        assert!(test.log_p < 1e-20f64.ln() && test.cautious_log_p > 1e-3f64.ln(), "{test:?}");
     }
 
     #[test]
