@@ -23,3 +23,7 @@ pub mod sink;
 pub mod dataflow;
 pub mod cluster;
 pub mod telemetry;
+
+pub mod planted;
+
+pub mod cli;

@@ -1,3 +1,7 @@
 //! The command line's edge.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    nichemine::cli::main().into()
+}

@@ -4,6 +4,7 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 
+use super::codebook::ItemValue;
 use super::intake::{FEATURE_NOT_A_DATE, FEATURE_NOT_A_NUMBER, Problem, Report, retain};
 use super::reading::FeatureInput;
 use super::text::{Dictionary, NULL};
@@ -40,6 +41,17 @@ pub enum IntKind {
     Number,
     Bool,
     Part(DatePart),
+}
+
+impl IntKind {
+    /// A value as an item would be written.
+    pub fn label(self, value: i64) -> String {
+        match self {
+            IntKind::Number => value.to_string(),
+            IntKind::Bool => (value == 1).to_string(),
+            IntKind::Part(part) => ItemValue::Part { part, value: value as i32 }.to_string(),
+        }
+    }
 }
 
 impl LocalFeature {

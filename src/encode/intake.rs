@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use arrow::array::{Array, BooleanArray, RecordBatch};
+use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 
 use super::features::LocalFeature;

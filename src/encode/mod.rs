@@ -21,6 +21,6 @@ pub use features::{LocalFeature, Place};
 pub use ids::{IdRef, LocalIds, hash};
 pub use intake::{BadRow, Intake};
 pub use metrics::{LocalMetric, LocalNumbers, Overflow};
-pub use reading::{Reading, ReadingError};
+pub use reading::{FeatureInput, Reading, ReadingError};
 pub use shard::{Codes, MetricColumn, Shard};
 pub use sketch::{Sketch, Values};

@@ -2,10 +2,12 @@
 
 mod cover;
 mod kernel;
+mod outline;
 mod ranks;
 
 pub use cover::{CoverBlock, cover};
 pub use kernel::{count_block, count_ranked};
+pub use outline::{LevelOutline, outline};
 pub use ranks::Ranks;
 
 use std::collections::{BTreeMap, BTreeSet};

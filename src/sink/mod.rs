@@ -19,10 +19,10 @@ mod sample;
 
 pub use documents::{GroupEntry, GroupsFile, Manifest, ManifestFile, read_groups, read_manifest};
 pub use packages::audience_folder;
-pub use publish::{ErrorKind, Published, Publisher, SinkError, is_run_id};
+pub use publish::{ErrorKind, Published, Publisher, SinkError, clear_staging, is_run_id};
 pub use quality::{ColumnQuality, Quality, RejectedRow, RowAccounts};
 pub use report::report;
-pub use terminal::{group_table, highlight_table, terminal, visible};
+pub use terminal::{group_table, highlight_table, table, terminal, visible};
 pub use verify::{Check, VerifyError, VerifyReport, verify};
 
 use std::time::SystemTime;
@@ -87,6 +87,7 @@ pub struct RunResult<'a> {
     pub grouping: &'a Grouping,
     pub assigned: &'a Assigned,
     pub quality: &'a Quality,
+    /// Those before the sink, which times itself.
     pub stages: &'a [StageRecord],
     pub levels: &'a [LevelRecord],
     /// For people, e.g. `2 processes x 2 threads`.

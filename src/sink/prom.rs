@@ -28,7 +28,7 @@ pub(super) fn write(out: &mut impl Write, result: &RunResult, manifest: &Manifes
     family("rows", "Rows of the table by what became of them.", states.map(state).to_vec())?;
     family("customers", "Size of the base.", one(manifest.customers as f64))?;
     family("base_metric_mean", "Mean of the metric over the base.", one(result.base.metric_mean))?;
-    let stages = result.stages.iter();
+    let stages = manifest.stages.iter();
     let stage = |name: &str| vec![("stage", name.to_owned())];
     family("stage_seconds", "Time of each stage.", stages.clone().map(|s| (stage(&s.name), s.seconds)).collect())?;
     family("stage_out", "What each stage put out.", stages.map(|s| (stage(&s.name), s.out as f64)).collect())?;

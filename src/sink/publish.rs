@@ -11,6 +11,7 @@ use super::documents::Manifest;
 use super::staging::{Staging, hex, sync_folder};
 use super::{RunResult, documents, packages, prom, report, tables};
 use crate::encode::civil;
+use crate::telemetry::StageRecord;
 
 /// Why a run could not be published. The runs that were there before are untouched, and so is `latest`.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +89,16 @@ pub struct Publisher {
 const STAGING: &str = ".staging-";
 const SUCCESS: &str = "_SUCCESS";
 
+/// Removes what was staged and never published. Only for whoever holds the lock of the output folder.
+pub fn clear_staging(dir: &Path) -> Result<(), SinkError> {
+    let runs = dir.join("runs");
+    for name in names(&runs)?.iter().filter(|name| name.starts_with(STAGING)) {
+        let stale = runs.join(name);
+        std::fs::remove_dir_all(&stale).map_err(|source| SinkError::write(&stale, source))?;
+    }
+    Ok(())
+}
+
 impl Publisher {
     /// Takes the output folder for this process, making it if need be, and clears away what a dead run left staged.
     pub fn lock(dir: &Path) -> Result<Publisher, SinkError> {
@@ -107,10 +118,7 @@ impl Publisher {
         {
             return Err(SinkError::Foreign { path: latest });
         }
-        for name in names(&runs)?.iter().filter(|name| name.starts_with(STAGING)) {
-            let stale = runs.join(name);
-            std::fs::remove_dir_all(&stale).map_err(|source| SinkError::write(&stale, source))?;
-        }
+        clear_staging(dir)?;
         Ok(Publisher {
             dir: dir.to_owned(),
             _lock: file,
@@ -153,6 +161,7 @@ impl Publisher {
     }
 
     fn stage(&self, root: &Path, run_id: &str, result: &RunResult) -> Result<(), SinkError> {
+        let started = std::time::Instant::now();
         let staging = Staging::new(root.to_owned())?;
         #[cfg(test)]
         staging.room.store(self.room.get(), std::sync::atomic::Ordering::Relaxed);
@@ -164,7 +173,9 @@ impl Publisher {
         documents::write_quality(&staging, result)?;
         let html = report::report(result, result.job.output.language);
         staging.write("report.html", |out| io::Write::write_all(out, html.as_bytes()))?;
-        let manifest = Manifest::of(result, run_id, SystemTime::now(), staging.files());
+        let mut manifest = Manifest::of(result, run_id, SystemTime::now(), staging.files());
+        let (seconds, out) = (started.elapsed().as_secs_f64(), manifest.files.len() as u64);
+        manifest.stages.push(StageRecord { name: "sink".into(), seconds, out });
         staging.write("metrics.prom", |out| prom::write(out, result, &manifest))?;
         documents::write_manifest(&staging, &manifest)?;
         // A run folder is complete if it says so: nothing of it may reach the disk after this file.

@@ -36,7 +36,8 @@ fn cut(text: &str) -> String {
     }
 }
 
-fn table(header: &[&str], width: Option<u16>) -> Table {
+/// An empty table in the style of all terminal output. `width` in columns; none: as the terminal is, or as wide as the text.
+pub fn table(header: &[&str], width: Option<u16>) -> Table {
     let mut table = Table::new();
     let line = LineStyle::none().fill('─').junction('─');
     let style = TableStyle::new().header_separator(line).bottom_border(line);
