@@ -22,4 +22,5 @@ pub mod sink;
 
 pub mod dataflow;
 pub mod cluster;
+pub mod planted;
 pub mod telemetry;
