@@ -143,8 +143,9 @@ fn rows(features: &[Feature], plans: &Plans, seed: u64, range: std::ops::Range<u
     for row in 0..count {
         covering.clear();
         covering.extend((0..plans.niches.len()).filter(|&n| plans.niches[n].covers(&customers, row)));
-        // The few customers of two niches behave as the first says.
-        let conversion = covering.first().map_or(plans.elsewhere, |&n| plans.niches[n].conversion);
+        // The few customers of two niches behave as the lower one says: a tenth of them would double its conversions.
+        let least = covering.iter().map(|&n| plans.niches[n].conversion).min_by(f64::total_cmp);
+        let conversion = least.unwrap_or(plans.elsewhere);
         let deeds = customers::deeds(customers.draws[row], conversion);
         let yes = i64::from(deeds.converted);
         let one = Stats { uv: 1, sum: i128::from(yes), sq: i128::from(yes), ..Stats::default() };
