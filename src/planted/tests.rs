@@ -296,7 +296,7 @@ fn niches_without_room_are_an_error_that_says_how_many_there_is_room_for() {
     let features = customers::features(2, Language::En);
     let sample = customers::customers(&features, 1, 0..20_000);
     let placed = niche::choose(&features, &sample, 24, 1).err().expect("no room");
-    assert!((1..24).contains(&placed), "{placed}");
+    assert!(placed < 24, "{placed}");
     let error = PlantError::NoRoom { niches: 24, placed, customers: 20_000, features: 2 };
     assert_eq!(
         error.to_string(),
