@@ -68,7 +68,7 @@ pub struct TableWriter {
 enum Sink {
     Parquet(Box<ArrowWriter<BufWriter<File>>>),
     Csv(BufWriter<File>),
-    CsvGz(GzEncoder<BufWriter<File>>),
+    CsvGz(Box<GzEncoder<BufWriter<File>>>),
 }
 
 impl TableWriter {
@@ -98,7 +98,7 @@ impl TableWriter {
         let out = match format {
             Format::Parquet => Sink::Parquet(Box::new(parquet(out, schema.clone()).map_err(|e| refused(path, e))?)),
             Format::Csv => Sink::Csv(out),
-            Format::CsvGz => Sink::CsvGz(GzEncoder::new(out, flate2::Compression::fast())),
+            Format::CsvGz => Sink::CsvGz(Box::new(GzEncoder::new(out, flate2::Compression::fast()))),
         };
         let mut writer = TableWriter { path: path.to_owned(), features: features.to_vec(), schema, items, out };
         let names = writer.schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(",");
