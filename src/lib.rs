@@ -22,6 +22,7 @@ pub mod sink;
 
 pub mod dataflow;
 pub mod cluster;
+pub mod planted;
 pub mod telemetry;
 
 pub mod planted;
