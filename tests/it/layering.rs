@@ -31,7 +31,7 @@ const MODULES: &str = "
     cluster   |                                      | starts workers and knows nothing of what they run
 
     tables with known niches: no stage, and nothing of how niches are found
-    planted   | segment stats job source encode score |
+    planted   | segment stats job score highlight    | compares a run with the truth in the words of its outputs
 
     the edge
     cli       | above                                | parses, runs, prints
@@ -40,7 +40,7 @@ const MODULES: &str = "
 
 /// Outside crates as code names them, the modules they are found in, and what for.
 const CRATES: &str = "
-    timely                | dataflow cluster             | operators; cluster starts its workers on sockets of ours
+    timely                | dataflow cluster cli         | operators; workers on sockets of ours; what a worker runs
     differential_dataflow | dataflow                     | operators
     arrow                 | source encode sink planted   | record batches
     parquet               | source sink planted          | files
@@ -54,7 +54,7 @@ const CRATES: &str = "
     xxhash_rust           | source encode planted        | hashes that mean the same in every run
     statrs                | score                        | distributions
     askama                | sink                         | the report's template
-    comfy_table           | sink cli                     | tables on a terminal
+    comfy_table           | sink planted cli             | tables on a terminal
     sha2                  | sink cluster planted         | checksums; the proof of a shared key
     serde_json            | sink planted cli             | documents
     toml                  | job cli                      | job files
