@@ -11,6 +11,7 @@ use differential_dataflow::operators::ThresholdTotal;
 use differential_dataflow::operators::arrange::arrangement::arrange_core;
 use differential_dataflow::trace::implementations::{KeyBatcher, KeySpine};
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 use timely::dataflow::channels::pact::{Exchange as ExchangePact, Pipeline};
 use timely::dataflow::operators::vec::Broadcast;
 use timely::dataflow::operators::vec::Map;
@@ -38,7 +39,7 @@ type Update = ((FeatureSet, ()), Epoch, Block);
 const QUANTUM: Duration = Duration::from_millis(25);
 
 /// What one worker did at one level.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Counted {
     pub level: usize,
     pub feature_sets: u64,
@@ -49,7 +50,16 @@ pub struct Counted {
     /// Sent to other workers.
     pub bytes_exchanged: u64,
     /// Microseconds of each pass over the rows.
-    pub block_us: Histogram<u64>,
+    pub passes_us: Vec<u64>,
+}
+
+impl Counted {
+    /// Microseconds of the passes over the rows, to three significant digits.
+    pub fn block_us(&self) -> Histogram<u64> {
+        let mut histogram = Histogram::new(3).expect("three significant digits are allowed");
+        self.passes_us.iter().for_each(|&us| histogram.saturating_record(us));
+        histogram
+    }
 }
 
 /// Frequent segments with their exact sums; at worker 0 all of them, elsewhere none.
@@ -295,7 +305,7 @@ impl Counter {
             covering_blocks: plan.units() as u64,
             seconds: started.elapsed().as_secs_f64(),
             bytes_exchanged: 0,
-            block_us: Histogram::new(3).expect("three significant digits are allowed"),
+            passes_us: Vec::new(),
         };
         self.plans.borrow_mut()[self.level - 1] = plan;
         Work { capability, units, counted }
@@ -309,7 +319,7 @@ impl Counter {
         };
         let took = started.elapsed();
         counted.seconds += took.as_secs_f64();
-        counted.block_us.saturating_record(took.as_micros().try_into().unwrap_or(u64::MAX));
+        counted.passes_us.push(took.as_micros().try_into().unwrap_or(u64::MAX));
         self.progress.levels[self.level - 1][0].fetch_add(1, Ordering::Relaxed);
         blocks
     }

@@ -65,13 +65,15 @@ struct Agreed {
     columns: Vec<ColumnQuality>,
 }
 
-/// Reads, checks and codes the table. All workers return the same failure, or none does.
+/// Reads, checks and codes the table. All workers return the same failure, or none does. `read_all` is told once the rows of
+/// all workers are read, and how many of them this worker kept.
 pub fn load(
     worker: &mut Worker,
     job: &Job,
     table: &Table,
     reading: &Reading,
     progress: &Progress,
+    read_all: impl FnOnce(usize),
 ) -> Result<Loaded, Failure> {
     let mut intake = Intake::new(job, reading, table);
     let mut scan = table.scan(&reading.columns, worker.index(), worker.peers());
@@ -92,6 +94,7 @@ pub fn load(
         }
     }
     agree(worker, failure)?;
+    read_all(intake.rows());
     let (merged, failure) = unique(worker, job, &mut intake);
     agree(worker, failure)?;
 

@@ -76,6 +76,7 @@ fn spend(uv: i64, mean: f64) -> Measures {
 fn test(log_p: f64, lift: [f64; 2]) -> Test {
     Test {
         log_p,
+        cautious_log_p: log_p,
         effect_low: lift[0] / 10.0 - 0.1,
         effect_high: lift[1] / 10.0 - 0.1,
         lift_low: Some(lift[0]),
