@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn sets_sort_like_lists_and_prefixes_come_first() {
-        let mut sets = vec![
+        let mut sets = [
             FeatureSet::new(&[1]),
             FeatureSet::new(&[0, 2]),
             FeatureSet::EMPTY,

@@ -80,7 +80,7 @@ pub fn unique(worker: &mut Worker, job: &Job, intake: &mut Intake) -> (u64, Opti
     let mut losers = Vec::new();
     let mut failure: Option<Failure> = None;
     for (id, mut rows) in by_id.into_iter().filter(|(_, rows)| rows.len() > 1) {
-        rows.sort_by(|a, b| (a.1.file, a.1.row).cmp(&(b.1.file, b.1.row)));
+        rows.sort_by_key(|row| (row.1.file, row.1.row));
         match keep(job, &rows) {
             Ok(kept) => losers.extend(
                 rows.iter().enumerate().filter(|(i, _)| *i != kept).map(|(_, (sender, row))| (*sender, row.position)),
