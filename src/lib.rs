@@ -22,7 +22,6 @@ pub mod sink;
 
 pub mod dataflow;
 pub mod cluster;
-pub mod planted;
 pub mod telemetry;
 
 pub mod planted;

@@ -74,8 +74,8 @@ pub struct GroupSums {
     pub profile: Profile,
 }
 
-/// Puts every customer into at most one group. At worker 0: each group's sums, and the customers with their group's number
-/// from 1. Elsewhere: nothing.
+/// Puts every customer into at most one group. At worker 0: each group's sums, and the customers with their group's number in
+/// the routing. Elsewhere: nothing.
 pub fn assign(
     worker: &mut Worker,
     shard: &Shard,
@@ -104,7 +104,7 @@ pub fn assign(
                 counts[usize::from(codes.at(row))] += 1;
             }
             places.push(row);
-            own.group.push(group + 1);
+            own.group.push(group);
             own.highlight.push(highlight);
             own.holdout.push(part == 1);
         });
