@@ -1,16 +1,18 @@
 //! What worker 0 makes of the exact sums, stage by stage, between the passes over the rows.
 
 use super::enumerate::Answer;
-use super::target::{GroupSums, Routing};
+use super::target::TakenSums;
 use crate::audience::Assigned;
 use crate::encode::Codebook;
-use crate::highlight::{self, Condition, Frequent, Funnel, Highlight, fold, jaccard, mark, pool, rule, validate};
+use crate::highlight::{
+    self, Condition, Direction, Frequent, Funnel, Highlight, fold, jaccard, mark, pool, rule, validate,
+};
 use crate::job::{Job, PRIVACY_FLOOR};
 use crate::merge::{self, Clusters, Group, Grouping, Leaf, Space, cut, priority};
 use crate::profile::{Profile, profile};
 use crate::score::{Measures, Scored, measures, standard_deviation};
 use crate::segment::Segment;
-use crate::stats::{DISCOVERY, MetricKind, Moments, PARTS, Parts, Scale, Stats, VALIDATION};
+use crate::stats::{DISCOVERY, MetricKind, Moments, Parts, Scale, Stats, VALIDATION};
 
 /// The frequent segments with their sums, and what has been found among them so far.
 pub struct Found {
@@ -108,95 +110,114 @@ impl Found {
         (0..self.highlights.len()).filter(|&i| self.highlights[i].validated != Some(false)).collect()
     }
 
-    /// Merges the targets, given how their customers spread over the items.
-    pub fn clusters(&self, job: &Job, spreads: Vec<Profile>, influences: &[f64]) -> Clusters {
-        let leaves = self.targets().into_iter().zip(spreads).map(|(i, profile)| {
+    /// The targets' positions in the order in which a customer is asked for them.
+    pub fn order(&self) -> Vec<usize> {
+        let targets = self.targets();
+        let asked: Vec<Highlight> = targets.iter().map(|&i| self.highlights[i].clone()).collect();
+        priority(&asked).into_iter().map(|leaf| targets[leaf]).collect()
+    }
+
+    /// Merges the targets, given how the customers of each spread over the items, and what each takes in `order`.
+    pub fn clusters(
+        &self,
+        job: &Job,
+        spreads: Vec<Profile>,
+        influences: &[f64],
+        order: &[usize],
+        taken: &[TakenSums],
+    ) -> Clusters {
+        let targets = self.targets();
+        let leaves = targets.iter().zip(spreads).map(|(&i, profile)| {
             let highlight = &self.highlights[i];
             let at = self.segments.binary_search(&highlight.segment).expect("a highlight is a frequent segment");
             Leaf { direction: highlight.direction, stats: self.whole[at], profile }
         });
         let space = Space::new(self.kind, self.scale, self.base(0), influences);
-        cut(&merge::merge(job.merge.linkage, &leaves.collect::<Vec<_>>(), &space), job.merge.groups)
+        let tree = merge::merge(job.merge.linkage, &leaves.collect::<Vec<_>>(), &space);
+        cut(&tree, job.merge.groups, |leaves| {
+            let direction = self.highlights[targets[leaves[0]]].direction;
+            let highlights: Vec<usize> = leaves.iter().map(|&leaf| targets[leaf]).collect();
+            self.is_sound(job, direction, &stats_of(&highlights, order, taken))
+        })
     }
 
-    /// The order in which customers are asked for the targets, and the cluster each leads to.
-    pub fn routing(&self, clusters: &Clusters) -> Routing {
-        let targets = self.targets();
-        let mut cluster_of = vec![0u32; targets.len()];
-        for (number, members) in (0..).zip(&clusters.members) {
-            members.iter().for_each(|&leaf| cluster_of[leaf] = number);
-        }
-        let asked: Vec<Highlight> = targets.iter().map(|&i| self.highlights[i].clone()).collect();
-        let order = priority(&asked);
-        Routing {
-            segments: order.iter().map(|&leaf| asked[leaf].segment).collect(),
-            targets: order.iter().map(|&leaf| (targets[leaf] as u32, cluster_of[leaf])).collect(),
-            groups: clusters.members.len(),
-        }
+    /// Whether a group that keeps these customers is worth having.
+    fn is_sound(&self, job: &Job, direction: Direction, stats: &Stats) -> bool {
+        let effect = measures(self.kind, self.scale, stats, &self.base(0)).effect;
+        let side = match direction {
+            Direction::Over => effect > 0.0,
+            Direction::Under => effect < 0.0,
+        };
+        side && stats.uv >= floor(job)
     }
 
-    /// The groups, numbered by absolute impact; customers of groups under the privacy floor are put into none.
+    /// The groups, numbered by absolute impact. Customers of a cluster that is not sound are put into no group.
+    ///
+    /// `taken` and `assigned` are by position in `order`; `assigned` leaves with groups' ids and positions of highlights.
     pub fn grouping(
         &self,
         job: &Job,
         codebook: &Codebook,
         scales: &[Scale],
         clusters: Clusters,
-        sums: &[GroupSums],
+        order: &[usize],
+        taken: &[TakenSums],
         assigned: &mut Assigned,
     ) -> Grouping {
-        let floor = if job.enumerate.allow_small { 1 } else { PRIVACY_FLOOR as i64 };
         let targets = self.targets();
         let base = Profile { counts: codebook.uv().map(|uv| uv.iter().map(|&uv| uv as i64).collect()).collect() };
         let base_uv = self.base(0).uv;
-        let mut groups: Vec<(usize, Group)> = Vec::new();
-        for (number, (members, sums)) in clusters.members.iter().zip(sums).enumerate() {
+        let mut groups: Vec<(Vec<usize>, Group)> = Vec::new();
+        for members in &clusters.members {
+            let highlights: Vec<usize> = members.iter().map(|&leaf| targets[leaf]).collect();
+            let own = order.iter().zip(taken).filter(|(highlight, _)| highlights.contains(highlight));
+            let Some(sums) = TakenSums::total(own.map(|(_, sums)| sums)) else { continue };
             let of = |metric: usize| -> Stats { sums.stats[metric].iter().copied().sum() };
-            let stats = of(0);
-            if stats.uv < floor {
+            let (stats, held_out) = (of(0), sums.stats[0][VALIDATION]);
+            let direction = self.highlights[highlights[0]].direction;
+            if !self.is_sound(job, direction, &stats) {
                 continue;
             }
-            let segments: Vec<Segment> = members.iter().map(|&leaf| self.highlights[targets[leaf]].segment).collect();
-            let held_out = sums.stats[0][VALIDATION];
+            let segments: Vec<Segment> = highlights.iter().map(|&i| self.highlights[i].segment).collect();
             let profile = profile(codebook, &sums.profile, stats.uv, &base, base_uv);
+            let validation = measures(self.kind, self.scale, &held_out, &self.bases[0][VALIDATION]);
+            let secondary = 1..self.kinds.len();
             let group = Group {
                 id: 0,
-                direction: self.highlights[targets[members[0]]].direction,
+                direction,
                 name: merge::name(codebook, &segments, &profile),
                 segments,
                 stats,
                 measures: measures(self.kind, self.scale, &stats, &self.base(0)),
-                validation: (held_out.uv > 0)
-                    .then(|| measures(self.kind, self.scale, &held_out, &self.bases[0][VALIDATION])),
-                secondary: (1..self.kinds.len())
-                    .map(|m| measures(self.kinds[m], scales[m], &of(m), &self.base(m)))
-                    .collect(),
+                validation: (held_out.uv > 0).then_some(validation),
+                secondary: secondary.map(|m| measures(self.kinds[m], scales[m], &of(m), &self.base(m))).collect(),
                 profile,
             };
-            groups.push((number, group));
+            groups.push((highlights, group));
         }
-        groups.sort_by(|(a, left), (b, right)| {
-            right.measures.impact.abs().total_cmp(&left.measures.impact.abs()).then(a.cmp(b))
+        groups.sort_by(|(_, a), (_, b)| {
+            b.measures.impact.abs().total_cmp(&a.measures.impact.abs()).then_with(|| a.segments.cmp(&b.segments))
         });
         let names = merge::distinct(groups.iter().map(|(_, group)| group.name.clone()).collect());
-        let mut ids = vec![0u32; clusters.members.len()];
-        for (id, ((number, group), name)) in (1..).zip(groups.iter_mut().zip(names)) {
+        let mut id_of = vec![0u32; self.highlights.len()];
+        for (id, ((highlights, group), name)) in (1..).zip(groups.iter_mut().zip(names)) {
             group.id = id;
             group.name = name;
-            ids[*number] = id;
+            highlights.iter().for_each(|&i| id_of[i] = id);
         }
-        let dropped = clusters.members.len() - groups.len();
-        renumber(assigned, &ids);
+        renumber(assigned, order, &id_of);
         let mut reason = clusters.reason;
+        let dropped = clusters.members.len() - groups.len();
         if dropped > 0 {
-            let few = format!(
-                "{dropped} of them got fewer than {floor} customers, as stronger segments came first, and were left out"
-            );
-            reason = format!("{reason}; {few}");
+            reason.push_str(&format!(
+                "; {dropped} of them kept fewer than {} customers, or ended on the other side of the base, once stronger \
+                 ones had taken theirs, and were left out",
+                floor(job)
+            ));
         }
         if let Some(validated) = self.funnel.validated {
             let all = self.highlights.len();
-            reason = format!("{reason}; {validated} of {all} highlights held on the validation part and were merged");
+            reason.push_str(&format!("; {validated} of {all} highlights held on the validation part and were merged"));
         }
         Grouping {
             groups: groups.into_iter().map(|(_, group)| group).collect(),
@@ -253,9 +274,24 @@ fn failing(condition: Condition) -> &'static str {
     }
 }
 
-/// Gives customers their group's id; `ids` is by cluster, 0 where the cluster is no group.
-fn renumber(assigned: &mut Assigned, ids: &[u32]) {
-    assigned.group.iter_mut().for_each(|group| *group = ids[*group as usize]);
+/// Fewest customers a group may have.
+fn floor(job: &Job) -> i64 {
+    if job.enumerate.allow_small { 1 } else { PRIVACY_FLOOR as i64 }
+}
+
+/// The primary metric over the customers that these highlights take.
+fn stats_of(highlights: &[usize], order: &[usize], taken: &[TakenSums]) -> Stats {
+    let own = order.iter().zip(taken).filter(|(highlight, _)| highlights.contains(highlight));
+    own.flat_map(|(_, sums)| sums.stats[0]).sum()
+}
+
+/// From positions in `order` to positions of highlights and ids of groups; 0 is no group, and its customers are left out.
+fn renumber(assigned: &mut Assigned, order: &[usize], id_of: &[u32]) {
+    for (group, highlight) in assigned.group.iter_mut().zip(&mut assigned.highlight) {
+        let position = order[*highlight as usize];
+        *group = id_of[position];
+        *highlight = position as u32;
+    }
     if assigned.group.iter().all(|&group| group > 0) {
         return;
     }
@@ -265,5 +301,3 @@ fn renumber(assigned: &mut Assigned, ids: &[u32]) {
     assigned.highlight = kept.iter().map(|&i| assigned.highlight[i]).collect();
     assigned.holdout = kept.iter().map(|&i| assigned.holdout[i]).collect();
 }
-
-const _: () = assert!(PARTS == 2, "whole is discovery and validation");

@@ -18,7 +18,7 @@ use crate::encode::{Codebook, Reading};
 use crate::enumerate::Shape;
 use crate::highlight::{Funnel, Highlight};
 use crate::job::Job;
-use crate::merge::{Clusters, Grouping};
+use crate::merge::Grouping;
 use crate::score::{Measures, Scored};
 use crate::screen::Verdict;
 use crate::segment::Segment;
@@ -105,13 +105,20 @@ pub fn run(
         .map(|found| -> Vec<Segment> { found.targets().into_iter().map(|i| found.highlights[i].segment).collect() });
     let spreads = profiles(worker, &shard, &shape.cardinality, targets);
     let influences: Vec<f64> = verdicts.iter().filter(|v| v.kept).map(|v| v.influence).collect();
-    let clusters = found.as_ref().map(|found| found.clusters(job, spreads, &influences));
-    stages.end(clusters.as_ref().map_or(0, |clusters: &Clusters| clusters.members.len()));
-    let routing = found.as_ref().zip(clusters.as_ref()).map(|(found, clusters)| found.routing(clusters));
-    let assigned = assign(worker, &shard, &shape.cardinality, routing);
-
-    let published = found.zip(clusters).zip(assigned).map(|((found, clusters), (sums, mut assigned))| {
-        let grouping = found.grouping(job, &codebook, &scales, clusters, &sums, &mut assigned);
+    let order = found.as_ref().map(Found::order);
+    let asked = found
+        .as_ref()
+        .zip(order.as_ref())
+        .map(|(found, order)| -> Vec<Segment> { order.iter().map(|&i| found.highlights[i].segment).collect() });
+    let assigned = assign(worker, &shard, &shape.cardinality, asked);
+    drop(shard);
+    let grouped = found.zip(order).zip(assigned).map(|((found, order), (taken, assigned))| {
+        let clusters = found.clusters(job, spreads, &influences, &order, &taken);
+        stages.end(clusters.members.len());
+        (found, order, taken, assigned, clusters)
+    });
+    let published = grouped.map(|(found, order, taken, mut assigned, clusters)| {
+        let grouping = found.grouping(job, &codebook, &scales, clusters, &order, &taken, &mut assigned);
         stages.end(assigned.group.len());
         let mut notes = found.notes(job, customers, min_uv, codebook.features.len());
         if quality.rounded_values > 0 {
