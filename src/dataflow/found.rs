@@ -28,6 +28,8 @@ pub struct Found {
     pub funnel: Funnel,
     /// Ranked: candidates until near-duplicates are folded, then highlights.
     pub highlights: Vec<Highlight>,
+    /// Positions of the highlights that become groups, in the order in which a customer is asked for them.
+    targets: Vec<usize>,
 }
 
 impl Found {
@@ -50,6 +52,7 @@ impl Found {
             scored: Vec::new(),
             funnel: Funnel::default(),
             highlights: Vec::new(),
+            targets: Vec::new(),
         };
         found.scored = highlight::score(&found.frequent(), found.kind, scale);
         found
@@ -103,88 +106,82 @@ impl Found {
         validate(&mut highlights, &mut funnel, &job.highlight, &self.frequent(), self.kind, self.scale);
         (self.highlights, self.funnel) = (highlights, funnel);
         mark(&mut self.scored, &self.highlights);
+        // Those that held on the validation part, or all if nothing was held out.
+        let order = priority(&self.highlights).into_iter();
+        self.targets = order.filter(|&i| self.highlights[i].validated != Some(false)).collect();
     }
 
-    /// The highlights that become groups, by position: those that held on the validation part, or all if nothing was held out.
-    pub fn targets(&self) -> Vec<usize> {
-        (0..self.highlights.len()).filter(|&i| self.highlights[i].validated != Some(false)).collect()
+    /// The segments that become groups, in the order in which a customer is asked for them.
+    pub fn asked(&self) -> Vec<Segment> {
+        self.targets.iter().map(|&i| self.highlights[i].segment).collect()
     }
 
-    /// The targets' positions in the order in which a customer is asked for them.
-    pub fn order(&self) -> Vec<usize> {
-        let targets = self.targets();
-        let asked: Vec<Highlight> = targets.iter().map(|&i| self.highlights[i].clone()).collect();
-        priority(&asked).into_iter().map(|leaf| targets[leaf]).collect()
+    /// Drops the targets that have nothing of their own, given what each takes; says whether there were any.
+    ///
+    /// Customers go to the strongest of their highlights. What a weaker one is left with may be nobody, or no further from the
+    /// base than `highlight.min_lift`: then stronger highlights had already said what it says. Its customers are asked for the
+    /// next one.
+    pub fn drop_explained(&mut self, job: &Job, taken: &[TakenSums]) -> bool {
+        let before = self.targets.len();
+        let targets = self.targets.iter().zip(taken).filter(|&(&i, sums)| {
+            let stats: Stats = sums.stats[0].iter().copied().sum();
+            let own = measures(self.kind, self.scale, &stats, &self.base(0));
+            let least = job.highlight.min_lift;
+            let stands_out = match (self.highlights[i].direction, own.lift) {
+                (Direction::Over, Some(lift)) => own.effect > 0.0 && lift >= least,
+                (Direction::Under, Some(lift)) => own.effect < 0.0 && lift <= 1.0 / least,
+                (Direction::Over, None) => own.effect > 0.0,
+                (Direction::Under, None) => own.effect < 0.0,
+            };
+            stands_out && stats.uv >= floor(job)
+        });
+        self.targets = targets.map(|(&i, _)| i).collect();
+        self.targets.len() < before
     }
 
-    /// Merges the targets, given how the customers of each spread over the items, and what each takes in `order`.
-    pub fn clusters(
-        &self,
-        job: &Job,
-        spreads: Vec<Profile>,
-        influences: &[f64],
-        order: &[usize],
-        taken: &[TakenSums],
-    ) -> Clusters {
-        let targets = self.targets();
-        let leaves = targets.iter().zip(spreads).map(|(&i, profile)| {
+    /// Merges the targets, given how the customers of each spread over the items.
+    pub fn clusters(&self, job: &Job, spreads: Vec<Profile>, influences: &[f64]) -> Clusters {
+        let mut leaves: Vec<(usize, Profile)> = self.targets.iter().copied().zip(spreads).collect();
+        leaves.sort_by_key(|(highlight, _)| *highlight);
+        let leaf = |(i, profile): (usize, Profile)| {
             let highlight = &self.highlights[i];
             let at = self.segments.binary_search(&highlight.segment).expect("a highlight is a frequent segment");
             Leaf { direction: highlight.direction, stats: self.whole[at], profile }
-        });
-        let space = Space::new(self.kind, self.scale, self.base(0), influences);
-        let tree = merge::merge(job.merge.linkage, &leaves.collect::<Vec<_>>(), &space);
-        cut(&tree, job.merge.groups, |leaves| {
-            let direction = self.highlights[targets[leaves[0]]].direction;
-            let highlights: Vec<usize> = leaves.iter().map(|&leaf| targets[leaf]).collect();
-            self.is_sound(job, direction, &stats_of(&highlights, order, taken))
-        })
-    }
-
-    /// Whether a group that keeps these customers is worth having.
-    fn is_sound(&self, job: &Job, direction: Direction, stats: &Stats) -> bool {
-        let effect = measures(self.kind, self.scale, stats, &self.base(0)).effect;
-        let side = match direction {
-            Direction::Over => effect > 0.0,
-            Direction::Under => effect < 0.0,
         };
-        side && stats.uv >= floor(job)
+        let leaves: Vec<Leaf> = leaves.into_iter().map(leaf).collect();
+        let space = Space::new(self.kind, self.scale, self.base(0), influences);
+        cut(&merge::merge(job.merge.linkage, &leaves, &space), job.merge.groups)
     }
 
-    /// The groups, numbered by absolute impact. Customers of a cluster that is not sound are put into no group.
-    ///
-    /// `taken` and `assigned` are by position in `order`; `assigned` leaves with groups' ids and positions of highlights.
+    /// The groups, numbered by absolute impact. `taken` and `assigned` are by position among the targets; `assigned` leaves
+    /// with groups' ids and positions of highlights.
     pub fn grouping(
         &self,
-        job: &Job,
         codebook: &Codebook,
         scales: &[Scale],
         clusters: Clusters,
-        order: &[usize],
         taken: &[TakenSums],
         assigned: &mut Assigned,
     ) -> Grouping {
-        let targets = self.targets();
+        // Leaves are numbered in the order of the highlights.
+        let mut leaves = self.targets.clone();
+        leaves.sort_unstable();
         let base = Profile { counts: codebook.uv().map(|uv| uv.iter().map(|&uv| uv as i64).collect()).collect() };
         let base_uv = self.base(0).uv;
         let mut groups: Vec<(Vec<usize>, Group)> = Vec::new();
         for members in &clusters.members {
-            let highlights: Vec<usize> = members.iter().map(|&leaf| targets[leaf]).collect();
-            let own = order.iter().zip(taken).filter(|(highlight, _)| highlights.contains(highlight));
-            let Some(sums) = TakenSums::total(own.map(|(_, sums)| sums)) else { continue };
+            let highlights: Vec<usize> = members.iter().map(|&leaf| leaves[leaf]).collect();
+            let own = self.targets.iter().zip(taken).filter(|(target, _)| highlights.contains(target));
+            let sums = TakenSums::total(own.map(|(_, sums)| sums)).expect("a cluster has a highlight");
             let of = |metric: usize| -> Stats { sums.stats[metric].iter().copied().sum() };
             let (stats, held_out) = (of(0), sums.stats[0][VALIDATION]);
-            let direction = self.highlights[highlights[0]].direction;
-            if !self.is_sound(job, direction, &stats) {
-                continue;
-            }
             let segments: Vec<Segment> = highlights.iter().map(|&i| self.highlights[i].segment).collect();
             let profile = profile(codebook, &sums.profile, stats.uv, &base, base_uv);
             let validation = measures(self.kind, self.scale, &held_out, &self.bases[0][VALIDATION]);
             let secondary = 1..self.kinds.len();
             let group = Group {
                 id: 0,
-                direction,
+                direction: self.highlights[highlights[0]].direction,
                 name: merge::name(codebook, &segments, &profile),
                 segments,
                 stats,
@@ -205,26 +202,34 @@ impl Found {
             group.name = name;
             highlights.iter().for_each(|&i| id_of[i] = id);
         }
-        renumber(assigned, order, &id_of);
-        let mut reason = clusters.reason;
-        let dropped = clusters.members.len() - groups.len();
-        if dropped > 0 {
-            reason.push_str(&format!(
-                "; {dropped} of them kept fewer than {} customers, or ended on the other side of the base, once stronger \
-                 ones had taken theirs, and were left out",
-                floor(job)
-            ));
-        }
-        if let Some(validated) = self.funnel.validated {
-            let all = self.highlights.len();
-            reason.push_str(&format!("; {validated} of {all} highlights held on the validation part and were merged"));
+        for (group, highlight) in assigned.group.iter_mut().zip(&mut assigned.highlight) {
+            let target = self.targets[*highlight as usize];
+            *group = id_of[target];
+            *highlight = target as u32;
         }
         Grouping {
             groups: groups.into_iter().map(|(_, group)| group).collect(),
             merges: clusters.merges,
             choices: clusters.choices,
-            reason,
+            reason: self.reason(clusters.reason),
         }
+    }
+
+    /// Why there are so many groups, from the highlights on.
+    fn reason(&self, cut: String) -> String {
+        let all = self.highlights.len();
+        let held = self.funnel.validated.unwrap_or(all as u64) as usize;
+        let mut reason = format!("{all} highlights");
+        if self.funnel.validated.is_some() {
+            reason.push_str(&format!(", {held} of them held on the validation part"));
+        }
+        if self.targets.len() < held {
+            let explained = held - self.targets.len();
+            reason.push_str(&format!(
+                ", {explained} left out as stronger ones have the customers that made them stand out"
+            ));
+        }
+        format!("{reason}; {} were merged: {cut}", self.targets.len())
     }
 
     /// Plain statements about a run that found little, or that a reader should know.
@@ -277,27 +282,4 @@ fn failing(condition: Condition) -> &'static str {
 /// Fewest customers a group may have.
 fn floor(job: &Job) -> i64 {
     if job.enumerate.allow_small { 1 } else { PRIVACY_FLOOR as i64 }
-}
-
-/// The primary metric over the customers that these highlights take.
-fn stats_of(highlights: &[usize], order: &[usize], taken: &[TakenSums]) -> Stats {
-    let own = order.iter().zip(taken).filter(|(highlight, _)| highlights.contains(highlight));
-    own.flat_map(|(_, sums)| sums.stats[0]).sum()
-}
-
-/// From positions in `order` to positions of highlights and ids of groups; 0 is no group, and its customers are left out.
-fn renumber(assigned: &mut Assigned, order: &[usize], id_of: &[u32]) {
-    for (group, highlight) in assigned.group.iter_mut().zip(&mut assigned.highlight) {
-        let position = order[*highlight as usize];
-        *group = id_of[position];
-        *highlight = position as u32;
-    }
-    if assigned.group.iter().all(|&group| group > 0) {
-        return;
-    }
-    let kept: Vec<usize> = (0..assigned.group.len()).filter(|&i| assigned.group[i] > 0).collect();
-    assigned.ids = assigned.ids.at(&kept);
-    assigned.group = kept.iter().map(|&i| assigned.group[i]).collect();
-    assigned.highlight = kept.iter().map(|&i| assigned.highlight[i]).collect();
-    assigned.holdout = kept.iter().map(|&i| assigned.holdout[i]).collect();
 }

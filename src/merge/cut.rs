@@ -29,11 +29,7 @@ const LEAST_DISTANCE: f64 = 1e-6;
 ///
 /// Each direction keeps a group of its own, however few were asked for; with fewer highlights than groups asked for,
 /// nothing is merged.
-///
-/// Customers go to the strongest of their highlights, so what is left of a weak group may be nobody, or be on the other side
-/// of the base than its highlights. `sound` says of a group's highlights that it is worth having; a number of groups that are
-/// all sound is preferred to any other, and if there is none, the caller drops the groups that are not.
-pub fn cut(tree: &Tree, [fewest, most]: [usize; 2], sound: impl Fn(&[usize]) -> bool) -> Clusters {
+pub fn cut(tree: &Tree, [fewest, most]: [usize; 2]) -> Clusters {
     let leaves = tree.directions.len();
     if leaves == 0 {
         return Clusters { reason: "there are no highlights, so there are no groups".into(), ..Clusters::default() };
@@ -56,27 +52,15 @@ pub fn cut(tree: &Tree, [fewest, most]: [usize; 2], sound: impl Fn(&[usize]) -> 
                 let before = largest[done].max(least);
                 if before > 0.0 { largest[done + 1] / before } else { 1.0 }
             });
-            let sound = members(leaves, &tree.merges[..done]).iter().all(|members| sound(members));
-            Choice { groups, next_distance: next.map(|m| m.distance), jump, sound, chosen: false }
+            Choice { groups, next_distance: next.map(|m| m.distance), jump, chosen: false }
         })
         .collect();
-    let any_sound = choices.iter().any(|choice| choice.sound);
-    let eligible: Vec<usize> = (0..choices.len()).filter(|&i| choices[i].sound || !any_sound).collect();
-    let best = eligible
-        .iter()
-        .copied()
+    let best = (0..choices.len())
         .filter(|&i| choices[i].jump.is_some())
         .min_by(|&i, &j| choices[j].jump.unwrap_or(0.0).total_cmp(&choices[i].jump.unwrap_or(0.0)).then(i.cmp(&j)))
-        .unwrap_or(eligible[eligible.len() - 1]);
+        .unwrap_or(choices.len() - 1);
     choices[best].chosen = true;
-    let mut reason = reason(leaves, [fewest, most], &choices[best], choices.len());
-    let passed_over = choices.len() - eligible.len();
-    if passed_over > 0 {
-        reason.push_str(&format!(
-            "; {passed_over} other numbers of groups were passed over, as a group would keep too few customers, or end on \
-             the other side of the base, once stronger ones have taken theirs"
-        ));
-    }
+    let reason = reason(leaves, [fewest, most], &choices[best], choices.len());
     let merges = tree.merges[..leaves - choices[best].groups].to_vec();
     Clusters { members: members(leaves, &merges), merges, choices, reason }
 }
@@ -131,7 +115,7 @@ mod tests {
     #[test]
     fn merging_stops_before_the_largest_jump() {
         // 8 leaves. To 5 groups: 3 merges done, the third at 3; the next at 9 is 3 times that; to 4: 9, then 10; to 3: 10, then 12.
-        let clusters = cut(&comb(&[1.0, 2.0, 3.0, 9.0, 10.0, 12.0, 100.0]), [3, 6], |_| true);
+        let clusters = cut(&comb(&[1.0, 2.0, 3.0, 9.0, 10.0, 12.0, 100.0]), [3, 6]);
         let jumps: Vec<(usize, Option<f64>, bool)> =
             clusters.choices.iter().map(|c| (c.groups, c.jump, c.chosen)).collect();
         assert_eq!(
@@ -151,40 +135,29 @@ mod tests {
     #[test]
     fn a_dear_merge_after_a_cheap_one_is_no_jump_if_a_dearer_was_done() {
         // 6 leaves. To 3 groups: the last merge at 1, the next at 8, but 8 was bridged before. To 2: 8, then 10.
-        let clusters = cut(&comb(&[2.0, 8.0, 1.0, 8.0, 10.0]), [2, 4], |_| true);
+        let clusters = cut(&comb(&[2.0, 8.0, 1.0, 8.0, 10.0]), [2, 4]);
         let jumps: Vec<Option<f64>> = clusters.choices.iter().map(|c| c.jump).collect();
         assert_eq!(jumps, [Some(1.25), Some(1.0), Some(1.0)]);
         assert_eq!(clusters.members.len(), 2);
     }
 
     #[test]
-    fn a_number_of_groups_that_leaves_an_empty_one_is_passed_over() {
-        // As above, 5 groups would be best; but a group of leaf 5 alone, or of leaf 4 alone, keeps no customer.
-        let tree = comb(&[1.0, 2.0, 3.0, 9.0, 10.0, 12.0, 100.0]);
-        let clusters = cut(&tree, [3, 6], |members| members != [5] && members != [4]);
-        assert_eq!(clusters.choices.iter().map(|c| c.sound).collect::<Vec<_>>(), [true, false, false, false]);
-        assert_eq!(clusters.members.len(), 3);
-        assert!(clusters.reason.contains("3 other numbers of groups were passed over"), "{}", clusters.reason);
-        assert_eq!(cut(&tree, [3, 6], |_| false).members.len(), 5, "if none is sound, the largest jump decides");
-    }
-
-    #[test]
     fn equal_distances_still_leave_the_number_of_groups_that_was_chosen() {
-        let clusters = cut(&comb(&[1.0, 1.0, 1.0, 1.0]), [2, 3], |_| true);
+        let clusters = cut(&comb(&[1.0, 1.0, 1.0, 1.0]), [2, 3]);
         assert_eq!(clusters.members.len(), 2, "equal jumps: the fewest");
-        let twins = cut(&comb(&[0.0, 0.0, 0.0, 0.0]), [2, 3], |_| true);
+        let twins = cut(&comb(&[0.0, 0.0, 0.0, 0.0]), [2, 3]);
         assert_eq!((twins.members.len(), twins.choices[0].jump), (2, Some(1.0)));
-        let near = cut(&comb(&[0.0, 0.0, 5.0, 6.0]), [2, 3], |_| true);
+        let near = cut(&comb(&[0.0, 0.0, 5.0, 6.0]), [2, 3]);
         assert_eq!((near.members.len(), near.choices[1].jump.is_some_and(f64::is_finite)), (3, true));
     }
 
     #[test]
     fn fewer_highlights_than_groups_stay_as_they_are_and_say_so() {
-        let clusters = cut(&comb(&[1.0, 2.0]), [6, 10], |_| true);
+        let clusters = cut(&comb(&[1.0, 2.0]), [6, 10]);
         assert_eq!(clusters.members, [[0], [1], [2]]);
         assert_eq!(clusters.reason, "3 highlights are fewer than the 6 groups asked for, so none were merged");
         assert!(clusters.merges.is_empty());
-        let none = cut(&Tree::default(), [6, 10], |_| true);
+        let none = cut(&Tree::default(), [6, 10]);
         assert!(none.members.is_empty() && none.choices.is_empty() && !none.reason.is_empty());
     }
 
@@ -193,7 +166,7 @@ mod tests {
         let mut tree = comb(&[1.0, 2.0]);
         tree.merges.pop();
         tree.directions[2] = Direction::Under;
-        let clusters = cut(&tree, [1, 1], |_| true);
+        let clusters = cut(&tree, [1, 1]);
         assert_eq!(clusters.members, [vec![0, 1], vec![2]]);
         assert_eq!(clusters.choices[0].next_distance, None);
         assert_eq!(
@@ -204,7 +177,7 @@ mod tests {
 
     #[test]
     fn as_many_highlights_as_groups_are_groups_of_their_own() {
-        let clusters = cut(&comb(&[1.0, 2.0]), [3, 3], |_| true);
+        let clusters = cut(&comb(&[1.0, 2.0]), [3, 3]);
         assert_eq!(clusters.members.len(), 3);
         assert_eq!(clusters.reason, "each of the 3 highlights is a group of its own");
     }
@@ -214,7 +187,7 @@ mod tests {
         fn every_leaf_is_in_exactly_one_of_the_groups_chosen(
             distances in prop::collection::vec(0.0..10f64, 0..30), low in 1usize..8, more in 0usize..8,
         ) {
-            let clusters = cut(&comb(&distances), [low, low + more], |_| true);
+            let clusters = cut(&comb(&distances), [low, low + more]);
             let leaves = distances.len() + 1;
             let mut all: Vec<usize> = clusters.members.concat();
             all.sort_unstable();

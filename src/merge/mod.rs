@@ -39,8 +39,6 @@ pub struct Choice {
     pub next_distance: Option<f64>,
     /// `next_distance` over the distance of the merge that led here: the larger, the better a place to stop.
     pub jump: Option<f64>,
-    /// Whether every group keeps enough customers, on its own side of the base, once each customer is in one group.
-    pub sound: bool,
     pub chosen: bool,
 }
 

@@ -260,8 +260,8 @@ impl Sample {
                 ],
                 merges: vec![Merge { step: 0, left: 0, right: 1, distance: 0.73, uv: 90 }],
                 choices: vec![
-                    Choice { groups: 2, next_distance: None, sound: true, jump: None, chosen: true },
-                    Choice { groups: 3, next_distance: Some(0.73), sound: true, jump: Some(1.4), chosen: false },
+                    Choice { groups: 2, next_distance: None, jump: None, chosen: true },
+                    Choice { groups: 3, next_distance: Some(0.73), jump: Some(1.4), chosen: false },
                 ],
                 reason: "2 groups: fewer highlights than merge.groups asks for".into(),
             },
