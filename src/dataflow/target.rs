@@ -11,19 +11,46 @@ use crate::audience::{Assigned, Tile};
 use crate::encode::Shard;
 use crate::profile::Profile;
 use crate::segment::Segment;
-use crate::stats::{PARTS, Parts, Stats, VALIDATION};
+use crate::stats::{DISCOVERY, PARTS, Parts, Stats, VALIDATION};
 
-/// Customers that each two of worker 0's segments share: entry `i * n + j`, `j < i`; the others are 0. Empty elsewhere.
-pub fn overlaps(worker: &mut Worker, shard: &Shard, segments: Option<Vec<Segment>>) -> Vec<i64> {
+/// The customers that two segments share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Overlap {
+    pub uv: i64,
+    /// The primary metric over those of the discovery part.
+    pub discovery: Stats,
+}
+
+/// What each two of worker 0's `n` segments share: entry `i * n + j`, `j < i`; the others are nothing. Empty elsewhere.
+pub fn overlaps(worker: &mut Worker, shard: &Shard, segments: Option<Vec<Segment>>) -> Vec<Overlap> {
     let segments = broadcast(worker, segments);
     let n = segments.len();
-    let mut common = vec![0i64; n * n];
+    let moments = shard.moments();
+    let mut common = vec![Overlap::default(); n * n];
+    let mut values = Vec::with_capacity(moments.width());
     for tile in Tile::all(shard, &segments) {
-        tile.count_common(&mut common);
+        tile.shared(|row, own| {
+            let discovery = usize::from(shard.part[row]) == DISCOVERY;
+            values.clear();
+            shard.metrics[0].moments_at(row, |v| values.push(v));
+            let stats = moments.stats(0, 1, &values);
+            for (k, &i) in own.iter().enumerate() {
+                for &j in &own[..k] {
+                    let overlap = &mut common[i as usize * n + j as usize];
+                    overlap.uv += 1;
+                    if discovery {
+                        overlap.discovery = overlap.discovery + stats;
+                    }
+                }
+            }
+        });
     }
-    let mut total = vec![0i64; if worker.index() == 0 { n * n } else { 0 }];
-    for part in gather(worker, common) {
-        total.iter_mut().zip(part).for_each(|(a, b)| *a += b);
+    // Most pairs share nobody; only the others are sent.
+    let sparse: Vec<(u32, Overlap)> = (0..).zip(common).filter(|(_, overlap)| overlap.uv > 0).collect();
+    let mut total = vec![Overlap::default(); if worker.index() == 0 { n * n } else { 0 }];
+    for (at, part) in gather(worker, sparse).into_iter().flatten() {
+        let sum = &mut total[at as usize];
+        *sum = Overlap { uv: sum.uv + part.uv, discovery: sum.discovery + part.discovery };
     }
     total
 }

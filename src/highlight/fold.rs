@@ -1,10 +1,14 @@
-//! Near-duplicates folded under the strongest of them.
+//! Candidates that say what a stronger one says, folded under it.
 
 use super::Highlight;
+use super::rule::bounded;
+use crate::score::{measures, test};
+use crate::segment::Segment;
+use crate::stats::{MetricKind, Scale, Stats};
 
-/// Candidates whose customers are compared for every highlight wanted. Twice as many leave room for every kept
-/// highlight to fold one other; the table of overlaps grows with the square.
-const POOL_FACTOR: usize = 2;
+/// Candidates whose customers are compared for every highlight wanted: room for each to fold three others. The table of
+/// overlaps grows with the square.
+const POOL_FACTOR: usize = 4;
 
 /// How many of the ranked candidates are compared with each other, when `top` highlights are wanted.
 pub fn pool(top: usize) -> usize {
@@ -22,32 +26,90 @@ pub struct Folded {
     pub beyond_top: u64,
 }
 
-/// Keeps the strongest of candidates with nearly the same customers, up to `top` of them.
+/// For each candidate, the stronger one whose customers its effect comes from, if there is one.
 ///
-/// In rank order, a candidate that overlaps at least `max_overlap` with a highlight of its direction is folded under the
-/// first such; others are kept, until there are `top`. Only the first [`pool`] are looked at. `overlap(i, j)` is the
-/// [`jaccard`] overlap of the customers of the candidates ranked i and j, `j < i`, from 0.
-pub fn fold(ranked: Vec<Highlight>, overlap: impl Fn(usize, usize) -> f64, max_overlap: f64, top: usize) -> Folded {
-    let mut result = Folded::default();
-    let mut kept: Vec<usize> = Vec::new();
-    let candidates = ranked.len();
-    for (rank, candidate) in ranked.into_iter().enumerate() {
-        if kept.len() == top || rank == pool(top) {
-            result.beyond_top = (candidates - rank) as u64;
-            break;
+/// A segment that overlaps a niche stands out with it: `partner & female` does when `partner & tablet` is the niche. It is
+/// explained when a candidate of its direction with a larger effect has at least half of its impact, and what is left of it
+/// without those customers no longer meets [`Condition::Bound`](super::Condition::Bound). `own` are the candidates' sums and
+/// `common(i, j)` those of the customers that two of them share, all on the discovery part; one candidate a sum of `own`.
+pub fn explained(
+    ranked: &[Highlight],
+    own: &[Stats],
+    common: impl Fn(usize, usize) -> Stats,
+    base: &Stats,
+    min_lift: f64,
+    kind: MetricKind,
+    scale: Scale,
+) -> Vec<Option<usize>> {
+    let effect = |i: usize| ranked[i].discovery.effect.abs();
+    let mut strongest_first: Vec<usize> = (0..own.len()).collect();
+    strongest_first.sort_by(|&i, &j| effect(j).total_cmp(&effect(i)).then(i.cmp(&j)));
+    let mut by = vec![None; own.len()];
+    let mut standing: Vec<usize> = Vec::new();
+    for i in strongest_first {
+        let explains = |j: usize| {
+            let shared = common(i, j);
+            let half = 0.5 * ranked[i].discovery.impact.abs();
+            ranked[j].direction == ranked[i].direction
+                && effect(j) > effect(i)
+                && shared.uv > 0
+                && measures(kind, scale, &shared, base).impact.abs() >= half
+                && test(kind, scale, &(own[i] - shared), base)
+                    .is_none_or(|left| !bounded(&left, ranked[i].direction, min_lift))
+        };
+        by[i] = standing.iter().copied().filter(|&j| explains(j)).min();
+        if by[i].is_none() {
+            standing.push(i);
         }
-        let twin = kept.iter().zip(&mut result.highlights).find(|(other, highlight)| {
+    }
+    by
+}
+
+/// Keeps the strongest of candidates that say something of their own, up to `top` of them.
+///
+/// A candidate that is [`explained`] is folded under the one that explains it. In rank order, another that overlaps at least
+/// `max_overlap` with a highlight of its direction is folded under the first such; others are kept, until there are `top`.
+/// Only the first [`pool`] are looked at, and have an entry in `explained`. `overlap(i, j)` is the [`jaccard`] overlap of the
+/// customers of the candidates ranked i and j, `j < i`, from 0.
+pub fn fold(
+    ranked: Vec<Highlight>,
+    explained: &[Option<usize>],
+    overlap: impl Fn(usize, usize) -> f64,
+    max_overlap: f64,
+    top: usize,
+) -> Folded {
+    let mut result = Folded::default();
+    // Of each candidate: the one it is folded under; and of the kept ones, in the order of the result.
+    let mut under: Vec<Option<usize>> = explained.to_vec();
+    let mut kept: Vec<usize> = Vec::new();
+    let segments: Vec<Segment> = ranked.iter().map(|h| h.segment).collect();
+    for (rank, candidate) in ranked.into_iter().enumerate() {
+        if rank >= under.len() || (under[rank].is_none() && kept.len() == top) {
+            result.beyond_top += 1;
+            continue;
+        }
+        if under[rank].is_some() {
+            continue;
+        }
+        let twin = kept.iter().zip(&result.highlights).find(|(other, highlight)| {
             highlight.direction == candidate.direction && overlap(rank, **other) >= max_overlap
         });
         match twin {
-            Some((_, highlight)) => {
-                highlight.folds.push(candidate.segment);
-                result.folded += 1;
-            }
+            Some((&other, _)) => under[rank] = Some(other),
             None => {
                 kept.push(rank);
                 result.highlights.push(candidate);
             }
+        }
+    }
+    for rank in 0..under.len() {
+        let Some(mut root) = under[rank] else { continue };
+        while let Some(next) = under[root] {
+            root = next;
+        }
+        result.folded += 1;
+        if let Ok(at) = kept.binary_search(&root) {
+            result.highlights[at].folds.push(segments[rank]);
         }
     }
     result
@@ -66,7 +128,7 @@ mod tests {
     use super::*;
     use crate::highlight::Direction;
     use crate::score::{Measures, Test};
-    use crate::segment::{FeatureSet, Segment};
+    use crate::segment::FeatureSet;
 
     fn candidate(number: u16, direction: Direction) -> Highlight {
         let measures = Measures {
@@ -119,7 +181,7 @@ mod tests {
             assert!(j < i, "asked once a pair");
             if twins.contains(&(i, j)) { 0.8 } else { 0.79 }
         };
-        let result = fold(ranked, overlap, 0.8, 10);
+        let result = fold(ranked, &[None; 6], overlap, 0.8, 10);
         assert_eq!(numbers(result.highlights.iter().map(|h| h.segment)), [0, 2, 4]);
         assert_eq!(numbers(result.highlights[0].folds.clone()), [1, 3, 5]);
         assert_eq!((result.folded, result.beyond_top), (3, 0));
@@ -128,17 +190,43 @@ mod tests {
     #[test]
     fn folding_stops_at_the_top_and_at_the_pool() {
         let ranked: Vec<Highlight> = (0..9).map(|i| candidate(i, Direction::Over)).collect();
-        let apart = fold(ranked.clone(), |_, _| 0.0, 0.8, 3);
+        let apart = fold(ranked.clone(), &[None; 9], |_, _| 0.0, 0.8, 3);
         assert_eq!((apart.highlights.len(), apart.folded, apart.beyond_top), (3, 0, 6));
         // All alike: one is kept, five of the pool of six fold, three are outside.
         let alike = |i, _| {
-            assert!(i < pool(3), "outside the pool nothing is known");
+            assert!(i < 6, "outside the pool nothing is known");
             1.0
         };
-        let one = fold(ranked.clone(), alike, 0.8, 3);
+        let one = fold(ranked.clone(), &[None; 6], alike, 0.8, 3);
         assert_eq!((one.highlights.len(), one.folded, one.beyond_top), (1, 5, 3));
-        let none = fold(ranked, |_, _| 1.0, 0.8, 0);
+        let none = fold(ranked, &[None; 6], |_, _| 1.0, 0.8, 0);
         assert_eq!((none.highlights.len(), none.folded, none.beyond_top), (0, 0, 9));
+    }
+
+    #[test]
+    fn a_segment_that_stands_out_by_a_niche_it_meets_is_explained_by_it() {
+        // Base: 1,000 of 10,000 yes. The niche: 200 customers, 100 yes. Its shadow: 600 customers, of whom the niche's 200,
+        // and the other 400 have 42 yes. A neighbour of 400 shares 100 of the niche with 50 yes, and has 100 yes elsewhere.
+        let base = Stats { uv: 10_000, sum: 1_000, sq: 1_000, ..Stats::default() };
+        let stats = |uv, sum| Stats { uv, sum, sq: sum, ..Stats::default() };
+        let own = [stats(600, 142), stats(200, 100), stats(400, 150)];
+        let ranked: Vec<Highlight> = (0..)
+            .zip(&own)
+            .map(|(number, own)| {
+                let discovery = measures(MetricKind::Rate, Scale::default(), own, &base);
+                Highlight { discovery, ..candidate(number, Direction::Over) }
+            })
+            .collect();
+        let common = |i: usize, j: usize| match (i.min(j), i.max(j)) {
+            (0, 1) => stats(200, 100),
+            (1, 2) => stats(100, 50),
+            _ => Stats::default(),
+        };
+        let by = explained(&ranked, &own, common, &base, 1.1, MetricKind::Rate, Scale::default());
+        assert_eq!(by, [Some(1), None, None]);
+        let folded = fold(ranked, &by, |_, _| 0.0, 0.8, 10);
+        assert_eq!(numbers(folded.highlights.iter().map(|h| h.segment)), [1, 2]);
+        assert_eq!(numbers(folded.highlights[0].folds.clone()), [0]);
     }
 
     #[test]

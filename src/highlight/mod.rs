@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::score::{Measures, Test};
 use crate::segment::Segment;
 
-pub use fold::{Folded, fold, jaccard, pool};
+pub use fold::{Folded, explained, fold, jaccard, pool};
 pub use rule::{Frequent, mark, rule, score, validate};
 
 /// Which side of the base a segment is on.
@@ -45,7 +45,7 @@ pub struct Highlight {
     pub validation_log_p: Option<f64>,
     /// Whether the validation part shows the same direction with a Holm-adjusted p at most alpha; none when nothing was held out.
     pub validated: Option<bool>,
-    /// Segments folded under this one: nearly the same customers, less impact.
+    /// Segments folded under this one: nearly the same customers, or these customers are what they stand out by.
     pub folds: Vec<Segment>,
 }
 
@@ -81,7 +81,7 @@ pub struct Funnel {
     pub tested: u64,
     /// In the order of [`Condition`], zeros included.
     pub rejected: Vec<(Condition, u64)>,
-    /// Folded under a stronger segment with nearly the same customers.
+    /// Folded under a stronger segment: nearly the same customers, or those customers are what it stands out by.
     pub folded: u64,
     pub highlights: u64,
     /// None when nothing was held out.

@@ -136,7 +136,7 @@ fn direction(measures: &Measures) -> Direction {
 }
 
 /// Whether the bound nearest to no influence is far enough on its side.
-fn bounded(test: &Test, direction: Direction, min_lift: f64) -> bool {
+pub(super) fn bounded(test: &Test, direction: Direction, min_lift: f64) -> bool {
     match (direction, test.lift_low, test.lift_high) {
         (Direction::Over, Some(low), _) => low >= min_lift,
         (Direction::Under, _, Some(high)) => high <= min_lift.recip(),

@@ -107,7 +107,7 @@ texts! {
     mark_yes: "✓ yes", "✓ 是";
     mark_no: "✗ no", "✗ 否";
     mark_none: "not checked", "未验证";
-    folds: "Near-duplicates folded", "折叠的近似细分";
+    folds: "Folded under it", "折叠于其下的细分";
 
     funnel: "How the highlights were chosen", "高亮细分筛选漏斗";
     funnel_lead: "Each segment counts under the first condition it fails.", "每个细分只计入第一个未通过的条件。";
@@ -122,7 +122,7 @@ texts! {
     funnel_bound: "Even the cautious end of the interval is a lift of {value}, or of its inverse below average (highlight.min_lift)", "置信区间的保守端仍达到 {value}，低于大盘时取其倒数（highlight.min_lift）";
     funnel_new: "Is not exactly the customers of a simpler segment", "与更简单的细分客户不完全相同";
     funnel_gain: "Effect at least {value} that of every simpler segment (highlight.min_gain)", "效应至少为每个更简单细分的 {value}（highlight.min_gain）";
-    funnel_folded: "Is not nearly the customers of a stronger highlight: overlap below {value} (highlight.max_overlap)", "与更强的高亮细分重合度低于 {value}，否则折叠（highlight.max_overlap）";
+    funnel_folded: "Does not say what a stronger highlight says: overlap below {value} (highlight.max_overlap), and stands out without its customers", "不重复更强的高亮细分：重合度低于 {value}（highlight.max_overlap），且去掉其客户后仍然突出，否则折叠";
     funnel_top: "Is among the {value} with the largest influence (highlight.top)", "影响量排名前 {value}（highlight.top）";
     funnel_validated: "Confirmed on held-out customers (of these highlights)", "在验证集上得到证实（在上述高亮细分中）";
 
