@@ -84,12 +84,12 @@ pub fn rule(
         if found.impact.abs() < least_impact {
             return Err(Condition::Impact);
         }
-        let (Some(test), Some(q)) = (scored[i].test, scored[i].q) else { return Err(Condition::Testable) };
+        let (Some(tested), Some(q)) = (scored[i].test, scored[i].q) else { return Err(Condition::Testable) };
         if q > spec.fdr || cautious_q[i].is_none_or(|q| q > spec.fdr) {
             return Err(Condition::Fdr);
         }
         let direction = direction(&found);
-        if !bounded(&test, direction, spec.min_lift) {
+        if !bounded(&tested, direction, spec.min_lift) {
             return Err(Condition::Bound);
         }
         // Dropping one item at a time suffices for the segments further up: each of them contains one of these.
@@ -97,11 +97,22 @@ pub fn rule(
         if parents.iter().any(|&p| frequent.whole[p].uv == frequent.whole[i].uv) {
             return Err(Condition::NewCustomers);
         }
-        let gains = |parent: f64| parent * found.effect <= 0.0 || found.effect.abs() >= spec.min_gain * parent.abs();
-        if !parents.iter().all(|&p| gains(on_discovery(p).effect)) {
+        // Against a parent of its own direction the gain must be large, and surely one: among the many parts of a niche some
+        // do better than the whole by luck.
+        let gains = |p: usize| {
+            let parent = on_discovery(p).effect;
+            let surely = || {
+                let within = test(kind, scale, &frequent.discovery[i], &frequent.discovery[p]);
+                within.is_some_and(
+                    |t| if direction == Direction::Over { t.effect_low > 0.0 } else { t.effect_high < 0.0 },
+                )
+            };
+            parent * found.effect <= 0.0 || (found.effect.abs() >= spec.min_gain * parent.abs() && surely())
+        };
+        if !parents.iter().all(|&p| gains(p)) {
             return Err(Condition::Gain);
         }
-        Ok((direction, found, test, q))
+        Ok((direction, found, tested, q))
     };
     let shrinkage = Shrinkage::fit(kind, scale, frequent.whole, &frequent.base_whole);
     let mut ranked = Vec::new();

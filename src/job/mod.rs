@@ -393,7 +393,7 @@ pub struct HighlightSpec {
     pub min_lift: f64,
     /// False discovery rate over all segments tested (Benjamini-Hochberg).
     pub fdr: f64,
-    /// The effect must be at least this many times the effect of every segment got by dropping an item.
+    /// The effect must be at least this many times that of every segment got by dropping an item, and surely (95 %) larger.
     pub min_gain: f64,
     /// Share of the customers kept aside to check the highlights on, 0 to 0.9; 0 checks nothing.
     pub holdout: f64,
@@ -412,7 +412,7 @@ impl Default for HighlightSpec {
         HighlightSpec {
             max_uv_share: 0.05,
             min_impact_share: 0.0005,
-            min_lift: 1.1,
+            min_lift: 1.2,
             fdr: 0.05,
             min_gain: 1.1,
             holdout: 0.3,
