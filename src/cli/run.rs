@@ -191,6 +191,7 @@ fn publish(
         notes: outcome.notes.clone(),
     };
     let published = publisher.publish(&result).map_err(|error| sink_failure(&error))?;
+    tracing::info!(run = published.run_id, segments = outcome.segments.len(), "published");
     Ok(Summary {
         report: published.path.join("report.html"),
         run_id: published.run_id,

@@ -277,7 +277,9 @@ fn how_it_ended(status: ExitStatus) -> String {
 pub(super) fn meet(count: usize, join_timeout: Duration) -> Result<Meeting, ClusterError> {
     let (listener, port) = loopback()?;
     let mut output = io::stdout().lock();
-    writeln!(output, "{PORT} {port}").and_then(|()| output.flush()).map_err(ClusterError::Network)?;
+    if writeln!(output, "{PORT} {port}").and_then(|()| output.flush()).is_err() {
+        exit::lost(Some(0), "it ended before the run was over");
+    }
     drop(output);
 
     let (send, receive) = mpsc::channel();

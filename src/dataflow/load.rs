@@ -321,7 +321,8 @@ fn conclude(job: &Job, reading: &Reading, reads: Vec<Read>) -> Result<(Agreed, V
         .collect();
     let samples = rejects.samples.into_iter().map(|sample| RejectedRow {
         file: sample.file,
-        row: sample.line.unwrap_or(sample.row + 1),
+        row: sample.row + 1,
+        line: sample.line,
         column: sample.column,
         reason: sample.reason,
         value: Some(sample.value),

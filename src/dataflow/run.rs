@@ -51,6 +51,8 @@ pub struct Outcome {
 /// Times the stages of a worker, and tells the display which one is on.
 struct Stages<'a> {
     progress: &'a Progress,
+    /// Whether this worker is the one that says so in the log.
+    logs: bool,
     started: Instant,
     done: Vec<StageRecord>,
 }
@@ -58,7 +60,11 @@ struct Stages<'a> {
 impl Stages<'_> {
     fn end(&mut self, out: usize) {
         let name = STAGES[self.done.len()].to_owned();
-        self.done.push(StageRecord { name, seconds: self.started.elapsed().as_secs_f64(), out: out as u64 });
+        let seconds = self.started.elapsed().as_secs_f64();
+        if self.logs {
+            tracing::info!(stage = name, out, seconds, "stage done");
+        }
+        self.done.push(StageRecord { name, seconds, out: out as u64 });
         self.started = Instant::now();
         self.progress.stage.store(self.done.len(), Ordering::Relaxed);
     }
@@ -73,7 +79,8 @@ pub fn run(
     progress: &Arc<Progress>,
     publish: impl FnOnce(Outcome) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let mut stages = Stages { progress, started: Instant::now(), done: Vec::new() };
+    let logs = worker.index() == 0;
+    let mut stages = Stages { progress, logs, started: Instant::now(), done: Vec::new() };
     let mut loaded = load(worker, job, table, reading, progress, |rows| stages.end(rows))?;
     stages.end(loaded.codebook.features.len());
     let verdicts = screened(worker, job, &mut loaded);

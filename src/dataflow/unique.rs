@@ -87,7 +87,7 @@ pub fn unique(worker: &mut Worker, job: &Job, intake: &mut Intake) -> (u64, Opti
             ),
             Err(remedy) => {
                 let (first, second) = (&rows[0].1, &rows[1].1);
-                let place = |s: &Suspect| format!("{:?} row {}", intake.file(s.file), s.row);
+                let place = |s: &Suspect| format!("{:?} row {}", intake.file(s.file), s.row + 1);
                 let text = format!(
                     "customer id {id:?} stands in {} rows, first in {} and {}; UV needs one row a customer: {remedy}",
                     rows.len(),

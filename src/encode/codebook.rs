@@ -12,6 +12,9 @@ pub struct Codebook {
 }
 
 /// One feature and its items.
+///
+/// Every field is always written: processes exchange features in a format without names, where a field that is skipped
+/// shifts those behind it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Feature {
     pub name: String,
@@ -24,8 +27,10 @@ pub struct Feature {
     /// Whether values below the minimum support share one further code, `items.len()`, which no segment names.
     pub rest: bool,
     /// Values of the column, beside null, that mean missing.
+    #[serde(default)]
     pub null_values: Vec<String>,
     /// The item that missing values were completed with, if they were.
+    #[serde(default)]
     pub completed: Option<ItemCode>,
 }
 

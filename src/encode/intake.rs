@@ -39,11 +39,12 @@ pub type Report<'a> = &'a mut dyn FnMut(usize, &dyn Fn() -> Problem);
 /// The first unusable row, where the job tolerates none; exit code 4.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{path:?} row {row}: {reason}: column {column:?} is {value}; {remedy}, or input.on_bad_row = \"quarantine\" leaves such rows out and counts them"
+    "{path:?} row {}: {reason}: column {column:?} is {value}; {remedy}, or input.on_bad_row = \"quarantine\" leaves such rows out and counts them",
+    .row + 1
 )]
 pub struct BadRow {
     pub path: PathBuf,
-    /// Within the file, from 0, a header line not counted.
+    /// Within the file, from 0, a header line not counted; told from 1, as people count.
     pub row: u64,
     pub reason: &'static str,
     pub column: String,

@@ -117,6 +117,10 @@ impl LocalMetric {
         match kind {
             DataType::Boolean => {
                 let values = values::bools(array);
+                if rate {
+                    let seen = [false, true].into_iter().filter(|value| values.contains(&Some(*value)));
+                    seen.for_each(|value| self.see(&value.to_string()));
+                }
                 match rate {
                     true => {
                         Batch::Bits(values.into_iter().map(|v| v.map(|v| u8::from(input.positive.bool(v)))).collect())
@@ -155,6 +159,15 @@ impl LocalMetric {
             _ if kind.is_numeric() => {
                 let floats = values::floats(array);
                 let present = floats.iter().enumerate().map(|(i, &v)| array.is_valid(i).then_some(v));
+                if rate {
+                    let mut seen: Vec<f64> = Vec::new();
+                    for value in present.clone().flatten().filter(|v| !v.is_nan()) {
+                        if seen.len() < MOST_SEEN && !seen.contains(&value) {
+                            seen.push(value);
+                        }
+                    }
+                    seen.iter().for_each(|value| self.see(&value.to_string()));
+                }
                 match rate {
                     true => Batch::Bits(
                         present
@@ -174,11 +187,7 @@ impl LocalMetric {
                     }
                 };
                 if rate {
-                    for text in rows.iter().flatten() {
-                        if self.seen.len() < MOST_SEEN && !self.seen.contains(text) {
-                            self.seen.push(text.clone());
-                        }
-                    }
+                    rows.iter().flatten().for_each(|text| self.see(text));
                     return Batch::Bits(
                         rows.iter().map(|t| t.as_ref().map(|t| u8::from(input.positive.text(t)))).collect(),
                     );
@@ -191,6 +200,12 @@ impl LocalMetric {
                 let floats = floats.collect();
                 Batch::Floats(floats, bad)
             }
+        }
+    }
+
+    fn see(&mut self, text: &str) {
+        if self.seen.len() < MOST_SEEN && !self.seen.iter().any(|seen| seen == text) {
+            self.seen.push(text.to_owned());
         }
     }
 

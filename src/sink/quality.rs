@@ -27,8 +27,10 @@ impl RowAccounts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RejectedRow {
     pub file: String,
-    /// Within the file, from 1; of CSV, the line it starts at.
+    /// Within the file, from 1, a header line not counted.
     pub row: u64,
+    /// The line it starts at, where it could not even be told apart into columns.
+    pub line: Option<u64>,
     pub column: Option<String>,
     pub reason: String,
     /// As the table has it, cut to a length that can be read.

@@ -284,6 +284,7 @@ impl Sample {
                 samples: vec![RejectedRow {
                     file: "客户/一月.csv".into(),
                     row: 17,
+                    line: None,
                     column: Some("spend".into()),
                     reason: "amount out of range".into(),
                     value: Some("<script>1e999</script>".into()),

@@ -527,7 +527,7 @@ impl CsvScan {
             }
             OnBadRow::Quarantine => {
                 rejects.add(reason, || RejectSample {
-                    file: path.display().to_string(),
+                    file: path.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned()),
                     row,
                     line: Some(line),
                     column,

@@ -1,2 +1,9 @@
+mod bad_input;
+mod faults;
+mod find;
 mod layering;
+mod oracle;
+mod outputs;
 mod processes;
+mod program;
+mod workers;

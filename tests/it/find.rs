@@ -1,0 +1,154 @@
+//! A table with known niches: what comes out is them, with exactly their customers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Int32Type, Int64Type};
+use nichemine::job::Language;
+use nichemine::planted::{self, Truth};
+
+use crate::program::{Folder, json, parquet, planted};
+
+fn run(folder: &Folder, table: &str, language: Language, arguments: &str) -> std::path::PathBuf {
+    let table = planted(table);
+    folder.publish(&planted::job(&table, Path::new("out"), language), arguments)
+}
+
+#[test]
+fn every_planted_niche_is_a_highlight_with_exactly_its_customers() {
+    for (table, language) in [("en.parquet", Language::En), ("zh.parquet", Language::Zh)] {
+        let folder = Folder::new();
+        let run = run(&folder, table, language, "-w 2");
+        let truth = Truth::read(&planted(table)).unwrap();
+        assert_eq!(truth.niches.len(), 6);
+        let comparison = planted::compare(&truth, &run).unwrap();
+        assert!(comparison.all_found(), "{comparison}");
+        // And nothing that is no part of a niche is larger than the niches: they come first among segments of their direction.
+        let highlights = parquet(run.join("highlights.parquet"));
+        let segments = highlights.column_by_name("segment").unwrap().as_string::<i32>();
+        let first = segments.value(0);
+        let says_of_a_niche =
+            |niche: &str| first.split(" & ").any(|item| niche.split(" & ").any(|other| other == item));
+        assert!(truth.niches.iter().any(|niche| says_of_a_niche(&niche.segment)), "{first}");
+    }
+}
+
+/// The text of every item of a customer, from the table itself. The age is in bands of 10.
+fn items(table: &RecordBatch, row: usize) -> Vec<String> {
+    let schema = table.schema();
+    let named = schema.fields().iter().zip(table.columns());
+    let item = |(field, column): (&std::sync::Arc<arrow::datatypes::Field>, &arrow::array::ArrayRef)| {
+        let name = field.name();
+        if name == "age" {
+            let low = arrow::compute::cast(column, &arrow::datatypes::DataType::Int64).unwrap();
+            let low = low.as_primitive::<Int64Type>().value(row) / 10 * 10;
+            return format!("age=[{low},{})", low + 10);
+        }
+        match column.as_string_opt::<i32>() {
+            Some(texts) if texts.is_null(row) => format!("{name}=(missing)"),
+            Some(texts) => format!("{name}={}", texts.value(row)),
+            None => String::new(),
+        }
+    };
+    named.map(item).filter(|item| !item.is_empty()).collect()
+}
+
+#[test]
+fn every_figure_of_a_group_follows_from_its_audience_file_and_the_table() {
+    let folder = Folder::new();
+    let run = run(&folder, "en.parquet", Language::En, "-w 2");
+    let table = parquet(planted("en.parquet"));
+    let ids = table.column_by_name("customer_id").unwrap().as_primitive::<Int64Type>();
+    let rows: HashMap<i64, usize> = ids.values().iter().enumerate().map(|(row, &id)| (id, row)).collect();
+    assert_eq!(rows.len(), 60_000);
+    let converted =
+        arrow::compute::cast(table.column_by_name("converted").unwrap(), &arrow::datatypes::DataType::Int64);
+    let converted = converted.unwrap();
+    let converted = converted.as_primitive::<Int64Type>();
+    let base_mean = converted.values().iter().sum::<i64>() as f64 / 60_000.0;
+
+    let highlights = parquet(run.join("highlights.parquet"));
+    let column = |name: &str| highlights.column_by_name(name).unwrap();
+    let validated = column("validated").as_boolean();
+    let listed: BTreeMap<&str, bool> = (0..highlights.num_rows())
+        .map(|row| (column("segment").as_string::<i32>().value(row), validated.value(row)))
+        .collect();
+
+    let groups = json(run.join("groups.json"));
+    let groups = groups["groups"].as_array().unwrap();
+    assert!((6..=10).contains(&groups.len()), "{}", groups.len());
+    let mut seen: HashMap<i64, i64> = HashMap::new();
+    for group in groups {
+        let id = group["id"].as_i64().unwrap();
+        let audience = parquet(run.join(format!("audience/group={id}/part-0.parquet")));
+        let customers = audience.column_by_name("customer_id").unwrap().as_primitive::<Int64Type>();
+        let numbers = audience.column_by_name("group").unwrap().as_primitive::<Int32Type>();
+        let segments = audience.column_by_name("segment").unwrap().as_string::<i32>();
+        let holdout = audience.column_by_name("holdout").unwrap().as_boolean();
+        assert_eq!(group["uv"].as_i64().unwrap(), audience.num_rows() as i64);
+        let mut sum = 0;
+        let mut held = [0i64; 2];
+        for row in 0..audience.num_rows() {
+            let customer = customers.value(row);
+            assert_eq!(i64::from(numbers.value(row)), id);
+            assert_eq!(seen.insert(customer, id), None, "customer {customer} is in two groups");
+            let place = rows[&customer];
+            let segment = segments.value(row);
+            assert_eq!(listed.get(segment), Some(&true), "{segment} is no highlight that held");
+            assert!(group["segments"].as_array().unwrap().iter().any(|s| s == segment), "{segment}");
+            let items = items(&table, place);
+            segment
+                .split(" & ")
+                .for_each(|item| assert!(items.iter().any(|i| i == item), "customer {customer}: {item} of {items:?}"));
+            sum += converted.value(place);
+            if holdout.value(row) {
+                held = [held[0] + 1, held[1] + converted.value(place)];
+            }
+        }
+        let mean = sum as f64 / audience.num_rows() as f64;
+        let near = |name: &str, expected: f64| {
+            let found = group[name].as_f64().unwrap();
+            // A few roundings; the sums themselves are whole numbers.
+            assert!((found - expected).abs() <= 1e-9 * expected.abs().max(1.0), "{name}: {found}, not {expected}");
+        };
+        near("metric_sum", sum as f64);
+        near("metric_mean", mean);
+        near("lift", mean / base_mean);
+        near("impact", audience.num_rows() as f64 * (mean - base_mean));
+        near("uv_share", audience.num_rows() as f64 / 60_000.0);
+        assert_eq!(group["validation"]["uv"].as_i64(), Some(held[0]));
+        assert_eq!(group["validation"]["metric_sum"].as_f64(), Some(held[1] as f64));
+    }
+    // Whoever meets a segment of a group is in one.
+    let of_groups: Vec<Vec<&str>> = groups
+        .iter()
+        .flat_map(|g| g["segments"].as_array().unwrap())
+        .map(|segment| segment.as_str().unwrap().split(" & ").collect())
+        .collect();
+    for row in 0..table.num_rows() {
+        let items = items(&table, row);
+        let meets = of_groups.iter().any(|segment| segment.iter().all(|item| items.iter().any(|i| i == item)));
+        assert_eq!(meets, seen.contains_key(&ids.value(row)), "customer {} {items:?}", ids.value(row));
+    }
+}
+
+#[test]
+fn shuffled_metric_has_no_highlight_that_holds() {
+    let folder = Folder::new();
+    let mut dice = crate::program::Dice(5);
+    let mut rows = String::from("a,b,c,d,bought\n");
+    for _ in 0..6000 {
+        let row: Vec<String> = (0..4).map(|_| format!("v{}", dice.roll(5))).collect();
+        rows.push_str(&format!("{},{}\n", row.join(","), u8::from(dice.roll(10) == 0)));
+    }
+    folder.write("t.csv", rows);
+    let run = folder.publish(
+        "input.path = \"t.csv\"\nmetric = { column = \"bought\", kind = \"rate\" }\noutput.dir = \"out\"\n",
+        "-w 1",
+    );
+    let highlights = parquet(run.join("highlights.parquet"));
+    let validated = highlights.column_by_name("validated").unwrap().as_boolean();
+    assert_eq!(validated.true_count(), 0);
+    assert_eq!(json(run.join("groups.json"))["groups"], serde_json::json!([]));
+}
