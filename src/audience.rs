@@ -100,9 +100,30 @@ impl Tile {
         ones(&self.segments[i]).map(|row| self.start + row)
     }
 
-    /// Customers that segments `i` and `j` share.
-    pub fn common(&self, i: usize, j: usize) -> i64 {
-        self.segments[i].iter().zip(&self.segments[j]).map(|(a, b)| i64::from((a & b).count_ones())).sum()
+    /// Counts, for each two segments, the customers they share: adds to entry `i * n + j`, `j < i`, of `n` segments.
+    ///
+    /// Row by row, so that the work is the overlaps themselves: segments of a few per cent meet in few rows, and comparing
+    /// all bitmaps pairwise took 2.1 s for 400 segments of a million customers.
+    pub fn count_common(&self, common: &mut [i64]) {
+        let n = self.segments.len();
+        // The segments of row r are those at starts[r]..starts[r + 1], increasing.
+        let mut starts = vec![0u32; self.len + 1];
+        self.segments.iter().for_each(|bits| ones(bits).for_each(|row| starts[row + 1] += 1));
+        (0..self.len).for_each(|row| starts[row + 1] += starts[row]);
+        let mut next = starts.clone();
+        let mut covering = vec![0u32; starts[self.len] as usize];
+        for (i, bits) in self.segments.iter().enumerate() {
+            ones(bits).for_each(|row| {
+                covering[next[row] as usize] = i as u32;
+                next[row] += 1;
+            });
+        }
+        for row in 0..self.len {
+            let own = &covering[starts[row] as usize..starts[row + 1] as usize];
+            for (k, &i) in own.iter().enumerate() {
+                own[..k].iter().for_each(|&j| common[i as usize * n + j as usize] += 1);
+            }
+        }
     }
 
     /// For each segment in turn, the rows that it covers and none before it does.
@@ -129,4 +150,58 @@ fn ones(bits: &[u64]) -> impl Iterator<Item = usize> + '_ {
         std::iter::successors((bits != 0).then_some(bits), |bits| Some(bits & (bits - 1)).filter(|&rest| rest != 0))
             .map(move |bits| word * 64 + bits.trailing_zeros() as usize)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::Codes;
+
+    /// 150 rows: feature 0 is the row modulo 3, feature 1 the row modulo 5.
+    fn shard() -> Shard {
+        let column = |modulus: u16| {
+            let mut codes = Codes::with_capacity(usize::from(modulus), 150);
+            (0..150).for_each(|row| codes.push(row % modulus));
+            codes
+        };
+        Shard {
+            features: vec![column(3), column(5)],
+            part: vec![0; 150],
+            metrics: Vec::new(),
+            ids: CustomerIds::Row((0..150).collect()),
+        }
+    }
+
+    fn segment(items: &[(u16, u16)]) -> Segment {
+        Segment::of_items(&items.iter().map(|&(feature, code)| Item { feature, code }).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn tiles_know_the_rows_of_segments_and_what_they_share() {
+        let shard = shard();
+        let segments = [segment(&[(0, 1)]), segment(&[(1, 2)]), segment(&[(0, 1), (1, 2)]), segment(&[(0, 2)])];
+        let tiles: Vec<Tile> = Tile::all(&shard, &segments).collect();
+        assert_eq!(tiles.len(), 1);
+        assert_eq!(
+            tiles[0].rows(2).collect::<Vec<_>>(),
+            (0..150).filter(|r| r % 3 == 1 && r % 5 == 2).collect::<Vec<_>>()
+        );
+        let mut common = vec![0; 16];
+        tiles[0].count_common(&mut common);
+        // 150 rows: 10 in each residue class modulo 15.
+        let expected = [0, 0, 0, 0, 10, 0, 0, 0, 10, 10, 0, 0, 0, 10, 0, 0];
+        assert_eq!(common, expected);
+    }
+
+    #[test]
+    fn each_row_goes_to_the_first_segment_that_covers_it() {
+        let shard = shard();
+        let segments = [segment(&[(0, 1), (1, 2)]), segment(&[(0, 1)]), segment(&[(1, 2)])];
+        let mut taken = vec![Vec::new(); 3];
+        Tile::all(&shard, &segments).for_each(|tile| tile.first_come(|i, row| taken[i].push(row)));
+        let rows = |keep: fn(usize) -> bool| (0..150).filter(|&r| keep(r)).collect::<Vec<_>>();
+        assert_eq!(taken[0], rows(|r| r % 3 == 1 && r % 5 == 2));
+        assert_eq!(taken[1], rows(|r| r % 3 == 1 && r % 5 != 2));
+        assert_eq!(taken[2], rows(|r| r % 3 != 1 && r % 5 == 2));
+    }
 }

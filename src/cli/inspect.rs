@@ -304,7 +304,15 @@ fn summary(kind: &ColumnKind, input: &FeatureInput, sketch: &Sketch, max_distinc
     let total: u64 = all.iter().sum();
     let share = |n: &u64| *n as f64 / total.max(1) as f64;
     let entropy: f64 = all.iter().filter(|&&n| n > 0).map(|n| -share(n) * share(n).log2()).sum::<f64>().max(0.0);
-    let suggestion = match (kind, Draft::of(input, sketch, max_distinct)) {
+    let draft = Draft::of(input, sketch, max_distinct);
+    let type_name = match (kind, &draft) {
+        (ColumnKind::Unsupported(name), _) => name.clone(),
+        // CSV is all text; what matters is what the text says.
+        (ColumnKind::Text, Ok(Draft::Parts(_))) => "date".into(),
+        (ColumnKind::Text, _) if !numbers.is_empty() => "number".into(),
+        (kind, _) => format!("{kind:?}").to_lowercase(),
+    };
+    let suggestion = match (kind, draft) {
         (ColumnKind::Unsupported(name), _) => format!("none: {name} is not read"),
         (_, Err(error)) => error.to_string(),
         (_, Ok(Draft::Refused(reason))) => format!("none: {reason}"),
@@ -327,10 +335,7 @@ fn summary(kind: &ColumnKind, input: &FeatureInput, sketch: &Sketch, max_distinc
     counts.truncate(MOST_SHOWN);
     ColumnSummary {
         name: input.name.clone(),
-        kind: match kind {
-            ColumnKind::Unsupported(name) => name.clone(),
-            kind => format!("{kind:?}").to_lowercase(),
-        },
+        kind: type_name,
         rows: sketch.rows,
         nulls: sketch.nulls,
         distinct: (!matches!(sketch.values, Values::TooMany)).then(|| sketch.distinct()),

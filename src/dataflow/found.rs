@@ -1,16 +1,18 @@
 //! What worker 0 makes of the exact sums, stage by stage, between the passes over the rows.
 
 use super::enumerate::Answer;
-use super::target::{GroupSums, Routing};
+use super::target::TakenSums;
 use crate::audience::Assigned;
 use crate::encode::Codebook;
-use crate::highlight::{self, Condition, Frequent, Funnel, Highlight, fold, jaccard, mark, pool, rule, validate};
+use crate::highlight::{
+    self, Condition, Direction, Frequent, Funnel, Highlight, fold, jaccard, mark, pool, rule, validate,
+};
 use crate::job::{Job, PRIVACY_FLOOR};
 use crate::merge::{self, Clusters, Group, Grouping, Leaf, Space, cut, priority};
 use crate::profile::{Profile, profile};
 use crate::score::{Measures, Scored, measures, standard_deviation};
 use crate::segment::Segment;
-use crate::stats::{DISCOVERY, MetricKind, Moments, PARTS, Parts, Scale, Stats, VALIDATION};
+use crate::stats::{DISCOVERY, MetricKind, Moments, Parts, Scale, Stats, VALIDATION};
 
 /// The frequent segments with their sums, and what has been found among them so far.
 pub struct Found {
@@ -26,6 +28,8 @@ pub struct Found {
     pub funnel: Funnel,
     /// Ranked: candidates until near-duplicates are folded, then highlights.
     pub highlights: Vec<Highlight>,
+    /// Positions of the highlights that become groups, in the order in which a customer is asked for them.
+    targets: Vec<usize>,
 }
 
 impl Found {
@@ -48,6 +52,7 @@ impl Found {
             scored: Vec::new(),
             funnel: Funnel::default(),
             highlights: Vec::new(),
+            targets: Vec::new(),
         };
         found.scored = highlight::score(&found.frequent(), found.kind, scale);
         found
@@ -101,109 +106,130 @@ impl Found {
         validate(&mut highlights, &mut funnel, &job.highlight, &self.frequent(), self.kind, self.scale);
         (self.highlights, self.funnel) = (highlights, funnel);
         mark(&mut self.scored, &self.highlights);
+        // Those that held on the validation part, or all if nothing was held out.
+        let order = priority(&self.highlights).into_iter();
+        self.targets = order.filter(|&i| self.highlights[i].validated != Some(false)).collect();
     }
 
-    /// The highlights that become groups, by position: those that held on the validation part, or all if nothing was held out.
-    pub fn targets(&self) -> Vec<usize> {
-        (0..self.highlights.len()).filter(|&i| self.highlights[i].validated != Some(false)).collect()
+    /// The segments that become groups, in the order in which a customer is asked for them.
+    pub fn asked(&self) -> Vec<Segment> {
+        self.targets.iter().map(|&i| self.highlights[i].segment).collect()
     }
 
-    /// Merges the targets, given how their customers spread over the items.
+    /// Drops the targets that have nothing of their own, given what each takes; says whether there were any.
+    ///
+    /// Customers go to the strongest of their highlights. What a weaker one is left with may be nobody, or no further from the
+    /// base than `highlight.min_lift`: then stronger highlights had already said what it says. Its customers are asked for the
+    /// next one.
+    pub fn drop_explained(&mut self, job: &Job, taken: &[TakenSums]) -> bool {
+        let before = self.targets.len();
+        let targets = self.targets.iter().zip(taken).filter(|&(&i, sums)| {
+            let stats: Stats = sums.stats[0].iter().copied().sum();
+            let own = measures(self.kind, self.scale, &stats, &self.base(0));
+            let least = job.highlight.min_lift;
+            let stands_out = match (self.highlights[i].direction, own.lift) {
+                (Direction::Over, Some(lift)) => own.effect > 0.0 && lift >= least,
+                (Direction::Under, Some(lift)) => own.effect < 0.0 && lift <= 1.0 / least,
+                (Direction::Over, None) => own.effect > 0.0,
+                (Direction::Under, None) => own.effect < 0.0,
+            };
+            stands_out && stats.uv >= floor(job)
+        });
+        self.targets = targets.map(|(&i, _)| i).collect();
+        self.targets.len() < before
+    }
+
+    /// Merges the targets, given how the customers of each spread over the items.
     pub fn clusters(&self, job: &Job, spreads: Vec<Profile>, influences: &[f64]) -> Clusters {
-        let leaves = self.targets().into_iter().zip(spreads).map(|(i, profile)| {
+        let mut leaves: Vec<(usize, Profile)> = self.targets.iter().copied().zip(spreads).collect();
+        leaves.sort_by_key(|(highlight, _)| *highlight);
+        let leaf = |(i, profile): (usize, Profile)| {
             let highlight = &self.highlights[i];
             let at = self.segments.binary_search(&highlight.segment).expect("a highlight is a frequent segment");
             Leaf { direction: highlight.direction, stats: self.whole[at], profile }
-        });
+        };
+        let leaves: Vec<Leaf> = leaves.into_iter().map(leaf).collect();
         let space = Space::new(self.kind, self.scale, self.base(0), influences);
-        cut(&merge::merge(job.merge.linkage, &leaves.collect::<Vec<_>>(), &space), job.merge.groups)
+        cut(&merge::merge(job.merge.linkage, &leaves, &space), job.merge.groups)
     }
 
-    /// The order in which customers are asked for the targets, and the cluster each leads to.
-    pub fn routing(&self, clusters: &Clusters) -> Routing {
-        let targets = self.targets();
-        let mut cluster_of = vec![0u32; targets.len()];
-        for (number, members) in (0..).zip(&clusters.members) {
-            members.iter().for_each(|&leaf| cluster_of[leaf] = number);
-        }
-        let asked: Vec<Highlight> = targets.iter().map(|&i| self.highlights[i].clone()).collect();
-        let order = priority(&asked);
-        Routing {
-            segments: order.iter().map(|&leaf| asked[leaf].segment).collect(),
-            targets: order.iter().map(|&leaf| (targets[leaf] as u32, cluster_of[leaf])).collect(),
-            groups: clusters.members.len(),
-        }
-    }
-
-    /// The groups, numbered by absolute impact; customers of groups under the privacy floor are put into none.
+    /// The groups, numbered by absolute impact. `taken` and `assigned` are by position among the targets; `assigned` leaves
+    /// with groups' ids and positions of highlights.
     pub fn grouping(
         &self,
-        job: &Job,
         codebook: &Codebook,
         scales: &[Scale],
         clusters: Clusters,
-        sums: &[GroupSums],
+        taken: &[TakenSums],
         assigned: &mut Assigned,
     ) -> Grouping {
-        let floor = if job.enumerate.allow_small { 1 } else { PRIVACY_FLOOR as i64 };
-        let targets = self.targets();
+        // Leaves are numbered in the order of the highlights.
+        let mut leaves = self.targets.clone();
+        leaves.sort_unstable();
         let base = Profile { counts: codebook.uv().map(|uv| uv.iter().map(|&uv| uv as i64).collect()).collect() };
         let base_uv = self.base(0).uv;
-        let mut groups: Vec<(usize, Group)> = Vec::new();
-        for (number, (members, sums)) in clusters.members.iter().zip(sums).enumerate() {
+        let mut groups: Vec<(Vec<usize>, Group)> = Vec::new();
+        for members in &clusters.members {
+            let highlights: Vec<usize> = members.iter().map(|&leaf| leaves[leaf]).collect();
+            let own = self.targets.iter().zip(taken).filter(|(target, _)| highlights.contains(target));
+            let sums = TakenSums::total(own.map(|(_, sums)| sums)).expect("a cluster has a highlight");
             let of = |metric: usize| -> Stats { sums.stats[metric].iter().copied().sum() };
-            let stats = of(0);
-            if stats.uv < floor {
-                continue;
-            }
-            let segments: Vec<Segment> = members.iter().map(|&leaf| self.highlights[targets[leaf]].segment).collect();
-            let held_out = sums.stats[0][VALIDATION];
+            let (stats, held_out) = (of(0), sums.stats[0][VALIDATION]);
+            let segments: Vec<Segment> = highlights.iter().map(|&i| self.highlights[i].segment).collect();
             let profile = profile(codebook, &sums.profile, stats.uv, &base, base_uv);
+            let validation = measures(self.kind, self.scale, &held_out, &self.bases[0][VALIDATION]);
+            let secondary = 1..self.kinds.len();
             let group = Group {
                 id: 0,
-                direction: self.highlights[targets[members[0]]].direction,
+                direction: self.highlights[highlights[0]].direction,
                 name: merge::name(codebook, &segments, &profile),
                 segments,
                 stats,
                 measures: measures(self.kind, self.scale, &stats, &self.base(0)),
-                validation: (held_out.uv > 0)
-                    .then(|| measures(self.kind, self.scale, &held_out, &self.bases[0][VALIDATION])),
-                secondary: (1..self.kinds.len())
-                    .map(|m| measures(self.kinds[m], scales[m], &of(m), &self.base(m)))
-                    .collect(),
+                validation: (held_out.uv > 0).then_some(validation),
+                secondary: secondary.map(|m| measures(self.kinds[m], scales[m], &of(m), &self.base(m))).collect(),
                 profile,
             };
-            groups.push((number, group));
+            groups.push((highlights, group));
         }
-        groups.sort_by(|(a, left), (b, right)| {
-            right.measures.impact.abs().total_cmp(&left.measures.impact.abs()).then(a.cmp(b))
+        groups.sort_by(|(_, a), (_, b)| {
+            b.measures.impact.abs().total_cmp(&a.measures.impact.abs()).then_with(|| a.segments.cmp(&b.segments))
         });
         let names = merge::distinct(groups.iter().map(|(_, group)| group.name.clone()).collect());
-        let mut ids = vec![0u32; clusters.members.len()];
-        for (id, ((number, group), name)) in (1..).zip(groups.iter_mut().zip(names)) {
+        let mut id_of = vec![0u32; self.highlights.len()];
+        for (id, ((highlights, group), name)) in (1..).zip(groups.iter_mut().zip(names)) {
             group.id = id;
             group.name = name;
-            ids[*number] = id;
+            highlights.iter().for_each(|&i| id_of[i] = id);
         }
-        let dropped = clusters.members.len() - groups.len();
-        renumber(assigned, &ids);
-        let mut reason = clusters.reason;
-        if dropped > 0 {
-            let few = format!(
-                "{dropped} of them got fewer than {floor} customers, as stronger segments came first, and were left out"
-            );
-            reason = format!("{reason}; {few}");
-        }
-        if let Some(validated) = self.funnel.validated {
-            let all = self.highlights.len();
-            reason = format!("{reason}; {validated} of {all} highlights held on the validation part and were merged");
+        for (group, highlight) in assigned.group.iter_mut().zip(&mut assigned.highlight) {
+            let target = self.targets[*highlight as usize];
+            *group = id_of[target];
+            *highlight = target as u32;
         }
         Grouping {
             groups: groups.into_iter().map(|(_, group)| group).collect(),
             merges: clusters.merges,
             choices: clusters.choices,
-            reason,
+            reason: self.reason(clusters.reason),
         }
+    }
+
+    /// Why there are so many groups, from the highlights on.
+    fn reason(&self, cut: String) -> String {
+        let all = self.highlights.len();
+        let held = self.funnel.validated.unwrap_or(all as u64) as usize;
+        let mut reason = format!("{all} highlights");
+        if self.funnel.validated.is_some() {
+            reason.push_str(&format!(", {held} of them held on the validation part"));
+        }
+        if self.targets.len() < held {
+            let explained = held - self.targets.len();
+            reason.push_str(&format!(
+                ", {explained} left out as stronger ones have the customers that made them stand out"
+            ));
+        }
+        format!("{reason}; {} were merged: {cut}", self.targets.len())
     }
 
     /// Plain statements about a run that found little, or that a reader should know.
@@ -253,17 +279,7 @@ fn failing(condition: Condition) -> &'static str {
     }
 }
 
-/// Gives customers their group's id; `ids` is by cluster, 0 where the cluster is no group.
-fn renumber(assigned: &mut Assigned, ids: &[u32]) {
-    assigned.group.iter_mut().for_each(|group| *group = ids[*group as usize]);
-    if assigned.group.iter().all(|&group| group > 0) {
-        return;
-    }
-    let kept: Vec<usize> = (0..assigned.group.len()).filter(|&i| assigned.group[i] > 0).collect();
-    assigned.ids = assigned.ids.at(&kept);
-    assigned.group = kept.iter().map(|&i| assigned.group[i]).collect();
-    assigned.highlight = kept.iter().map(|&i| assigned.highlight[i]).collect();
-    assigned.holdout = kept.iter().map(|&i| assigned.holdout[i]).collect();
+/// Fewest customers a group may have.
+fn floor(job: &Job) -> i64 {
+    if job.enumerate.allow_small { 1 } else { PRIVACY_FLOOR as i64 }
 }
-
-const _: () = assert!(PARTS == 2, "whole is discovery and validation");

@@ -17,5 +17,5 @@ pub use enumerate::{Answer, Counted, Enumeration, enumerate};
 pub use load::{Loaded, load};
 pub use run::{Outcome, run};
 pub use screen::screened;
-pub use target::{GroupSums, Routing, assign, overlaps, profiles};
+pub use target::{TakenSums, assign, overlaps, profiles};
 pub use unique::unique;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use timely::worker::Worker;
 
 use super::agree::{Failure, decide};
-use super::collective::gather;
+use super::collective::{broadcast, gather};
 use super::enumerate::{Counted, Enumeration, enumerate};
 use super::found::Found;
 use super::load::{Loaded, load};
@@ -18,7 +18,7 @@ use crate::encode::{Codebook, Reading};
 use crate::enumerate::Shape;
 use crate::highlight::{Funnel, Highlight};
 use crate::job::Job;
-use crate::merge::{Clusters, Grouping};
+use crate::merge::Grouping;
 use crate::score::{Measures, Scored};
 use crate::screen::Verdict;
 use crate::segment::Segment;
@@ -100,18 +100,22 @@ pub fn run(
     }
     stages.end(found.as_ref().map_or(0, |found| found.highlights.len()));
 
-    let targets = found
-        .as_ref()
-        .map(|found| -> Vec<Segment> { found.targets().into_iter().map(|i| found.highlights[i].segment).collect() });
-    let spreads = profiles(worker, &shard, &shape.cardinality, targets);
+    // Customers are assigned first: what each highlight is left with decides which of them are merged.
+    let assigned = loop {
+        let assigned = assign(worker, &shard, &shape.cardinality, found.as_ref().map(Found::asked));
+        let explained =
+            found.as_mut().zip(assigned.as_ref()).map(|(found, (taken, _))| found.drop_explained(job, taken));
+        if !broadcast(worker, explained) {
+            break assigned;
+        }
+    };
+    let spreads = profiles(worker, &shard, &shape.cardinality, found.as_ref().map(Found::asked));
+    drop(shard);
     let influences: Vec<f64> = verdicts.iter().filter(|v| v.kept).map(|v| v.influence).collect();
     let clusters = found.as_ref().map(|found| found.clusters(job, spreads, &influences));
-    stages.end(clusters.as_ref().map_or(0, |clusters: &Clusters| clusters.members.len()));
-    let routing = found.as_ref().zip(clusters.as_ref()).map(|(found, clusters)| found.routing(clusters));
-    let assigned = assign(worker, &shard, &shape.cardinality, routing);
-
-    let published = found.zip(clusters).zip(assigned).map(|((found, clusters), (sums, mut assigned))| {
-        let grouping = found.grouping(job, &codebook, &scales, clusters, &sums, &mut assigned);
+    stages.end(clusters.as_ref().map_or(0, |clusters| clusters.members.len()));
+    let published = found.zip(clusters).zip(assigned).map(|((found, clusters), (taken, mut assigned))| {
+        let grouping = found.grouping(&codebook, &scales, clusters, &taken, &mut assigned);
         stages.end(assigned.group.len());
         let mut notes = found.notes(job, customers, min_uv, codebook.features.len());
         if quality.rounded_values > 0 {

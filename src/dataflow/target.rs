@@ -11,7 +11,7 @@ use crate::audience::{Assigned, Tile};
 use crate::encode::Shard;
 use crate::profile::Profile;
 use crate::segment::Segment;
-use crate::stats::{PARTS, Parts, Stats};
+use crate::stats::{PARTS, Parts, Stats, VALIDATION};
 
 /// Customers that each two of worker 0's segments share: entry `i * n + j`, `j < i`; the others are 0. Empty elsewhere.
 pub fn overlaps(worker: &mut Worker, shard: &Shard, segments: Option<Vec<Segment>>) -> Vec<i64> {
@@ -19,11 +19,7 @@ pub fn overlaps(worker: &mut Worker, shard: &Shard, segments: Option<Vec<Segment
     let n = segments.len();
     let mut common = vec![0i64; n * n];
     for tile in Tile::all(shard, &segments) {
-        for i in 0..n {
-            for j in 0..i {
-                common[i * n + j] += tile.common(i, j);
-            }
-        }
+        tile.count_common(&mut common);
     }
     let mut total = vec![0i64; if worker.index() == 0 { n * n } else { 0 }];
     for part in gather(worker, common) {
@@ -56,45 +52,52 @@ pub fn profiles(
     total
 }
 
-/// Where the customers of each segment go: worker 0 has it, all workers carry it out.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Routing {
-    /// In the order in which a customer is asked for them.
-    pub segments: Vec<Segment>,
-    /// For each, its position in the list of highlights and its group, from 0.
-    pub targets: Vec<(u32, u32)>,
-    pub groups: usize,
-}
-
-/// What is known of a group over the customers assigned to it.
+/// What is known of a segment over the customers that it and no stronger segment takes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct GroupSums {
+pub struct TakenSums {
     /// By metric, then part.
     pub stats: Vec<Parts<Stats>>,
     pub profile: Profile,
 }
 
-/// Puts every customer into at most one group. At worker 0: each group's sums, and the customers with their group's number in
-/// the routing. Elsewhere: nothing.
+impl TakenSums {
+    fn empty(metrics: usize, cardinality: &[usize]) -> TakenSums {
+        TakenSums { stats: vec![[Stats::default(); PARTS]; metrics], profile: Profile::empty(cardinality) }
+    }
+
+    /// The sums of disjoint sets of customers together; none of none.
+    pub fn total<'a>(mut all: impl Iterator<Item = &'a TakenSums>) -> Option<TakenSums> {
+        let mut total = all.next()?.clone();
+        all.for_each(|more| total.add(more));
+        Some(total)
+    }
+
+    fn add(&mut self, more: &TakenSums) {
+        for (stats, more) in self.stats.iter_mut().zip(&more.stats) {
+            stats.iter_mut().zip(more).for_each(|(a, b)| *a = *a + *b);
+        }
+        self.profile.add(&more.profile);
+    }
+}
+
+/// Gives every customer to the first of worker 0's segments that covers it. At worker 0: each segment's sums, and the customers
+/// with the position of their segment as `group` and `highlight`. Elsewhere: nothing.
 pub fn assign(
     worker: &mut Worker,
     shard: &Shard,
     cardinality: &[usize],
-    routing: Option<Routing>,
-) -> Option<(Vec<GroupSums>, Assigned)> {
-    let routing = broadcast(worker, routing);
+    segments: Option<Vec<Segment>>,
+) -> Option<(Vec<TakenSums>, Assigned)> {
+    let segments = broadcast(worker, segments);
     let moments = shard.moments();
-    let metrics = moments.kinds().len();
-    let empty = GroupSums { stats: vec![[Stats::default(); PARTS]; metrics], profile: Profile::empty(cardinality) };
-    let mut sums = vec![empty; routing.groups];
+    let mut sums = vec![TakenSums::empty(moments.kinds().len(), cardinality); segments.len()];
     let mut places = Vec::new();
     let mut own = Assigned { ids: shard.ids.at(&[]), group: Vec::new(), highlight: Vec::new(), holdout: Vec::new() };
     let mut values = Vec::with_capacity(moments.width());
-    for tile in Tile::all(shard, &routing.segments) {
+    for tile in Tile::all(shard, &segments) {
         tile.first_come(|i, row| {
-            let (highlight, group) = routing.targets[i];
             let part = usize::from(shard.part[row]);
-            let sum = &mut sums[group as usize];
+            let sum = &mut sums[i];
             values.clear();
             shard.metrics.iter().for_each(|metric| metric.moments_at(row, |v| values.push(v)));
             for (metric, stats) in sum.stats.iter_mut().enumerate() {
@@ -104,21 +107,16 @@ pub fn assign(
                 counts[usize::from(codes.at(row))] += 1;
             }
             places.push(row);
-            own.group.push(group);
-            own.highlight.push(highlight);
-            own.holdout.push(part == 1);
+            own.group.push(i as u32);
+            own.highlight.push(i as u32);
+            own.holdout.push(part == VALIDATION);
         });
     }
     own.ids = shard.ids.at(&places);
     let mut parts = gather(worker, (sums, own)).into_iter();
     let (mut sums, mut assigned) = parts.next()?;
     for (more, customers) in parts {
-        for (sum, more) in sums.iter_mut().zip(more) {
-            for (stats, more) in sum.stats.iter_mut().zip(more.stats) {
-                stats.iter_mut().zip(more).for_each(|(a, b)| *a = *a + b);
-            }
-            sum.profile.add(&more.profile);
-        }
+        sums.iter_mut().zip(&more).for_each(|(sum, more)| sum.add(more));
         assigned.ids.append(customers.ids);
         assigned.group.extend(customers.group);
         assigned.highlight.extend(customers.highlight);

@@ -24,10 +24,8 @@ pub struct Feature {
     /// Whether values below the minimum support share one further code, `items.len()`, which no segment names.
     pub rest: bool,
     /// Values of the column, beside null, that mean missing.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub null_values: Vec<String>,
     /// The item that missing values were completed with, if they were.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed: Option<ItemCode>,
 }
 

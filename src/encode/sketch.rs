@@ -244,7 +244,7 @@ mod tests {
         fn order_of_keys_is_order_of_numbers(a in any::<f64>(), b in any::<f64>()) {
             prop_assert_eq!(ordered(a).cmp(&ordered(b)), a.total_cmp(&b));
             prop_assert_eq!(from_ordered(ordered(a)).to_bits(), a.to_bits());
-            // Below the normal numbers the digits run out, and a bucket is as wide as they leave it.
+            // Numbers too small for a full fraction have fewer bits to tell apart.
             if a.is_normal() {
                 let low = from_ordered(bucket(a) << BUCKET_BITS);
                 prop_assert!(low <= a && (a - low).abs() <= a.abs().max(low.abs()) * 2f64.powi(-11));

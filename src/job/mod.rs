@@ -418,7 +418,7 @@ impl Default for HighlightSpec {
             holdout: 0.3,
             alpha: 0.05,
             seed: 0,
-            top: 200,
+            top: 100,
             max_overlap: 0.8,
         }
     }

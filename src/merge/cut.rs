@@ -28,7 +28,7 @@ const LEAST_DISTANCE: f64 = 1e-6;
 /// The tree is cut by the number of merges, not by a distance, of which there may be several alike.
 ///
 /// Each direction keeps a group of its own, however few were asked for; with fewer highlights than groups asked for,
-/// nothing is merged. A group that gets no customer when customers are assigned is for the caller to drop.
+/// nothing is merged.
 pub fn cut(tree: &Tree, [fewest, most]: [usize; 2]) -> Clusters {
     let leaves = tree.directions.len();
     if leaves == 0 {
