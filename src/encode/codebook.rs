@@ -117,15 +117,27 @@ impl Codebook {
     fn item_sql(&self, item: Item) -> String {
         let feature = self.feature(item.feature);
         let column = identifier(&feature.column);
+        let value = &feature.items[usize::from(item.code)];
+        // Values that mean missing, as the numbers they are where the feature is made of numbers: -1 is also -1.0 there.
+        let is_number = |v: &ItemValue| matches!(v, ItemValue::Int(_) | ItemValue::Number(_) | ItemValue::Range { .. });
+        let numeric = feature.items.iter().any(is_number);
+        let number = |text: &String| text.trim().parse::<f64>().ok().filter(|v| numeric && v.is_finite());
+        let numbers: Vec<f64> = feature.null_values.iter().filter_map(number).collect();
+        let list = |numbers: &[f64]| numbers.iter().map(|v| format!("{v:?}")).collect::<Vec<_>>().join(", ");
         let missing = || {
-            let listed = feature.null_values.iter().map(|v| literal(v)).collect::<Vec<_>>().join(", ");
-            if listed.is_empty() {
-                format!("{column} IS NULL")
-            } else {
-                format!("({column} IS NULL OR {column} IN ({listed}))")
+            let mut any = vec![format!("{column} IS NULL")];
+            if !numbers.is_empty() {
+                any.push(format!("{column} IN ({})", list(&numbers)));
             }
+            let texts: Vec<String> =
+                feature.null_values.iter().filter(|v| number(v).is_none()).map(|v| literal(v)).collect();
+            if !texts.is_empty() {
+                // Of a CSV table a database may have made numbers, which are not compared with `unknown`.
+                any.push(format!("CAST({column} AS VARCHAR) IN ({})", texts.join(", ")));
+            }
+            if any.len() == 1 { any.remove(0) } else { format!("({})", any.join(" OR ")) }
         };
-        let condition = match &feature.items[usize::from(item.code)] {
+        let condition = match value {
             ItemValue::Missing => return missing(),
             ItemValue::Text(text) => format!("{column} = {}", literal(text)),
             ItemValue::Bool(true) => format!("{column} = TRUE"),
@@ -139,6 +151,16 @@ impl Codebook {
                 (None, None) => format!("{column} IS NOT NULL"),
             },
             ItemValue::Part { part, value } => part_sql(&column, *part, *value),
+        };
+        let apart: Vec<f64> = match value {
+            ItemValue::Range { low, high } => (numbers.iter().copied())
+                .filter(|v| low.is_none_or(|low| low <= *v) && high.is_none_or(|high| *v < high))
+                .collect(),
+            _ => Vec::new(),
+        };
+        let condition = match apart.is_empty() {
+            true => condition,
+            false => format!("({condition} AND {column} NOT IN ({}))", list(&apart)),
         };
         if feature.completed == Some(item.code) { format!("({condition} OR {})", missing()) } else { condition }
     }
@@ -263,12 +285,28 @@ mod tests {
         assert_eq!(
             sql,
             [
-                r#"("a""b" IS NULL OR "a""b" IN ('unknown'))"#,
+                r#"("a""b" IS NULL OR CAST("a""b" AS VARCHAR) IN ('unknown'))"#,
                 r#""a""b" = 'O''Neil'"#,
                 r#"("a""b" >= -1.5 AND "a""b" < 20.0)"#,
                 r#"CAST("a""b" AS DATE) = DATE '2000-03-01'"#,
             ]
         );
+    }
+
+    #[test]
+    fn sql_keeps_a_number_that_means_missing_out_of_the_band_it_would_be_in() {
+        let range = |low, high| ItemValue::Range { low, high };
+        let items = vec![range(None, Some(90.0)), range(Some(90.0), None), ItemValue::Missing];
+        let mut book = book("pdays", items);
+        book.features[0].null_values = vec!["-1".into(), "unknown".into()];
+        let sql = |book: &Codebook, code| book.sql(Segment::of_items(&[Item { feature: 0, code }]));
+        assert_eq!(sql(&book, 0), r#"("pdays" < 90.0 AND "pdays" NOT IN (-1.0))"#);
+        assert_eq!(sql(&book, 1), r#""pdays" >= 90.0"#, "-1 is not in it anyway");
+        let missing = r#"("pdays" IS NULL OR "pdays" IN (-1.0) OR CAST("pdays" AS VARCHAR) IN ('unknown'))"#;
+        assert_eq!(sql(&book, 2), missing);
+        // Completed, it is in after all.
+        book.features[0].completed = Some(0);
+        assert_eq!(sql(&book, 0), format!(r#"(("pdays" < 90.0 AND "pdays" NOT IN (-1.0)) OR {missing})"#));
     }
 
     #[test]

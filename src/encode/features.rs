@@ -147,7 +147,11 @@ impl LocalFeature {
                 IntKind::Bool => {
                     values.extend(values::bools(array).into_iter().map(|v| v.map_or(MISSING_INT, i64::from)))
                 }
-                IntKind::Number => values.extend(values::ints(array).into_iter().map(|v| v.unwrap_or(MISSING_INT))),
+                IntKind::Number => {
+                    let nulls: Vec<i64> = numeric_nulls(input, |v| (v.fract() == 0.0).then_some(v as i64));
+                    let value = |v: Option<i64>| v.filter(|v| !nulls.contains(v)).unwrap_or(MISSING_INT);
+                    values.extend(values::ints(array).into_iter().map(value));
+                }
                 IntKind::Part(part) => {
                     let of = |parts: Vec<Option<i32>>| parts.into_iter().map(|v| v.map_or(MISSING_INT, i64::from));
                     if values::is_text(array.data_type()) {
@@ -180,7 +184,11 @@ impl LocalFeature {
                         .map(|c| if c == NULL { f64::NAN } else { parsed[c as usize].unwrap_or(f64::NAN) }),
                 );
             }
-            LocalFeature::Floats(values) => values.extend(values::floats(array)),
+            LocalFeature::Floats(values) => {
+                let nulls: Vec<f64> = numeric_nulls(input, Some);
+                let value = |v: f64| if nulls.contains(&v) { f64::NAN } else { v };
+                values.extend(values::floats(array).into_iter().map(value));
+            }
             LocalFeature::Overflow { rows } => *rows += array.len(),
         }
     }
@@ -237,6 +245,11 @@ impl LocalFeature {
     }
 }
 
+/// Of the values that mean missing, the numbers: what a column of numbers can hold.
+fn numeric_nulls<T>(input: &FeatureInput, number: impl Fn(f64) -> Option<T>) -> Vec<T> {
+    input.null_values.iter().filter_map(|text| finite(text).and_then(&number)).collect()
+}
+
 /// One value of a feature column.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Place<'a> {
@@ -263,4 +276,37 @@ pub fn used(codes: &[u32], len: usize) -> Vec<bool> {
     let mut used = vec![false; len];
     codes.iter().filter(|&&code| code != NULL).for_each(|&code| used[code as usize] = true);
     used
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Float64Array, Int64Array};
+
+    use super::*;
+    use crate::job::Missing;
+
+    #[test]
+    fn values_that_mean_missing_hold_for_columns_of_numbers_too() {
+        let input = FeatureInput {
+            name: "pdays".into(),
+            column: 0,
+            column_name: "pdays".into(),
+            kind: None,
+            bin: None,
+            part: None,
+            missing: Missing::Level,
+            null_values: vec!["-1".into(), "unknown".into()],
+        };
+        let read = |kind: ColumnKind, array: ArrayRef| {
+            let mut feature = LocalFeature::new(&input, &kind, 100);
+            feature.push(&input, &array);
+            (0..3).map(|row| feature.at(row) == Place::Missing).collect::<Vec<_>>()
+        };
+        let ints = Int64Array::from(vec![Some(-1), Some(90), None]);
+        assert_eq!(read(ColumnKind::Int, Arc::new(ints)), [true, false, true]);
+        let floats = Float64Array::from(vec![Some(-1.0), Some(-1.5), None]);
+        assert_eq!(read(ColumnKind::Float, Arc::new(floats)), [true, false, true]);
+    }
 }

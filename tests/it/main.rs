@@ -1,6 +1,7 @@
 mod bad_input;
 mod faults;
 mod find;
+mod jobs;
 mod layering;
 mod oracle;
 mod outputs;
