@@ -138,6 +138,7 @@ pub enum OnDuplicateId {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MetricSpec {
+    /// The column with a customer's value; of a ratio, the one above the line.
     pub column: String,
     /// `rate` (yes or no), `amount` (a number, negative too) or `ratio` (sum of `column` over sum of `denominator`).
     pub kind: MetricKind,
@@ -162,16 +163,21 @@ pub struct MetricSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SecondarySpec {
+    /// What reports and `groups.json` call it.
     pub name: String,
+    /// As in `[metric]`.
     pub column: String,
     pub kind: MetricKind,
+    /// With `rate`: the value, or values, that mean yes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub positive: Option<OneOrMany>,
+    /// With `ratio`: the column below the line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub denominator: Option<String>,
     /// What a customer without a value is: an error or a zero (never out of the base: only the primary metric decides that).
     #[serde(default)]
     pub missing: SecondaryMissing,
+    /// Decimal places kept, 0 to 9.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decimals: Option<u8>,
 }
@@ -430,6 +436,7 @@ impl Default for HighlightSpec {
 pub struct MergeSpec {
     /// Fewest and most groups.
     pub groups: [usize; 2],
+    /// Which two groups are joined next.
     pub linkage: Linkage,
 }
 

@@ -2,6 +2,7 @@ mod bad_input;
 mod faults;
 mod find;
 mod jobs;
+mod docs;
 mod layering;
 mod oracle;
 mod outputs;
