@@ -4,11 +4,11 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use super::children;
@@ -228,7 +228,10 @@ fn report(panic: &PanicHookInfo, message: &str, thread: &str) -> String {
 /// ends it at once.
 ///
 /// A terminal sends its Ctrl-C to the children too: they end without a word.
+///
+/// SIGXFSZ is only caught: the write that goes beyond the limit of a file's size then fails as one on a full disk does.
 pub fn install_signal_handler() -> std::io::Result<()> {
+    signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     thread::Builder::new().name("nichemine:signals".into()).spawn(move || {
         let mut received = false;

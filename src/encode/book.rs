@@ -44,7 +44,7 @@ pub enum Draft {
 /// A band setting that makes no sense for the data; exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "features.{feature}.bin = {{ width = {width} }}: values from {least} to {largest} would make {bands:.0} bands; at most 10000 are allowed, so use a larger width"
+    "features.{feature}.bin = {{ width = {width:?} }}: values from {least} to {largest} would make {bands:?} bands; at most 10000 are allowed, so use a larger width"
 )]
 pub struct TooManyBands {
     feature: String,

@@ -39,6 +39,12 @@ fn at(line: &Option<usize>) -> String {
     line.map_or(String::new(), |line| format!(" line {line}"))
 }
 
+/// A setting as a job file would have it.
+fn shown<T: Serialize>(setting: &Option<T>) -> String {
+    let value = setting.as_ref().and_then(|value| toml::Value::try_from(value).ok());
+    value.map_or("(absent)".to_owned(), |value| value.to_string())
+}
+
 fn did_you_mean(suggestion: &Option<String>) -> String {
     suggestion.as_ref().map_or(String::new(), |s| format!("; did you mean `{s}`?"))
 }
@@ -134,13 +140,13 @@ impl Job {
         }
         range(
             "input.latest_by",
-            format!("{:?}", spec.input.latest_by),
+            shown(&spec.input.latest_by),
             (spec.input.on_duplicate_id == OnDuplicateId::Latest) == spec.input.latest_by.is_some(),
             "input.latest_by and on_duplicate_id = \"latest\" go together",
         )?;
         range(
             "input.on_duplicate_id",
-            format!("{:?}", spec.input.on_duplicate_id),
+            shown(&Some(spec.input.on_duplicate_id)),
             spec.input.id.is_some() || spec.input.on_duplicate_id == OnDuplicateId::Fail,
             "needs input.id, the column that identifies a customer",
         )?;
@@ -151,19 +157,19 @@ impl Job {
             let section = if i == 0 { "metric".to_owned() } else { format!("secondary[{}]", i - 1) };
             range(
                 &format!("{section}.denominator"),
-                format!("{denominator:?}"),
+                shown(denominator),
                 denominator.is_some() == (*kind == MetricKind::Ratio),
                 "a ratio needs a denominator, and only a ratio has one",
             )?;
             range(
                 &format!("{section}.positive"),
-                format!("{positive:?}"),
+                shown(positive),
                 positive.is_none() || *kind == MetricKind::Rate,
                 "only a rate has values that mean yes",
             )?;
             range(
                 &format!("{section}.decimals"),
-                format!("{decimals:?}"),
+                shown(&decimals),
                 decimals.is_none_or(|d| d <= 9 && *kind != MetricKind::Rate),
                 "expected 0 to 9, and none for a rate",
             )?;
@@ -191,13 +197,13 @@ impl Job {
             }
             range(
                 &setting,
-                format!("{:?}", feature.bin),
+                shown(&feature.bin),
                 feature.bin.is_none() || matches!(feature.kind, None | Some(FeatureKind::Number)),
                 "only numbers are banded; leave out kind or say kind = \"number\"",
             )?;
             range(
                 &format!("features.{name}.part"),
-                format!("{:?}", feature.part),
+                shown(&feature.part),
                 feature.part.is_none()
                     || (matches!(feature.kind, None | Some(FeatureKind::Date)) && feature.bin.is_none()),
                 "only dates have parts; leave out kind and bin",

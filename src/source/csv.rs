@@ -56,6 +56,10 @@ pub(super) fn open(input: &InputSpec, files: &mut [TableFile]) -> Result<Vec<Col
     };
     ascii("input.csv.delimiter", spec.delimiter)?;
     ascii("input.csv.quote", spec.quote)?;
+    if spec.delimiter == spec.quote {
+        let allowed = "the delimiter and input.csv.quote must differ";
+        return Err(SourceError::Setting { setting: "input.csv.delimiter", value: spec.delimiter, allowed });
+    }
 
     let mut agreed: Option<(usize, Vec<String>)> = None;
     for file in 0..files.len() {

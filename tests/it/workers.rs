@@ -102,3 +102,49 @@ fn message_about_bad_rows_does_not_depend_on_how_the_work_is_divided() {
         assert_eq!(folder.nichemine(&format!("run job.toml {layout}")).refused(4, &[]).err, expected, "{layout}");
     }
 }
+
+#[test]
+fn rows_that_are_left_out_or_merged_are_the_same_in_all_layouts() {
+    let folder = Folder::new();
+    let mut dice = Dice(21);
+    for file in 0..3 {
+        let mut text = String::from("id,城市,plan,y\n");
+        for row in 0..7_000 {
+            let id = file * 7_000 + row;
+            let (city, plan) = (["上海", "北京", "\"Lyon\nVaise\""][dice.roll(3) as usize], dice.roll(4));
+            let y = u8::from(dice.roll(if plan == 1 { 2 } else { 9 }) == 0);
+            match dice.roll(200) {
+                0 => text.push_str("ragged\n"),
+                1 => text.push_str(&format!("{id},{city},{plan},\n")),
+                2 => text.push_str(&format!(",{city},{plan},{y}\n")),
+                // The same customer again, here or in a later file, without a difference.
+                3 => text.push_str("0,上海,1,1\n"),
+                _ if id == 0 => text.push_str("0,上海,1,1\n"),
+                _ => text.push_str(&format!("{id},{city},{plan},{y}\n")),
+            }
+        }
+        folder.write(&format!("parts/{file}.csv"), text);
+    }
+    let job = r#"
+        metric = { column = "y", kind = "rate" }
+        output = { dir = "out" }
+        [input]
+        path = "parts"
+        id = "id"
+        on_bad_row = "quarantine"
+        max_bad_share = 0.1
+        on_duplicate_id = "merge_identical"
+    "#;
+    let first = folder.publish(job, "-w 1");
+    let expected = answer(&first);
+    let quality = crate::program::json(first.join("quality.json"));
+    let of = |name: &str| quality["rows"][name].as_u64().unwrap();
+    assert_eq!(of("read"), 21_000);
+    assert_eq!(of("kept") + of("quarantined") + of("merged"), 21_000);
+    assert!(of("merged") > 50 && of("quarantined") > 200, "{quality}");
+    let reasons: u64 = quality["rejects"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum();
+    assert_eq!(reasons, of("quarantined"));
+    for layout in ["-w 2", "-w 5", "-w 2 --processes 2"] {
+        assert_eq!(answer(&folder.publish(job, layout)), expected, "{layout}");
+    }
+}
