@@ -12,7 +12,7 @@ const MOST_ITEMS: usize = 3;
 const LEAST_SCORE: f64 = 0.5;
 
 /// A group's name: the one to three items most over-represented in it among those that its segments say, one a feature,
-/// as `feature=item & feature=item`.
+/// as `feature=item · feature=item`: traits that mark it, not a conjunction, as a group is a union of segments.
 ///
 /// `profile` is sorted as [`profile()`](crate::profile::profile()) leaves it, `segments` strongest first; if none of
 /// their items is over-represented, the first segment is the name.
@@ -32,7 +32,7 @@ pub fn name(codebook: &Codebook, segments: &[Segment], profile: &[ProfileItem]) 
     if named.is_empty() {
         return segments.first().map(|&s| codebook.text(s)).unwrap_or_default();
     }
-    named.iter().map(|n| codebook.item_text(n.item)).collect::<Vec<_>>().join(" & ")
+    named.iter().map(|n| codebook.item_text(n.item)).collect::<Vec<_>>().join(" · ")
 }
 
 /// The names with a number after the second and later of those alike: `a`, `b`, `a (2)`.
@@ -103,10 +103,10 @@ mod tests {
         let segments = [segment(&[(0, 0), (1, 0), (2, 0)]), segment(&[(0, 1), (2, 0)])];
         // housing=no is the strongest of all, but no segment says it; student comes after retired of the same feature.
         let strong = [(3, 0, 40.0), (2, 0, 30.0), (0, 0, 25.0), (0, 1, 24.0), (1, 0, 20.0)];
-        assert_eq!(name(&codebook(), &segments, &profile(&strong)), "last=success & job=retired & contact=mobile");
+        assert_eq!(name(&codebook(), &segments, &profile(&strong)), "last=success · job=retired · contact=mobile");
         // 14 is less than half of 30.
         let weaker = [(2, 0, 30.0), (0, 0, 15.0), (1, 0, 14.0)];
-        assert_eq!(name(&codebook(), &segments, &profile(&weaker)), "last=success & job=retired");
+        assert_eq!(name(&codebook(), &segments, &profile(&weaker)), "last=success · job=retired");
     }
 
     #[test]
