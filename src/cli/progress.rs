@@ -17,6 +17,8 @@ pub fn start_logging(json: bool, on_terminal: bool) {
         .with_env_filter(EnvFilter::new(level))
         .with_target(false)
         .with_ansi(on_terminal)
+        // It would say on stderr that stderr is closed, and panic.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     // A second call, in a test that calls commands itself, keeps the first one's format.
     let _ = if json { logs.json().try_init() } else { logs.try_init() };

@@ -175,6 +175,15 @@ impl Job {
             )?;
         }
 
+        for (i, secondary) in spec.secondary.iter().enumerate() {
+            range(
+                &format!("secondary[{i}].name"),
+                format!("{:?}", secondary.name),
+                !secondary.name.is_empty() && spec.secondary[..i].iter().all(|other| other.name != secondary.name),
+                "expected a name that no other secondary metric has",
+            )?;
+        }
+
         for (name, feature) in &spec.features.by_name {
             let setting = format!("features.{name}.bin");
             match &feature.bin {

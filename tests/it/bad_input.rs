@@ -205,6 +205,11 @@ fn mistake_in_a_job_is_named_with_its_line_and_the_nearest_setting() {
             &["metric.decimals = 2: expected", "none for a rate"],
         )
         .refused(&job("path = \"t.csv\"\ncsv = { encoding = \"gbk\" }", RATE, ""), 2, &["encoding", "iconv"])
+        .refused(
+            &job(CSV, RATE, &"[[secondary]]\nname = \"spend\"\ncolumn = \"amount\"\nkind = \"amount\"\n".repeat(2)),
+            2,
+            &["secondary[1].name = \"spend\"", "no other secondary"],
+        )
         .refused("", 2, &["job.toml", "input"])
         .refused_with(&good, "--set enumerate.max_levl=2", 2, &["--set", "max_levl", "`max_level`"])
         .refused_with(&good, "--set enumerate.max_level=deep", 2, &["--set", "enumerate.max_level=deep"])

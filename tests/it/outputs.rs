@@ -76,6 +76,21 @@ fn log_lines_are_json_if_asked_for_and_name_every_stage() {
 }
 
 #[test]
+fn run_goes_on_when_nobody_reads_what_it_says() {
+    let folder = folder();
+    for layout in ["1", "2"] {
+        let mut run = std::process::Command::new(env!("CARGO_BIN_EXE_nichemine"));
+        run.args(["run", "job.toml", "-w", "1", "--processes", layout]).current_dir(folder.path(""));
+        let mut run = run.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        drop((run.stdout.take(), run.stderr.take()));
+        assert_eq!(run.wait().unwrap().code(), Some(0));
+        folder.nichemine("verify out/latest").well();
+    }
+    let runs = digests(&folder.path("out/runs")).into_keys().filter(|name| name.ends_with("_SUCCESS")).count();
+    assert_eq!(runs, 2);
+}
+
+#[test]
 fn verify_notices_a_flipped_bit_in_every_file() {
     let folder = folder();
     let run = folder.publish(&std::fs::read_to_string(folder.path("job.toml")).unwrap(), "-w 2");
