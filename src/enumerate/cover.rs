@@ -28,25 +28,35 @@ pub fn cover(
     cardinality: impl Fn(FeatureId) -> usize,
     max_cells: usize,
 ) -> Vec<CoverBlock> {
-    let mut uncovered = sets.clone();
+    // Asked for membership only, so its order does not matter.
+    let mut uncovered: Uncovered = sets.iter().copied().collect();
     let neighbours: BTreeSet<FeatureId> = sets.iter().flat_map(|set| set.features()).collect();
     let mut blocks = Vec::new();
-    while let Some(first) = uncovered.pop_first() {
+    for &first in sets {
+        if !uncovered.remove(&first) {
+            continue;
+        }
         let mut features: Vec<FeatureId> = first.features().collect();
         let mut cells: usize = features.iter().map(|&f| cardinality(f)).product();
         let mut covered = vec![first];
         let level = features.len();
         while level > 0 && features.len() < MOST_FEATURES {
+            let gain = |feature: FeatureId| {
+                let mut gain = 0usize;
+                gained(&features, feature, level, &uncovered, |_| gain += 1);
+                gain
+            };
             let best = neighbours
                 .iter()
                 .filter(|&&f| !features.contains(&f) && cells * cardinality(f) <= max_cells)
-                .map(|&f| (gained(&features, f, level, &uncovered).len(), f))
+                .map(|&f| (gain(f), f))
                 .max_by_key(|&(gain, f)| (gain, std::cmp::Reverse((cardinality(f), f))));
             let Some((1.., feature)) = best else { break };
-            for set in gained(&features, feature, level, &uncovered) {
-                uncovered.remove(&set);
-                covered.push(set);
-            }
+            let before = covered.len();
+            gained(&features, feature, level, &uncovered, |set| covered.push(set));
+            covered[before..].iter().for_each(|set| {
+                uncovered.remove(set);
+            });
             cells *= cardinality(feature);
             features.push(feature);
             features.sort_unstable();
@@ -56,20 +66,24 @@ pub fn cover(
     blocks
 }
 
+type Uncovered = hashbrown::HashSet<FeatureSet, foldhash::fast::FixedState>;
+
 /// The uncovered sets of `level` features, all among `features` and `added`, that need `added`.
-fn gained(features: &[FeatureId], added: FeatureId, level: usize, uncovered: &BTreeSet<FeatureSet>) -> Vec<FeatureSet> {
-    let mut found = Vec::new();
-    let mut chosen = Vec::with_capacity(level);
-    combinations(features, level - 1, &mut chosen, &mut |chosen| {
-        let mut set = chosen.to_vec();
-        set.push(added);
-        set.sort_unstable();
-        let set = FeatureSet::new(&set);
+fn gained(
+    features: &[FeatureId],
+    added: FeatureId,
+    level: usize,
+    uncovered: &Uncovered,
+    mut each: impl FnMut(FeatureSet),
+) {
+    combinations(features, level - 1, &mut Vec::with_capacity(level), &mut |chosen| {
+        let before = chosen.iter().filter(|&&f| f < added).count();
+        let set = chosen[..before].iter().fold(FeatureSet::EMPTY, |set, &f| set.with(f)).with(added);
+        let set = chosen[before..].iter().fold(set, |set, &f| set.with(f));
         if uncovered.contains(&set) {
-            found.push(set);
+            each(set);
         }
     });
-    found
 }
 
 /// Calls `each` with every choice of `k` of `from`, in lexicographic order.
