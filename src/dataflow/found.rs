@@ -250,6 +250,9 @@ impl Found {
         if standard_deviation(self.kind, self.scale, &self.base(0)) == 0.0 {
             notes.push("The metric is the same for every customer, so no segment can differ.".into());
         }
+        if self.kind == MetricKind::Ratio && self.base(0).den == 0 {
+            notes.push("The denominators of the metric add up to zero, so the base has no mean.".into());
+        }
         if customers < min_uv {
             notes.push(format!(
                 "There are {customers} customers and a segment needs {min_uv}, so there are no segments."
