@@ -269,7 +269,7 @@ pub fn describe(
             Cell::new(visible(&s.name)),
             Cell::new(&s.kind),
             right(format!("{:.1} %", 100.0 * s.nulls as f64 / s.rows.max(1) as f64)),
-            right(s.distinct.map_or(format!("> {max_distinct}"), grouped)),
+            right(s.distinct.map_or("too many".into(), grouped)),
             right(format!("{:.2}", s.entropy)),
             right(format!("{:.2}", s.evenness)),
             Cell::new(values),
@@ -305,6 +305,7 @@ fn summary(kind: &ColumnKind, input: &FeatureInput, sketch: &Sketch, max_distinc
     let share = |n: &u64| *n as f64 / total.max(1) as f64;
     let entropy: f64 = all.iter().filter(|&&n| n > 0).map(|n| -share(n) * share(n).log2()).sum::<f64>().max(0.0);
     let draft = Draft::of(input, sketch, max_distinct);
+    let many = matches!(sketch.values, Values::Buckets { whole: true, .. });
     let type_name = match (kind, &draft) {
         (ColumnKind::Unsupported(name), _) => name.clone(),
         // CSV is all text; what matters is what the text says.
@@ -321,8 +322,8 @@ fn summary(kind: &ColumnKind, input: &FeatureInput, sketch: &Sketch, max_distinc
             "id, or none: nearly all values differ".into()
         }
         (_, Ok(Draft::Values)) => format!("{} values", all.len()),
-        (_, Ok(Draft::Bands(borders))) if total > 20 && all.len() as u64 == total => {
-            format!("id, or {} bands: all values differ", borders.len() + 1)
+        (_, Ok(Draft::Bands(borders))) if total > 20 && (all.len() as u64 == total || many) => {
+            format!("id, or {} bands: very many values", borders.len() + 1)
         }
         (_, Ok(Draft::Bands(borders))) => format!(
             "{} bands at {}",
@@ -338,7 +339,7 @@ fn summary(kind: &ColumnKind, input: &FeatureInput, sketch: &Sketch, max_distinc
         kind: type_name,
         rows: sketch.rows,
         nulls: sketch.nulls,
-        distinct: (!matches!(sketch.values, Values::TooMany)).then(|| sketch.distinct()),
+        distinct: (!matches!(sketch.values, Values::TooMany | Values::Buckets { .. })).then(|| sketch.distinct()),
         entropy,
         evenness: if all.len() > 1 { entropy / (all.len() as f64).log2() } else { 0.0 },
         top: counts,

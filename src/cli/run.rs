@@ -1,6 +1,6 @@
 //! `run`: a job on a layout, published.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
@@ -30,7 +30,6 @@ pub struct Summary {
     pub groups: u64,
     #[serde(skip)]
     pub tables: String,
-    #[serde(skip)]
     pub notes: Vec<String>,
 }
 
@@ -160,8 +159,13 @@ fn publish(
     started: SystemTime,
     layout: &str,
 ) -> Result<Summary, Failure> {
+    // Named from the folder that holds them all, so that two files of one name in different folders stay apart.
+    let folders = table.files().iter().filter_map(|file| file.path.parent());
+    let common = folders.reduce(|a, b| a.ancestors().find(|folder| b.starts_with(folder)).unwrap_or(Path::new("")));
+    let name =
+        |path: &Path| path.strip_prefix(common.unwrap_or(Path::new(""))).unwrap_or(path).to_string_lossy().into_owned();
     let files = table.files().iter().zip(&outcome.file_rows).map(|(file, &rows)| FileInfo {
-        name: file.path.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned()),
+        name: name(&file.path),
         bytes: file.bytes,
         rows,
     });

@@ -218,6 +218,7 @@ impl Found {
         }
         Grouping {
             groups: groups.into_iter().map(|(_, group)| group).collect(),
+            leaves: leaves.iter().map(|&i| self.highlights[i].segment).collect(),
             merges: clusters.merges,
             choices: clusters.choices,
             reason: self.reason(clusters.reason),

@@ -62,6 +62,10 @@ impl LocalFeature {
             ColumnKind::Text if input.part.is_some() || input.kind == Some(FeatureKind::Date) => {
                 ints(IntKind::Part(part))
             }
+            // What the job declares a number is read as one, however few values there are.
+            ColumnKind::Text if input.bin.is_some() || input.kind == Some(FeatureKind::Number) => {
+                LocalFeature::Floats(Vec::new())
+            }
             ColumnKind::Text => {
                 LocalFeature::Text { dictionary: Dictionary::default(), codes: Vec::new(), max_distinct }
             }
@@ -308,5 +312,31 @@ mod tests {
         assert_eq!(read(ColumnKind::Int, Arc::new(ints)), [true, false, true]);
         let floats = Float64Array::from(vec![Some(-1.0), Some(-1.5), None]);
         assert_eq!(read(ColumnKind::Float, Arc::new(floats)), [true, false, true]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{BinSpec, Missing};
+    use arrow::array::StringArray;
+
+    #[test]
+    fn text_that_the_job_declares_a_number_is_read_as_one_however_few_values_it_has() {
+        let input = FeatureInput {
+            name: "visits".into(),
+            column: 0,
+            column_name: "visits".into(),
+            kind: None,
+            bin: Some(BinSpec::Width(10.0)),
+            part: None,
+            missing: Missing::Level,
+            null_values: vec!["?".into()],
+        };
+        let texts: ArrayRef = std::sync::Arc::new(StringArray::from(vec![Some("07"), Some("?"), None, Some(" 12.5 ")]));
+        let mut feature = LocalFeature::new(&input, &ColumnKind::Text, 100);
+        feature.push(&input, &texts);
+        let values: Vec<Place> = (0..4).map(|row| feature.at(row)).collect();
+        assert_eq!(values, [Place::Float(7.0), Place::Missing, Place::Missing, Place::Float(12.5)]);
     }
 }

@@ -99,13 +99,14 @@ impl Sketch {
         Sketch { rows: self.rows + other.rows, nulls: self.nulls + other.nulls, values }
     }
 
-    /// Distinct values; of buckets, how many are not empty.
+    /// Distinct values; a lower bound where there were too many to hold one by one, 0 for too many texts.
     pub fn distinct(&self) -> u64 {
         match &self.values {
             Values::Texts(values) => values.len() as u64,
             Values::Ints(_, values) => values.len() as u64,
             Values::Floats(values) => values.len() as u64,
-            Values::Buckets { counts, .. } => counts.len() as u64,
+            // Only a lower bound is known.
+            Values::Buckets { .. } => EXACT_NUMBERS as u64 + 1,
             Values::TooMany => 0,
         }
     }

@@ -16,15 +16,16 @@ pub struct Clusters {
     pub reason: String,
 }
 
-/// Distances below this share of the tree's largest count as that much, so that a merge of twins, at distance 0, does not
-/// make every later jump infinite.
-const LEAST_DISTANCE: f64 = 1e-6;
+/// What the merges that led to a choice have cost at the least on average, as a share of what all of the tree's do together: so
+/// that merges of twins, at distance 0, do not make the first other jump infinite.
+const LEAST_COST: f64 = 1e-12;
 
 /// The clusters left when the merging stops at the best number of groups from `fewest` to `most`.
 ///
-/// Best is where the next merge costs most against the merges done: the largest jump, and of equal ones the fewest groups.
-/// A jump compares the largest distance up to and including the next merge with the largest so far, because under
-/// `smallest_first` distances also fall, and a cheap merge after a dear one makes the next no worse than it was.
+/// Best is where the next merge costs most against the merges done: the largest jump, and of equal ones the fewest groups. A
+/// merge costs its squared distance, which under Ward's linkage is twice what it adds to the sum of squares within groups; a
+/// jump is how many times the average merge so far the next would cost. The last merge alone would not do to compare with, as
+/// under `smallest_first` distances also fall.
 /// The tree is cut by the number of merges, not by a distance, of which there may be several alike.
 ///
 /// Each direction keeps a group of its own, however few were asked for; with fewer highlights than groups asked for,
@@ -38,19 +39,19 @@ pub fn cut(tree: &Tree, [fewest, most]: [usize; 2]) -> Clusters {
     let low = fewest.max(directions).min(leaves);
     let high = most.max(low).min(leaves);
 
-    // Entry i: the largest distance of the first i merges.
-    let mut largest = vec![0.0];
+    // Entry i: the squared distances of the first i merges together.
+    let mut cost = vec![0.0f64];
     for merge in &tree.merges {
-        largest.push(merge.distance.max(largest[merge.step]));
+        cost.push(cost[merge.step] + merge.distance * merge.distance);
     }
-    let least = LEAST_DISTANCE * largest[tree.merges.len()];
+    let least = LEAST_COST * cost[tree.merges.len()];
     let mut choices: Vec<Choice> = (low..=high)
         .map(|groups| {
             let done = leaves - groups;
             let next = tree.merges.get(done);
             let jump = next.filter(|_| done > 0).map(|_| {
-                let before = largest[done].max(least);
-                if before > 0.0 { largest[done + 1] / before } else { 1.0 }
+                let average = (cost[done] / done as f64).max(least);
+                if average > 0.0 { (cost[done + 1] - cost[done]) / average } else { 1.0 }
             });
             Choice { groups, next_distance: next.map(|m| m.distance), jump, chosen: false }
         })
@@ -74,7 +75,7 @@ fn reason(leaves: usize, [fewest, most]: [usize; 2], chosen: &Choice, choices: u
     } else if let (true, Some(next), Some(jump)) = (choices > 1, chosen.next_distance, chosen.jump) {
         format!(
             "of {fewest} to {most} groups, {groups} is where the next merge costs most: it would bridge a distance of \
-             {next:.4}, and raise the largest so far {jump:.2} times"
+             {next:.4}, and cost {jump:.2} times the average merge so far"
         )
     } else if groups == leaves {
         format!("each of the {leaves} highlights is a group of its own")
@@ -114,30 +115,36 @@ mod tests {
 
     #[test]
     fn merging_stops_before_the_largest_jump() {
-        // 8 leaves. To 5 groups: 3 merges done, the third at 3; the next at 9 is 3 times that; to 4: 9, then 10; to 3: 10, then 12.
+        // 8 leaves. To 5 groups: 3 merges done, costing 1 + 4 + 9 = 14; the next costs 81, 81 / (14 / 3) times the average. To 6:
+        // 5, then 9; to 4: 95, then 100; to 3: 195, then 144.
         let clusters = cut(&comb(&[1.0, 2.0, 3.0, 9.0, 10.0, 12.0, 100.0]), [3, 6]);
         let jumps: Vec<(usize, Option<f64>, bool)> =
             clusters.choices.iter().map(|c| (c.groups, c.jump, c.chosen)).collect();
         assert_eq!(
             jumps,
-            [(3, Some(1.2), false), (4, Some(10.0 / 9.0), false), (5, Some(3.0), true), (6, Some(1.5), false)]
+            [
+                (3, Some(144.0 / 39.0), false),
+                (4, Some(100.0 / 23.75), false),
+                (5, Some(81.0 / (14.0 / 3.0)), true),
+                (6, Some(9.0 / 2.5), false)
+            ]
         );
         assert_eq!(clusters.members, [vec![0, 1, 2, 3], vec![4], vec![5], vec![6], vec![7]]);
         assert_eq!(clusters.merges.len(), 3);
         assert_eq!(clusters.choices[2].next_distance, Some(9.0));
         assert_eq!(
             clusters.reason,
-            "of 3 to 6 groups, 5 is where the next merge costs most: it would bridge a distance of 9.0000, and raise the \
-             largest so far 3.00 times"
+            "of 3 to 6 groups, 5 is where the next merge costs most: it would bridge a distance of 9.0000, and cost 17.36 \
+             times the average merge so far"
         );
     }
 
     #[test]
-    fn a_dear_merge_after_a_cheap_one_is_no_jump_if_a_dearer_was_done() {
-        // 6 leaves. To 3 groups: the last merge at 1, the next at 8, but 8 was bridged before. To 2: 8, then 10.
+    fn a_dear_merge_after_a_cheap_one_is_no_great_jump_if_as_dear_a_one_was_done() {
+        // 6 leaves. To 3 groups: the last merge at 1 and the next at 8, but on average 23 were paid: 64 / 23. To 2: 100 / 33.25.
         let clusters = cut(&comb(&[2.0, 8.0, 1.0, 8.0, 10.0]), [2, 4]);
         let jumps: Vec<Option<f64>> = clusters.choices.iter().map(|c| c.jump).collect();
-        assert_eq!(jumps, [Some(1.25), Some(1.0), Some(1.0)]);
+        assert_eq!(jumps, [Some(100.0 / 33.25), Some(64.0 / 23.0), Some(1.0 / 34.0)]);
         assert_eq!(clusters.members.len(), 2);
     }
 

@@ -37,7 +37,7 @@ pub struct Choice {
     pub groups: usize,
     /// Distance of the merge that leads to one group fewer; none for one group a direction.
     pub next_distance: Option<f64>,
-    /// `next_distance` over the distance of the merge that led here: the larger, the better a place to stop.
+    /// The squared distance of the next merge over the mean of those that led here: the larger, the better a place to stop.
     pub jump: Option<f64>,
     pub chosen: bool,
 }
@@ -67,6 +67,8 @@ pub struct Group {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Grouping {
     pub groups: Vec<Group>,
+    /// The highlights that were merged, ranked: what the leaves of the merges stand for.
+    pub leaves: Vec<Segment>,
     pub merges: Vec<Merge>,
     pub choices: Vec<Choice>,
     /// One sentence: where the merging stopped and why, in particular when there are fewer groups than asked for.

@@ -228,6 +228,7 @@ impl Sample {
                 validated: Some(1),
             },
             grouping: Grouping {
+                leaves: vec![retired, hostile],
                 groups: vec![
                     group(
                         1,

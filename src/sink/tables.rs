@@ -219,7 +219,8 @@ fn write_csv(output: &mut Output, columns: &[Column]) -> Result<(), WriteError> 
                 match column.data_type() {
                     DataType::Int32 => column.as_primitive::<Int32Type>().value(row).to_string(),
                     DataType::Int64 => column.as_primitive::<Int64Type>().value(row).to_string(),
-                    DataType::Float64 => column.as_primitive::<Float64Type>().value(row).to_string(),
+                    // As Rust writes it for itself: 1e-300 rather than 300 zeros.
+                    DataType::Float64 => format!("{:?}", column.as_primitive::<Float64Type>().value(row)),
                     DataType::Boolean => column.as_boolean().value(row).to_string(),
                     DataType::List(_) => {
                         let list = column.as_list::<i32>().value(row);

@@ -127,8 +127,8 @@ texts! {
     funnel_validated: "Confirmed on held-out customers (of these highlights)", "在验证集上得到证实（在上述高亮细分中）";
 
     merging: "How the groups came about", "人群合并过程";
-    merging_stop: "Merging stopped at {groups} groups. The next merge, at distance {distance}, would have cost {jump} times the one before.",
-        "合并停在 {groups} 个人群：若继续合并，下一步距离为 {distance}，是上一步的 {jump} 倍。";
+    merging_stop: "Merging stopped at {groups} groups. The next merge, at distance {distance}, would have cost {jump} times the average one so far.",
+        "合并停在 {groups} 个人群：若继续合并，下一步距离为 {distance}，代价是此前平均每步的 {jump} 倍。";
     merging_few: "Merging ended with {groups} groups ({fewest} to {most} were asked for).", "最终得到 {groups} 个人群（设定范围为 {fewest}–{most} 个）。";
     merge_log: "Merge log ({steps} steps)", "合并日志（共 {steps} 步）";
     merge_step: "Step", "步骤";

@@ -3,6 +3,7 @@
 use super::View;
 use crate::highlight::Condition;
 use crate::job::Language;
+use crate::segment::Segment;
 use crate::sink::number::{count, decimal, percent};
 use crate::sink::terminal::visible;
 use crate::sink::text::fill;
@@ -107,13 +108,11 @@ impl View<'_, '_> {
     }
 
     pub(super) fn merges(&self) -> Vec<MergeRow> {
-        let leaves = self.result.highlights.len();
-        let node = |node: usize| {
-            if node < leaves {
-                fill(self.t.highlight_number, &[("n", &(node + 1).to_string())])
-            } else {
-                fill(self.t.result_of, &[("n", &(node - leaves + 1).to_string())])
-            }
+        let leaves = &self.result.grouping.leaves;
+        let rank = |leaf: &Segment| self.result.highlights.iter().position(|h| h.segment == *leaf).map_or(0, |i| i + 1);
+        let node = |node: usize| match leaves.get(node) {
+            Some(leaf) => fill(self.t.highlight_number, &[("n", &rank(leaf).to_string())]),
+            None => fill(self.t.result_of, &[("n", &(node - leaves.len() + 1).to_string())]),
         };
         let row = |m: &crate::merge::Merge| MergeRow {
             step: m.step + 1,

@@ -492,6 +492,6 @@ mod tests {
         let mut sample = Sample::new();
         sample.grouping.choices[0].next_distance = Some(0.73);
         sample.grouping.choices[0].jump = Some(2.5);
-        assert!(report(&sample.result(), Language::Zh).contains("下一步距离为 0.73，是上一步的 2.5 倍"));
+        assert!(report(&sample.result(), Language::Zh).contains("下一步距离为 0.73，代价是此前平均每步的 2.5 倍"));
     }
 }
