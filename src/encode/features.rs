@@ -286,10 +286,10 @@ pub fn used(codes: &[u32], len: usize) -> Vec<bool> {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{Float64Array, Int64Array};
+    use arrow::array::{Float64Array, Int64Array, StringArray};
 
     use super::*;
-    use crate::job::Missing;
+    use crate::job::{BinSpec, Missing};
 
     #[test]
     fn values_that_mean_missing_hold_for_columns_of_numbers_too() {
@@ -313,13 +313,6 @@ mod tests {
         let floats = Float64Array::from(vec![Some(-1.0), Some(-1.5), None]);
         assert_eq!(read(ColumnKind::Float, Arc::new(floats)), [true, false, true]);
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::job::{BinSpec, Missing};
-    use arrow::array::StringArray;
 
     #[test]
     fn text_that_the_job_declares_a_number_is_read_as_one_however_few_values_it_has() {
@@ -333,7 +326,7 @@ mod tests {
             missing: Missing::Level,
             null_values: vec!["?".into()],
         };
-        let texts: ArrayRef = std::sync::Arc::new(StringArray::from(vec![Some("07"), Some("?"), None, Some(" 12.5 ")]));
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("07"), Some("?"), None, Some(" 12.5 ")]));
         let mut feature = LocalFeature::new(&input, &ColumnKind::Text, 100);
         feature.push(&input, &texts);
         let values: Vec<Place> = (0..4).map(|row| feature.at(row)).collect();
