@@ -68,7 +68,6 @@ const CRATES: &str = "
     clap                  | cli main                     | the command line
     clap_complete         | cli main                     | the command line
     clap_mangen           | cli main                     | the command line
-    anyhow                | cli main                     | errors that are only printed
     serde                 | all                          | plain types that are written or sent
     thiserror             | all                          | an error type for each module that can fail
     tracing               | all                          | log lines
