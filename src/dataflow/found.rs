@@ -1,7 +1,7 @@
 //! What worker 0 makes of the exact sums, stage by stage, between the passes over the rows.
 
 use super::enumerate::Answer;
-use super::target::{Overlap, TakenSums};
+use super::target::{Overlaps, TakenSums};
 use crate::audience::Assigned;
 use crate::encode::Codebook;
 use crate::highlight::{
@@ -95,18 +95,17 @@ impl Found {
 
     /// Folds the candidates that say what a stronger one says, given what each two share, and checks the others on the
     /// validation part.
-    pub fn fold(&mut self, job: &Job, common: &[Overlap]) {
+    pub fn fold(&mut self, job: &Job, common: &Overlaps) {
         let n = self.highlights.len().min(pool(job.highlight.top));
-        let shared = |i: usize, j: usize| common[i.max(j) * n + i.min(j)];
         let own = self.highlights[..n].iter().map(|h| {
             self.discovery[self.segments.binary_search(&h.segment).expect("a highlight is a frequent segment")]
         });
         let own: Vec<Stats> = own.collect();
         let (base, least) = (self.bases[0][DISCOVERY], job.highlight.min_lift);
-        let discovery = |i: usize, j: usize| shared(i, j).discovery;
+        let discovery = |i: usize, j: usize| common.discovery(i, j);
         let by = explained(&self.highlights, &own, discovery, &base, least, self.kind, self.scale);
         let uv: Vec<i64> = self.highlights.iter().map(|h| h.measures.uv).collect();
-        let overlap = |i: usize, j: usize| jaccard(shared(i, j).uv, uv[i], uv[j]);
+        let overlap = |i: usize, j: usize| jaccard(common.uv(i, j), uv[i], uv[j]);
         let ranked = std::mem::take(&mut self.highlights);
         let folded = fold(ranked, &by, overlap, job.highlight.max_overlap, job.highlight.top);
         self.funnel.folded(&folded);

@@ -17,5 +17,5 @@ pub use enumerate::{Answer, Counted, Enumeration, enumerate};
 pub use load::{Loaded, load};
 pub use run::{Outcome, run};
 pub use screen::screened;
-pub use target::{Overlap, TakenSums, assign, overlaps, profiles};
+pub use target::{Overlaps, TakenSums, assign, overlaps, profiles};
 pub use unique::unique;

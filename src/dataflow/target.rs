@@ -11,46 +11,83 @@ use crate::audience::{Assigned, Tile};
 use crate::encode::Shard;
 use crate::profile::Profile;
 use crate::segment::Segment;
-use crate::stats::{DISCOVERY, PARTS, Parts, Stats, VALIDATION};
+use crate::stats::{DISCOVERY, MetricKind, Moments, PARTS, Parts, Stats, VALIDATION};
 
-/// The customers that two segments share.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Overlap {
-    pub uv: i64,
-    /// The primary metric over those of the discovery part.
-    pub discovery: Stats,
+/// What each two of `n` segments share. A pair takes as few bytes as its metric needs, so that the pairs of hundreds of segments
+/// stay in the cache while rows are added.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Overlaps {
+    moments: Option<Moments>,
+    /// By pair: customers, and those of the discovery part.
+    uv: Vec<[i64; 2]>,
+    /// By pair: the sums of the primary metric over those of the discovery part.
+    sums: Vec<i128>,
 }
 
-/// What each two of worker 0's `n` segments share: entry `i * n + j`, `j < i`; the others are nothing. Empty elsewhere.
-pub fn overlaps(worker: &mut Worker, shard: &Shard, segments: Option<Vec<Segment>>) -> Vec<Overlap> {
+impl Overlaps {
+    fn new(segments: usize, kind: MetricKind) -> Overlaps {
+        let (moments, pairs) = (Moments::of(&[kind]), segments * segments.saturating_sub(1) / 2);
+        Overlaps { uv: vec![[0; 2]; pairs], sums: vec![0; pairs * moments.width()], moments: Some(moments) }
+    }
+
+    /// Where the pair of two different segments stands.
+    fn pair(i: usize, j: usize) -> usize {
+        let (low, high) = (i.min(j), i.max(j));
+        high * (high - 1) / 2 + low
+    }
+
+    /// Customers that segments `i` and `j` share.
+    pub fn uv(&self, i: usize, j: usize) -> i64 {
+        self.uv[Self::pair(i, j)][0]
+    }
+
+    /// The primary metric over the customers of the discovery part that they share.
+    pub fn discovery(&self, i: usize, j: usize) -> Stats {
+        let moments = self.moments.as_ref().expect("made with a metric");
+        let pair = Self::pair(i, j);
+        moments.stats(0, self.uv[pair][1], &self.sums[pair * moments.width()..])
+    }
+}
+
+/// What each two of worker 0's segments share. Elsewhere: nothing.
+pub fn overlaps(worker: &mut Worker, shard: &Shard, segments: Option<Vec<Segment>>) -> Overlaps {
     let segments = broadcast(worker, segments);
-    let n = segments.len();
-    let moments = shard.moments();
-    let mut common = vec![Overlap::default(); n * n];
-    let mut values = Vec::with_capacity(moments.width());
+    let kind = shard.metrics[0].kind();
+    let mut common = Overlaps::new(segments.len(), kind);
+    let width = kind.moments();
+    let mut values = Vec::with_capacity(width);
     for tile in Tile::all(shard, &segments) {
         tile.shared(|row, own| {
             let discovery = usize::from(shard.part[row]) == DISCOVERY;
             values.clear();
             shard.metrics[0].moments_at(row, |v| values.push(v));
-            let stats = moments.stats(0, 1, &values);
             for (k, &i) in own.iter().enumerate() {
                 for &j in &own[..k] {
-                    let overlap = &mut common[i as usize * n + j as usize];
-                    overlap.uv += 1;
+                    let pair = Overlaps::pair(i as usize, j as usize);
+                    common.uv[pair][0] += 1;
                     if discovery {
-                        overlap.discovery = overlap.discovery + stats;
+                        common.uv[pair][1] += 1;
+                        let sums = &mut common.sums[pair * width..][..width];
+                        sums.iter_mut().zip(&values).for_each(|(sum, v)| *sum += v);
                     }
                 }
             }
         });
     }
     // Most pairs share nobody; only the others are sent.
-    let sparse: Vec<(u32, Overlap)> = (0..).zip(common).filter(|(_, overlap)| overlap.uv > 0).collect();
-    let mut total = vec![Overlap::default(); if worker.index() == 0 { n * n } else { 0 }];
-    for (at, part) in gather(worker, sparse).into_iter().flatten() {
-        let sum = &mut total[at as usize];
-        *sum = Overlap { uv: sum.uv + part.uv, discovery: sum.discovery + part.discovery };
+    let shared = |&(_, uv): &(usize, [i64; 2])| uv[0] > 0;
+    let sparse: Vec<(usize, [i64; 2], Vec<i128>)> = (common.uv.iter().copied().enumerate())
+        .filter(shared)
+        .map(|(pair, uv)| (pair, uv, common.sums[pair * width..][..width].to_vec()))
+        .collect();
+    let parts = gather(worker, sparse);
+    if worker.index() > 0 {
+        return Overlaps::default();
+    }
+    let mut total = Overlaps::new(segments.len(), kind);
+    for (pair, uv, sums) in parts.into_iter().flatten() {
+        total.uv[pair].iter_mut().zip(uv).for_each(|(a, b)| *a += b);
+        total.sums[pair * width..][..width].iter_mut().zip(sums).for_each(|(a, b)| *a += b);
     }
     total
 }
