@@ -211,18 +211,7 @@ impl Sample {
             funnel: Funnel {
                 segments: 3,
                 tested: 2,
-                rejected: [
-                    Condition::UvShare,
-                    Condition::Impact,
-                    Condition::Testable,
-                    Condition::Fdr,
-                    Condition::Bound,
-                    Condition::NewCustomers,
-                    Condition::Gain,
-                    Condition::Top,
-                ]
-                .map(|c| (c, u64::from(c == Condition::UvShare)))
-                .to_vec(),
+                rejected: Condition::ALL.map(|c| (c, u64::from(c == Condition::UvShare))).to_vec(),
                 folded: 0,
                 highlights: 2,
                 validated: Some(1),
