@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{GRID_CELLS, Shape, cover};
+use super::{GRID_CELLS, Load, Shape, cover};
 use crate::segment::{FeatureId, FeatureSet};
-use crate::stats::PARTS;
 
 /// Upper bounds of one level, as if every combination of items were frequent that can be.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -25,15 +24,8 @@ pub struct LevelOutline {
 /// More feature sets than this are counted, not planned.
 const MOST_PLANNED: u64 = 60_000;
 
-/// The levels of an enumeration in turn. `width` is the number of sums a cell, `rows` those of one worker.
-pub fn outline(
-    shape: &Shape,
-    max_level: usize,
-    customers: u64,
-    min_uv: u64,
-    width: usize,
-    rows: usize,
-) -> Vec<LevelOutline> {
+/// The levels of an enumeration in turn.
+pub fn outline(shape: &Shape, max_level: usize, customers: u64, min_uv: u64, load: &Load) -> Vec<LevelOutline> {
     let frequent = (customers / min_uv.max(1)).max(1);
     (1..=max_level)
         .map(|level| {
@@ -59,20 +51,21 @@ pub fn outline(
                 cells = sets.saturating_mul(frequent.saturating_mul(2).max(GRID_CELLS as u64));
             }
             let blocks = (sets <= MOST_PLANNED)
-                .then(|| cover(&grid, |f| shape.card(f), rows.clamp(1 << 9, GRID_CELLS)).len() as u64);
+                .then(|| cover(&grid, |f| shape.card(f), GRID_CELLS, |cells| load.block_ns(cells)).len() as u64);
             LevelOutline {
                 level,
                 feature_sets: sets,
                 candidates_at_most: candidates,
                 cells_at_most: cells,
                 covering_blocks: blocks,
-                bytes_at_most: cells.saturating_mul(PARTS as u64 * (8 + 16 * width as u64)),
+                bytes_at_most: cells.saturating_mul(load.figures.cell_bytes()),
             }
         })
         .collect()
 }
 
-fn choose(n: u64, k: u64) -> u64 {
+/// Choices of `k` of `n`, saturating.
+pub fn choose(n: u64, k: u64) -> u64 {
     (0..k).fold(1u64, |c, i| c.saturating_mul(n.saturating_sub(i)) / (i + 1))
 }
 
@@ -88,14 +81,17 @@ fn each_set(features: FeatureId, level: usize, set: FeatureSet, from: FeatureId,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::block::Figures;
+    use crate::stats::{MetricKind, Moments};
 
     #[test]
     fn bounds_of_three_small_features() {
         // 2, 3 and 4 items without rest: pairs have 6 + 8 + 12 cells; at most 100 / 20 = 5 of each can be frequent.
-        let shape = Shape { cardinality: vec![2, 3, 4], items: vec![2, 3, 4] };
-        let outline = outline(&shape, 3, 100, 20, 1, 100);
+        let shape = Shape { cardinality: vec![2, 3, 4], items: vec![2, 3, 4], common: vec![60, 50, 40] };
+        let figures = Figures::new(Moments::of(&[MetricKind::Rate]), &[1], 100);
+        let outline = outline(&shape, 3, 100, 20, &Load { rows: 100, summed: 0.0, figures });
         let figures: Vec<_> = outline.iter().map(|l| (l.feature_sets, l.candidates_at_most, l.cells_at_most)).collect();
         assert_eq!(figures, [(3, 9, 9), (3, 15, 26), (1, 5, 24)]);
-        assert_eq!(outline[2].bytes_at_most, 24 * 2 * 24);
+        assert_eq!(outline[2].bytes_at_most, 24 * 16);
     }
 }
