@@ -33,26 +33,34 @@ pub struct Figures {
     pub uv: Width,
     /// One a moment.
     pub sums: Vec<Width>,
+    /// Bits that a count of customers needs, where they fit below the first sum of 64 bits and no rate is to be counted apart;
+    /// otherwise 0.
+    pub packed: u32,
 }
 
 impl Figures {
-    /// The narrowest widths that no sum can overflow, over `customers` whose moments are at most `bounds` in magnitude.
+    /// The narrowest widths that no sum can overflow, over `customers` whose moments add up to `bounds` in magnitude.
     pub fn new(moments: Moments, bounds: &[u128], customers: u64) -> Figures {
         assert_eq!(moments.width(), bounds.len(), "one bound a moment");
         let uv = if customers < 1 << 32 { Width::U32 } else { Width::I64 };
         let mut sums = Vec::with_capacity(bounds.len());
         for &kind in moments.kinds() {
             for _ in 0..kind.moments() {
-                let fits =
-                    bounds[sums.len()].checked_mul(u128::from(customers.max(1))).is_some_and(|sum| sum < 1 << 63);
                 sums.push(match kind {
                     MetricKind::Rate => uv,
-                    MetricKind::Amount | MetricKind::Ratio if fits => Width::I64,
+                    MetricKind::Amount | MetricKind::Ratio if bounds[sums.len()] < 1 << 63 => Width::I64,
                     MetricKind::Amount | MetricKind::Ratio => Width::I128,
                 });
             }
         }
-        Figures { moments, uv, sums }
+        let bits = u64::BITS - customers.leading_zeros();
+        let fits = |bound: u128| uv == Width::U32 && bound < 1 << (63 - bits);
+        let first = sums.iter().zip(bounds).find(|(width, _)| **width == Width::I64);
+        let packed = match first {
+            Some((_, &bound)) if fits(bound) && !moments.kinds().contains(&MetricKind::Rate) => bits,
+            _ => 0,
+        };
+        Figures { moments, uv, sums, packed }
     }
 
     /// The widths of a block's planes: by part, the uv and then the moments.
@@ -331,10 +339,12 @@ mod tests {
     fn sums_are_as_narrow_as_no_overflow_allows() {
         let moments = Moments::of(&[MetricKind::Rate, MetricKind::Amount]);
         let widths = |bounds: &[u128; 3], customers| Figures::new(moments.clone(), bounds, customers).sums;
-        assert_eq!(widths(&[1, 1 << 20, 1 << 40], 1 << 22), [Width::U32, Width::I64, Width::I64]);
-        assert_eq!(widths(&[1, 1 << 20, 1 << 40], 1 << 23), [Width::U32, Width::I64, Width::I128]);
-        assert_eq!(widths(&[1, 1 << 20, 1 << 40], 1 << 32), [Width::I64, Width::I64, Width::I128]);
+        assert_eq!(widths(&[1, 1 << 42, (1 << 63) - 1], 1 << 22), [Width::U32, Width::I64, Width::I64]);
+        assert_eq!(widths(&[1, 1 << 42, 1 << 63], 1 << 32), [Width::I64, Width::I64, Width::I128]);
         assert_eq!(widths(&[1, u128::MAX, u128::MAX], 2), [Width::U32, Width::I128, Width::I128]);
+        let amount = Moments::of(&[MetricKind::Amount]);
+        let packed = |bound, customers| Figures::new(amount.clone(), &[bound, 1 << 60], customers).packed;
+        assert_eq!((packed((1 << 43) - 1, 1_000_000), packed(1 << 43, 1_000_000), packed(1, 1 << 32)), (20, 0, 0));
     }
 
     fn figures() -> impl Strategy<Value = ([u32; 2], [i64; 2])> {

@@ -176,10 +176,10 @@ pub fn agree_load(worker: &mut Worker, shared: &Shared, shard: &Shard) -> Load {
     let all = gather(worker, (bounds(shard), summed, shard.rows() as u64));
     let processes = (worker.peers() / shared.threads()) as u64;
     let load = (worker.index() == 0).then(|| {
-        let largest = |moment: usize| all.iter().map(|(bounds, _, _)| bounds[moment]).max().unwrap_or(0);
+        let total = |moment| all.iter().fold(0u128, |sum, (bounds, _, _)| sum.saturating_add(bounds[moment]));
         let rows: u64 = all.iter().map(|(_, _, rows)| rows).sum();
         let summed: u64 = all.iter().map(|(_, summed, _)| summed).sum();
-        let bounds: Vec<u128> = (0..moments.width()).map(largest).collect();
+        let bounds: Vec<u128> = (0..moments.width()).map(|moment: usize| total(moment)).collect();
         Load {
             rows: rows.div_ceil(processes),
             summed: summed as f64 / rows.max(1) as f64,

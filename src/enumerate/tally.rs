@@ -37,13 +37,15 @@ impl Addend<'_> {
         }
     }
 
-    /// The largest magnitude in the column.
+    /// The magnitudes of all rows added up: no sum over any of them is larger.
     fn bound(self) -> u128 {
-        let largest = |values: &[i64]| values.iter().map(|v| v.unsigned_abs()).max().map_or(0, u128::from);
         match self {
-            Addend::Bits(_) => 1,
-            Addend::Values(values) => largest(values),
-            Addend::Product(a, b) => largest(a) * largest(b),
+            Addend::Bits(yes) => yes.iter().map(|&yes| u128::from(yes)).sum(),
+            Addend::Values(values) => values.iter().map(|v| u128::from(v.unsigned_abs())).sum(),
+            Addend::Product(a, b) => {
+                let product = |(a, b): (&i64, &i64)| u128::from(a.unsigned_abs()) * u128::from(b.unsigned_abs());
+                a.iter().zip(b).map(product).fold(0, u128::saturating_add)
+            }
         }
     }
 }
@@ -67,7 +69,7 @@ fn addends(shard: &Shard) -> Vec<Addend<'_>> {
     addends
 }
 
-/// The largest magnitude of each moment among a shard's rows.
+/// What no sum of a moment over any of a shard's rows can exceed in magnitude.
 pub fn bounds(shard: &Shard) -> Vec<u128> {
     addends(shard).into_iter().map(Addend::bound).collect()
 }
@@ -168,6 +170,8 @@ pub struct Tally {
     cells: usize,
     /// By part and class, then cell.
     counts: Vec<Vec<u32>>,
+    /// Bits under the first narrow sum that count the rows which it is added of, instead of `counts`; 0: none.
+    packed: u32,
     /// By part.
     narrow: [Sums<i64>; PARTS],
     wide: [Sums<i128>; PARTS],
@@ -183,6 +187,7 @@ impl Tally {
         let wide = sources.iter().filter(|s| matches!(s, Source::Wide(_))).count();
         Tally {
             figures: figures.clone(),
+            packed: figures.packed,
             sources,
             classes: 1 << rates,
             cells: 0,
@@ -222,15 +227,27 @@ impl Tally {
 
     /// Adds rows of one run to their cells.
     pub fn add<K: Key>(&mut self, addends: &Addends, run: &Run, rows: Rows, keys: &[K]) {
-        let class = usize::from(run.yes) & (self.classes - 1);
-        K::count(keys, &mut self.counts[run.part * self.classes + class]);
+        if run.zero || self.packed == 0 {
+            let class = usize::from(run.yes) & (self.classes - 1);
+            K::count(keys, &mut self.counts[run.part * self.classes + class]);
+        }
         if !run.zero {
             let of = |wanted: fn(&Source) -> bool| {
                 let chosen = self.sources.iter().zip(&addends.0).filter(move |(source, _)| wanted(source));
                 chosen.map(|(_, addend)| *addend)
             };
-            self.narrow[run.part].add(of(|s| matches!(s, Source::Narrow(_))), rows, keys, Addend::narrow_at);
-            self.wide[run.part].add(of(|s| matches!(s, Source::Wide(_))), rows, keys, Addend::at);
+            let packed = self.packed;
+            let narrow = &mut self.narrow[run.part];
+            match (rows, &addends.0[..]) {
+                (Rows::From(start), &[Addend::Values(values), _]) if narrow.moments == 2 => {
+                    narrow.add_amounts(keys, &values[start..start + keys.len()], packed);
+                }
+                _ => narrow.add(of(|s| matches!(s, Source::Narrow(_))), rows, keys, |place, addend, row| {
+                    let value = addend.narrow_at(row);
+                    if place == 0 && packed > 0 { packed_value(value, packed) } else { value }
+                }),
+            }
+            self.wide[run.part].add(of(|s| matches!(s, Source::Wide(_))), rows, keys, |_, addend, row| addend.at(row));
         }
     }
 
@@ -248,13 +265,21 @@ impl Tally {
         };
         let mut planes = Vec::with_capacity(PARTS * self.figures.per_part());
         for part in 0..PARTS {
-            planes.push(widened(counted(part, &|_| true), self.figures.uv));
+            let mut uv = counted(part, &|_| true);
+            if self.packed > 0 {
+                let packed = self.narrow[part].column(0);
+                uv.iter_mut().zip(packed).for_each(|(uv, v)| *uv = uv.wrapping_add(packed_count(v, self.packed)));
+            }
+            planes.push(widened(uv, self.figures.uv));
             for (&source, &width) in self.sources.iter().zip(&self.figures.sums) {
                 planes.push(match source {
                     Source::Run(rate) => widened(counted(part, &|class| class >> rate & 1 == 1), width),
                     Source::Wide(place) => Plane::I128(self.wide[part].column(place)),
                     Source::Narrow(place) => {
-                        let column = self.narrow[part].column(place);
+                        let mut column = self.narrow[part].column(place);
+                        if place == 0 && self.packed > 0 {
+                            column.iter_mut().for_each(|v| *v >>= self.packed);
+                        }
                         match width {
                             Width::U32 => Plane::U32(column.into_iter().map(|v| v as u32).collect()),
                             Width::I64 | Width::I128 => Plane::I64(column),
@@ -292,6 +317,33 @@ struct Sums<T> {
     rows: Vec<T>,
 }
 
+/// A value and the count of one, in one integer: sums of these are sums of both.
+fn packed_value(value: i64, bits: u32) -> i64 {
+    (value << bits).wrapping_add(1)
+}
+
+/// How many packed values a sum is of. What is above the bits is the sum itself, negative too.
+fn packed_count(sum: i64, bits: u32) -> u32 {
+    (sum & ((1 << bits) - 1)) as u32
+}
+
+impl Sums<i64> {
+    /// One amount, its values and their squares: by far the most frequent case, so it is spared the detour over `rows`.
+    fn add_amounts<K: Key>(&mut self, keys: &[K], values: &[i64], packed: u32) {
+        let (cells, _) = self.cells.as_chunks_mut::<2>();
+        let add = |cell: &mut [i64; 2], value: i64, first: i64| {
+            *cell = [cell[0].wrapping_add(first), cell[1].wrapping_add(value.wrapping_mul(value))];
+        };
+        if packed > 0 {
+            for (key, &value) in keys.iter().zip(values) {
+                add(&mut cells[key.cell()], value, packed_value(value, packed));
+            }
+        } else {
+            keys.iter().zip(values).for_each(|(key, &value)| add(&mut cells[key.cell()], value, value));
+        }
+    }
+}
+
 /// Integers that are added modulo their width.
 trait Wrapping: Copy + Default {
     fn plus(self, other: Self) -> Self;
@@ -327,7 +379,7 @@ impl<T: Wrapping> Sums<T> {
         addends: impl Iterator<Item = Addend<'a>>,
         rows: Rows,
         keys: &[K],
-        value: impl Fn(Addend<'a>, usize) -> T,
+        value: impl Fn(usize, Addend<'a>, usize) -> T,
     ) {
         let moments = self.moments;
         if moments == 0 {
@@ -335,7 +387,7 @@ impl<T: Wrapping> Sums<T> {
         }
         self.rows.resize(keys.len() * moments, T::default());
         for (place, addend) in addends.enumerate() {
-            rows.each(keys.len(), |i, row| self.rows[i * moments + place] = value(addend, row));
+            rows.each(keys.len(), |i, row| self.rows[i * moments + place] = value(place, addend, row));
         }
         fn add<T: Wrapping, K: Key, const N: usize>(cells: &mut [T], rows: &[T], keys: &[K]) {
             let (cells, _) = cells.as_chunks_mut::<N>();
