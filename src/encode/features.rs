@@ -1,7 +1,7 @@
 //! A worker's feature columns: values as they are, coded only within this worker.
 
-use arrow::array::{Array, ArrayRef};
-use arrow::datatypes::DataType;
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::UInt8Type;
 
 use super::codebook::ItemValue;
 use super::intake::{FEATURE_NOT_A_DATE, FEATURE_NOT_A_NUMBER, Problem, Report};
@@ -11,7 +11,7 @@ use super::reading::FeatureInput;
 use super::text::Dictionary;
 use super::values;
 use crate::job::{DatePart, FeatureKind};
-use crate::source::ColumnKind;
+use crate::source::{Chunk, ColumnKind};
 
 /// A feature's values.
 #[derive(Debug)]
@@ -104,14 +104,15 @@ impl LocalFeature {
     }
 
     /// Reports values that are not what the job declares the column to be.
-    pub fn check(&mut self, input: &FeatureInput, array: &ArrayRef, report: Report) {
-        let is_text = values::is_text(array.data_type());
+    pub fn check(&mut self, input: &FeatureInput, chunk: &Chunk, report: Report) {
+        let column = chunk.rows.column(input.column);
+        let is_text = values::is_text(chunk.dictionary(input.column).unwrap_or(column).data_type());
         let number = input.kind == Some(FeatureKind::Number) || input.bin.is_some();
         let date = input.kind == Some(FeatureKind::Date) || input.part.is_some();
         if !is_text || !(number || date) {
             return;
         }
-        for (i, text) in values::texts(array).iter().enumerate() {
+        for (i, text) in values::texts(&chunk.values(input.column, column)).iter().enumerate() {
             let Some(text) = text.filter(|text| !input.null_values.iter().any(|null| null == text)) else { continue };
             let good = if number {
                 text.trim().parse::<f64>().is_ok_and(f64::is_finite)
@@ -149,15 +150,7 @@ impl LocalFeature {
                     values.extend(values::bools(array).into_iter().map(|v| v.map_or(MISSING_INT, i64::from)))
                 }
                 IntKind::Number => {
-                    let nulls: Vec<i64> = numeric_nulls(input, |v| (v.fract() == 0.0).then_some(v as i64));
-                    let ints = |array: &ArrayRef| -> Vec<i64> {
-                        let value = |v: Option<i64>| v.filter(|v| !nulls.contains(v)).unwrap_or(MISSING_INT);
-                        values::ints(array).iter().map(value).collect()
-                    };
-                    match array.data_type() {
-                        DataType::Dictionary(_, _) => values.extend_dictionary(array, ints),
-                        _ => values.extend(ints(array).into_iter()),
-                    }
+                    values.extend(ints(input, array).into_iter());
                 }
                 IntKind::Part(part) => {
                     let of = |parts: Vec<Option<i32>>| parts.into_iter().map(|v| v.map_or(MISSING_INT, i64::from));
@@ -190,6 +183,24 @@ impl LocalFeature {
                 values.extend(values::floats(array).iter().map(value));
             }
             LocalFeature::Overflow { rows } => *rows += array.len(),
+        }
+    }
+
+    /// Takes in a column of a chunk, or some rows of it.
+    pub fn push_of(&mut self, input: &FeatureInput, chunk: &Chunk, column: &ArrayRef) {
+        let dictionary = chunk.dictionary(input.column);
+        let is_null = |text: &str| input.null_values.iter().any(|null| null == text);
+        match (&mut *self, dictionary.map(|dictionary| (column.as_primitive::<UInt8Type>(), dictionary))) {
+            (LocalFeature::Text { dictionary, codes, max_distinct }, Some((keys, values))) => {
+                dictionary.append_places(keys, values, is_null, codes);
+                if dictionary.len() > *max_distinct {
+                    self.overflow();
+                }
+            }
+            (LocalFeature::Ints { values, what: IntKind::Number }, Some((keys, dictionary))) => {
+                values.extend_places(keys, dictionary, |dictionary| ints(input, dictionary));
+            }
+            (_, _) => self.push(input, &chunk.values(input.column, column)),
         }
     }
 
@@ -242,6 +253,13 @@ impl LocalFeature {
             LocalFeature::Overflow { rows } => *rows = keep.iter().filter(|&&k| k).count(),
         }
     }
+}
+
+/// Whole numbers, those that mean missing as [`MISSING_INT`].
+fn ints(input: &FeatureInput, array: &ArrayRef) -> Vec<i64> {
+    let nulls: Vec<i64> = numeric_nulls(input, |v| (v.fract() == 0.0).then_some(v as i64));
+    let value = |v: Option<i64>| v.filter(|v| !nulls.contains(v)).unwrap_or(MISSING_INT);
+    values::ints(array).iter().map(value).collect()
 }
 
 /// One batch of text by its own dictionary.

@@ -131,6 +131,7 @@ pub enum IdRef<'a> {
 
 /// A seeded hash of an id (XXH3, 64 bits). Text that is a whole number as it would be printed hashes as the number, so a
 /// table has the same hold-out as CSV and as Parquet.
+#[inline]
 pub fn hash(id: IdRef, seed: u64) -> u64 {
     let int = match id {
         IdRef::Int(id) => Some(id),

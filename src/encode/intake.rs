@@ -98,27 +98,27 @@ impl Intake {
             problems.entry(row).or_insert_with(problem);
         };
         if let Some(id) = reading.id {
-            self.ids.check(batch.column(id), batch.schema_ref().field(id).name(), &mut report);
+            self.ids.check(&chunk.values(id, batch.column(id)), batch.schema_ref().field(id).name(), &mut report);
         }
         for (metric, input) in self.metrics.iter_mut().zip(&reading.metrics) {
-            metric.check(input, batch, &mut report);
+            metric.check(input, chunk, &mut report);
         }
         for (feature, input) in self.features.iter_mut().zip(&reading.features) {
-            feature.check(input, batch.column(input.column), &mut report);
+            feature.check(input, chunk, &mut report);
         }
         let (kept, batch) = if problems.is_empty() { (None, batch.clone()) } else { self.leave_out(chunk, &problems)? };
         let kept = kept.as_deref();
 
         self.origins.append(chunk, kept);
         if let Some(id) = reading.id {
-            self.ids.push(batch.column(id));
+            self.ids.push(&chunk.values(id, batch.column(id)));
         }
         if let (Some(latest), Some(by)) = (&mut self.latest, reading.latest_by) {
-            latest.push_order(batch.column(by));
+            latest.push_order(&chunk.values(by, batch.column(by)));
         }
         self.metrics.iter_mut().for_each(|metric| metric.push(kept));
         for (feature, input) in self.features.iter_mut().zip(&reading.features) {
-            feature.push(input, batch.column(input.column));
+            feature.push_of(input, chunk, batch.column(input.column));
         }
         Ok(())
     }

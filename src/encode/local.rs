@@ -1,9 +1,9 @@
 //! Codes of a worker's own dictionaries, one a row, as narrow as the dictionary is small.
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, UInt8Array};
 use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int32Type, UInt8Type, UInt16Type};
+use arrow::datatypes::{DataType, Int32Type};
 
 use super::intake::retain;
 use super::shard::Codes;
@@ -33,37 +33,45 @@ trait Width: Copy {
 }
 
 impl Width for u8 {
+    #[inline]
     fn of(code: u32) -> u8 {
         code as u8
     }
+    #[inline]
     fn place(self) -> usize {
         usize::from(self)
     }
 }
 
 impl Width for u16 {
+    #[inline]
     fn of(code: u32) -> u16 {
         code as u16
     }
+    #[inline]
     fn place(self) -> usize {
         usize::from(self)
     }
 }
 
 impl Width for u32 {
+    #[inline]
     fn of(code: u32) -> u32 {
         code
     }
+    #[inline]
     fn place(self) -> usize {
         self as usize
     }
 }
 
 impl Width for i32 {
+    #[inline]
     fn of(code: u32) -> i32 {
         code as i32
     }
     // What is below zero stands where a value is missing, and is beyond every table.
+    #[inline]
     fn place(self) -> usize {
         self as usize
     }
@@ -264,7 +272,7 @@ impl ByteMap {
     }
 }
 
-/// From the keys of dictionary arrays to local codes; what was found out is kept as long as the dictionary stays.
+/// From places in a dictionary to local codes; what was found out is kept as long as the dictionary stays.
 #[derive(Debug, Default)]
 pub struct Keys {
     /// The dictionary that `table` is for; held, so that no other comes to lie at its address.
@@ -284,14 +292,47 @@ const UNSEEN: u32 = u32::MAX;
 const MET: u32 = u32::MAX - 1;
 
 impl Keys {
-    /// Appends the codes of an array's rows. `resolve` gives the codes of values, by their places in the dictionary.
+    /// Appends the codes of a dictionary array's rows. `resolve` gives the codes of values, by their places.
     pub fn append(
         &mut self,
         array: &ArrayRef,
         codes: &mut LocalCodes,
         resolve: impl FnOnce(&ArrayRef, &[usize]) -> Vec<u32>,
     ) {
-        let values = array.as_any_dictionary().values();
+        let array = array.as_any_dictionary();
+        self.renew(array.values());
+        let keys = match array.keys().data_type() {
+            DataType::Int32 => array.keys().as_primitive::<Int32Type>().clone(),
+            _ => cast(array.keys(), &DataType::Int32).expect("keys are integers").as_primitive::<Int32Type>().clone(),
+        };
+        self.meet(keys.values(), keys.nulls(), resolve);
+        codes.widen(self.largest);
+        self.look_up(keys.values(), codes);
+        forget_missing(keys.nulls(), codes);
+    }
+
+    /// The same of places in a dictionary.
+    pub fn append_places(
+        &mut self,
+        keys: &UInt8Array,
+        dictionary: &ArrayRef,
+        codes: &mut LocalCodes,
+        resolve: impl FnOnce(&ArrayRef, &[usize]) -> Vec<u32>,
+    ) {
+        self.renew(dictionary);
+        self.meet(keys.values(), keys.nulls(), resolve);
+        codes.widen(self.largest);
+        if let LocalCodes::U8(codes) = codes {
+            let bytes = || ByteMap::new(&self.table.iter().map(|&code| code as u8).collect::<Vec<u8>>());
+            self.bytes.get_or_insert_with(bytes).append(keys.values(), keys.null_count() == 0, codes);
+        } else {
+            self.look_up(keys.values(), codes);
+        }
+        forget_missing(keys.nulls(), codes);
+    }
+
+    /// Forgets what was known unless the dictionary is still the same.
+    fn renew(&mut self, values: &ArrayRef) {
         let same = |known: &ArrayRef| std::ptr::addr_eq(known.as_ref(), values.as_ref());
         if !self.values.as_ref().is_some_and(same) {
             self.values = Some(ArrayRef::clone(values));
@@ -301,46 +342,6 @@ impl Keys {
             self.largest = 0;
             self.bytes = None;
         }
-        match array.data_type() {
-            DataType::Dictionary(key, _) if **key == DataType::UInt8 => {
-                let keys = array.as_dictionary::<UInt8Type>().keys();
-                self.meet(keys.values(), keys.nulls(), resolve);
-                codes.widen(self.largest);
-                if let LocalCodes::U8(codes) = codes {
-                    let bytes = || ByteMap::new(&self.table.iter().map(|&code| code as u8).collect::<Vec<u8>>());
-                    self.bytes.get_or_insert_with(bytes).append(keys.values(), keys.null_count() == 0, codes);
-                } else {
-                    self.look_up(keys.values(), codes);
-                }
-                forget_missing(keys.nulls(), codes);
-            }
-            DataType::Dictionary(key, _) if **key == DataType::UInt16 => {
-                let keys = array.as_dictionary::<UInt16Type>().keys();
-                self.append_keys(keys.values(), keys.nulls(), codes, resolve);
-            }
-            DataType::Dictionary(key, _) if **key == DataType::Int32 => {
-                let keys = array.as_dictionary::<Int32Type>().keys();
-                self.append_keys(keys.values(), keys.nulls(), codes, resolve);
-            }
-            _ => {
-                let keys = cast(array.as_any_dictionary().keys(), &DataType::Int32).expect("keys are few integers");
-                let keys = keys.as_primitive::<Int32Type>();
-                self.append_keys(keys.values(), keys.nulls(), codes, resolve);
-            }
-        }
-    }
-
-    fn append_keys<K: Width>(
-        &mut self,
-        keys: &[K],
-        nulls: Option<&NullBuffer>,
-        codes: &mut LocalCodes,
-        resolve: impl FnOnce(&ArrayRef, &[usize]) -> Vec<u32>,
-    ) {
-        self.meet(keys, nulls, resolve);
-        codes.widen(self.largest);
-        self.look_up(keys, codes);
-        forget_missing(nulls, codes);
     }
 
     /// Gives codes to the values that rows have for the first time.
@@ -403,7 +404,7 @@ fn forget_missing(nulls: Option<&NullBuffer>, codes: &mut LocalCodes) {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{DictionaryArray, StringArray, UInt8Array};
+    use arrow::array::StringArray;
     use proptest::prelude::*;
 
     use super::*;
@@ -444,12 +445,9 @@ mod tests {
     #[test]
     fn values_that_no_row_has_get_no_code_and_missing_rows_none_of_a_value() {
         let values: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", "c", "d"]));
-        let array = |keys: Vec<Option<u8>>| -> ArrayRef {
-            Arc::new(DictionaryArray::new(UInt8Array::from(keys), ArrayRef::clone(&values)))
-        };
         let (mut keys, mut codes, mut asked) = (Keys::default(), LocalCodes::default(), Vec::new());
         for rows in [vec![Some(3), None, Some(1)], vec![Some(1), Some(0), None]] {
-            keys.append(&array(rows), &mut codes, |_, places| {
+            keys.append_places(&UInt8Array::from(rows), &values, &mut codes, |_, places| {
                 let first = asked.len() as u32 + 1;
                 asked.extend_from_slice(places);
                 (first..).take(places.len()).collect()

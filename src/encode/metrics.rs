@@ -1,6 +1,6 @@
 //! A worker's metric columns: read as they are, scaled to integers once all workers agree on the scale.
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Decimal128Type, UInt8Type};
 
@@ -8,7 +8,7 @@ use super::intake::{METRIC_MISSING, METRIC_NOT_A_NUMBER, Problem, Report, retain
 use super::reading::MetricInput;
 use super::values;
 use crate::job::{CsvSpec, MetricMissing};
-use crate::source::is_null_text;
+use crate::source::{Chunk, is_null_text};
 use crate::stats::MetricKind;
 
 /// A metric's values, not scaled yet.
@@ -62,11 +62,11 @@ impl LocalMetric {
     }
 
     /// Reads a batch, and reports what is missing or no number. The rows to keep are then taken in by `push`.
-    pub fn check(&mut self, input: &MetricInput, batch: &RecordBatch, report: Report) {
+    pub fn check(&mut self, input: &MetricInput, chunk: &Chunk, report: Report) {
         self.checked.clear();
         for column in std::iter::once(input.column).chain(input.denominator) {
-            let read = self.read(input, batch.column(column));
-            let name = || batch.schema_ref().field(column).name().clone();
+            let read = self.read(input, chunk, column);
+            let name = || chunk.rows.schema_ref().field(column).name().clone();
             if input.missing != MetricMissing::Zero {
                 for (row, value) in read.missing {
                     report(row, &|| {
@@ -114,18 +114,36 @@ impl LocalMetric {
         }
     }
 
-    fn read(&mut self, input: &MetricInput, array: &ArrayRef) -> Batch {
-        let batch = if input.kind == MetricKind::Rate { self.rate(input, array) } else { self.numbers(array) };
-        if let LocalNumbers::Bits(bits) = &batch.values {
+    fn read(&mut self, input: &MetricInput, chunk: &Chunk, column: usize) -> Batch {
+        let rows = chunk.rows.column(column);
+        let rate = input.kind == MetricKind::Rate;
+        match chunk.dictionary(column) {
             // Once there is a yes, nobody asks what was seen.
-            self.any_yes = self.any_yes || bits.contains(&1);
+            Some(dictionary) if rate && self.any_yes && dictionary.data_type().is_integer() => {
+                let yes = input.positive.numbers();
+                let mut table = [0; 1 << 8];
+                for (bit, value) in table.iter_mut().zip(values::floats(dictionary).values()) {
+                    *bit = u8::from(yes.contains(value));
+                }
+                let keys = rows.as_primitive::<UInt8Type>();
+                let mut bits: Vec<u8> = keys.values().iter().map(|&key| table[usize::from(key)]).collect();
+                zero(&mut bits, keys.nulls());
+                Batch::of(LocalNumbers::Bits(bits), keys.nulls())
+            }
+            _ if rate => {
+                let batch = self.rate(input, &chunk.values(column, rows));
+                if let LocalNumbers::Bits(bits) = &batch.values {
+                    self.any_yes = self.any_yes || bits.contains(&1);
+                }
+                batch
+            }
+            _ => self.numbers(&chunk.values(column, rows)),
         }
-        batch
     }
 
     fn rate(&mut self, input: &MetricInput, array: &ArrayRef) -> Batch {
         let csv = self.null_values.clone();
-        match values::value_type(array) {
+        match array.data_type() {
             DataType::Boolean => {
                 let values = values::bools(array);
                 if !self.any_yes {
@@ -134,17 +152,6 @@ impl LocalMetric {
                 }
                 let bits = values.iter().map(|v| u8::from(v.is_some_and(|v| input.positive.bool(v))));
                 Batch::of(LocalNumbers::Bits(bits.collect()), array.nulls())
-            }
-            kind if kind.is_integer() && self.any_yes && array.as_dictionary_opt::<UInt8Type>().is_some() => {
-                let array = array.as_dictionary::<UInt8Type>();
-                let yes = input.positive.numbers();
-                let mut table = [0; 1 << 8];
-                for (bit, value) in table.iter_mut().zip(values::floats(array.values()).values()) {
-                    *bit = u8::from(yes.contains(value));
-                }
-                let mut bits: Vec<u8> = array.keys().values().iter().map(|&key| table[usize::from(key)]).collect();
-                zero(&mut bits, array.nulls());
-                Batch::of(LocalNumbers::Bits(bits), array.nulls())
             }
             kind if kind.is_numeric() => {
                 let array = values::floats(array);
@@ -191,7 +198,7 @@ impl LocalMetric {
 
     fn numbers(&self, array: &ArrayRef) -> Batch {
         let csv = &self.null_values;
-        match values::value_type(array) {
+        match array.data_type() {
             DataType::Boolean => {
                 let values = values::bools(array).into_iter().map(|v| i64::from(v == Some(true))).collect();
                 Batch::of(LocalNumbers::Ints { values, decimals: 0 }, array.nulls())

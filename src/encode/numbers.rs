@@ -1,6 +1,6 @@
 //! A worker's column of numbers: coded through a dictionary of its own while there are few, else as they are.
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, UInt8Array};
 
 use super::Map;
 use super::intake::retain;
@@ -114,31 +114,24 @@ impl Numbers {
         }
     }
 
-    /// Appends the rows of a dictionary array; `numbers` gives its dictionary as numbers of this column.
-    pub fn extend_dictionary(&mut self, array: &ArrayRef, numbers: impl FnOnce(&ArrayRef) -> Vec<i64>) {
-        let mut codes = LocalCodes::default();
-        let coded = match &mut self.rows {
-            Rows::Coded(coded) => coded,
-            Rows::Plain(values) => {
-                // Places in the dictionary serve as codes here.
-                let mut distinct = Vec::new();
-                Keys::default().append(array, &mut codes, |dictionary, places| {
-                    distinct = numbers(dictionary);
-                    places.iter().map(|&place| place as u32 + 1).collect()
+    /// Appends rows by their places in a dictionary, which holds these numbers.
+    pub fn extend_places(&mut self, keys: &UInt8Array, dictionary: &ArrayRef, numbers: impl Fn(&ArrayRef) -> Vec<i64>) {
+        match &mut self.rows {
+            Rows::Coded(coded) => {
+                let mut known = std::mem::take(&mut coded.keys);
+                let mut codes = std::mem::take(&mut coded.codes);
+                known.append_places(keys, dictionary, &mut codes, |dictionary, places| {
+                    let numbers = numbers(dictionary);
+                    places.iter().map(|&place| coded.code(numbers[place])).collect()
                 });
-                let value = |code: u32| code.checked_sub(1).map_or(MISSING_INT, |place| distinct[place as usize]);
-                values.extend(codes.iter().map(value));
-                return;
+                (coded.keys, coded.codes) = (known, codes);
+                self.bound();
             }
-        };
-        let mut keys = std::mem::take(&mut coded.keys);
-        let mut codes = std::mem::take(&mut coded.codes);
-        keys.append(array, &mut codes, |dictionary, places| {
-            let numbers = numbers(dictionary);
-            places.iter().map(|&place| coded.code(numbers[place])).collect()
-        });
-        (coded.keys, coded.codes) = (keys, codes);
-        self.bound();
+            Rows::Plain(values) => {
+                let numbers = numbers(dictionary);
+                values.extend(keys.iter().map(|key| key.map_or(MISSING_INT, |key| numbers[usize::from(key)])));
+            }
+        }
     }
 
     /// Holds the numbers as they are once there are too many for codes.

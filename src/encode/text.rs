@@ -2,7 +2,7 @@
 
 use std::hash::BuildHasher;
 
-use arrow::array::{Array, ArrayRef};
+use arrow::array::{Array, ArrayRef, UInt8Array};
 use arrow::datatypes::DataType;
 use hashbrown::HashTable;
 
@@ -67,7 +67,20 @@ impl Dictionary {
         codes.append(&texts.iter().map(code).collect::<Vec<u32>>());
     }
 
-    /// The codes of some values of an array's dictionary. New ones are numbered in their own order, as codebooks are:
+    /// The same of a batch of places in a dictionary.
+    pub fn append_places(
+        &mut self,
+        keys: &UInt8Array,
+        dictionary: &ArrayRef,
+        is_null: impl Fn(&str) -> bool,
+        codes: &mut LocalCodes,
+    ) {
+        let mut known = std::mem::take(&mut self.keys);
+        known.append_places(keys, dictionary, codes, |values, places| self.resolve(values, places, &is_null));
+        self.keys = known;
+    }
+
+    /// The codes of some values of a dictionary. New ones are numbered in their own order, as codebooks are:
     /// where all values occur early, the local codes are then the agreed ones but for a constant.
     fn resolve(&mut self, values: &ArrayRef, places: &[usize], is_null: &impl Fn(&str) -> bool) -> Vec<u32> {
         let texts = texts(values);

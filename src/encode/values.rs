@@ -29,14 +29,6 @@ pub fn bools(array: &ArrayRef) -> Vec<Option<bool>> {
     array.as_boolean().iter().collect()
 }
 
-/// The values of a dictionary's array, or of any other its own type.
-pub fn value_type(array: &ArrayRef) -> &DataType {
-    match array.data_type() {
-        DataType::Dictionary(_, values) => values,
-        kind => kind,
-    }
-}
-
 /// A part of each date or time, in the time zone the column names; missing as `None`.
 pub fn parts(array: &ArrayRef, part: DatePart) -> Vec<Option<i32>> {
     let of = |what: ArrowPart| -> Vec<Option<i32>> {

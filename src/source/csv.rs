@@ -554,6 +554,6 @@ impl CsvScan {
         let rows = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
             .expect("every builder took a value of every row");
         let gaps = last - first_row + 1 != numbers.len() as u64;
-        Some(Chunk { file: self.file, first_row, rows, row_numbers: gaps.then_some(numbers) })
+        Some(Chunk { file: self.file, first_row, rows, dictionaries: Vec::new(), row_numbers: gaps.then_some(numbers) })
     }
 }

@@ -6,6 +6,8 @@
 mod csv;
 mod error;
 mod files;
+mod hybrid;
+mod pages;
 mod parquet;
 mod rejects;
 
@@ -18,7 +20,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::compute::take;
 use arrow::datatypes::DataType;
 
 pub use csv::is_null_text;
@@ -49,7 +52,8 @@ struct Inner {
 pub struct Column {
     pub name: String,
     pub kind: ColumnKind,
-    /// Of this column in every chunk. Text is `Utf8`, or `Dictionary(Int32, Utf8)` when every data page is encoded so.
+    /// Of this column's values, but where chunks hold them by [`Chunk::dictionaries`]. Text is `Utf8`, or
+    /// `Dictionary(Int32, Utf8)` when every data page is encoded so.
     pub data_type: DataType,
 }
 
@@ -161,11 +165,27 @@ pub struct Chunk {
     /// The first row's number within the file, from 0.
     pub first_row: u64,
     pub rows: RecordBatch,
+    /// For columns of few values, these: `rows` then holds places among them, in bytes. Shorter where no more follow.
+    ///
+    /// Arrow's own dictionary arrays look at each key when they are made, which takes as long as unpacking it.
+    pub dictionaries: Vec<Option<ArrayRef>>,
     /// Each row's number within the file, when rows in between were left out.
     pub row_numbers: Option<Vec<u64>>,
 }
 
 impl Chunk {
+    /// The values of a column whose rows may be places in a dictionary. `column` is that of `rows`, or some rows of it.
+    pub fn values(&self, place: usize, column: &ArrayRef) -> ArrayRef {
+        match self.dictionary(place) {
+            Some(dictionary) => take(dictionary, column, None).expect("every key is a place in the dictionary"),
+            None => ArrayRef::clone(column),
+        }
+    }
+
+    pub fn dictionary(&self, place: usize) -> Option<&ArrayRef> {
+        self.dictionaries.get(place).and_then(Option::as_ref)
+    }
+
     /// The number within the file of row `i` of this chunk.
     pub fn row_number(&self, i: usize) -> u64 {
         match &self.row_numbers {
