@@ -1,5 +1,6 @@
 //! The table to coded rows: each worker reads its share once, and all agree on what the values mean.
 
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
@@ -206,11 +207,11 @@ fn source_failure(error: &SourceError, table: &Table) -> Failure {
         ErrorKind::Quality => FailureKind::Quality,
     };
     let failure = Failure::new(kind, error);
+    let place = |path: &Path| table.files().iter().position(|f| f.path == *path).unwrap_or(usize::MAX);
     match error {
-        SourceError::BadRow { path, row, .. } => {
-            let file = table.files().iter().position(|f| f.path == *path).unwrap_or(usize::MAX);
-            failure.at(file, *row)
-        }
+        SourceError::BadRow { path, row, .. } => failure.at(place(path), *row),
+        // Behind the bad rows of the same file, which whoever reads it alone meets first.
+        SourceError::OpenQuote { path, .. } | SourceError::LongRecord { path, .. } => failure.at(place(path), u64::MAX),
         _ => failure,
     }
 }

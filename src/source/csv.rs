@@ -1,13 +1,11 @@
 //! CSV files, plain or compressed, to record batches of text.
 //!
-//! Every worker splits every file into records and keeps those of its own blocks of 8,192 records. Giving each worker
-//! a byte range would spare it the others' bytes, but where a record begins cannot be told from the middle of a file
-//! whose fields may hold line ends, nor can a compressed file be entered there, and the number of a row, which stands
-//! for a customer when the job has no id, would be known only after the workers have exchanged counts. Byte ranges
-//! may come for plain files once splitting shows up in a profile.
+//! Plain files are divided into blocks of whole records (`blocks.rs`), dealt to the workers in turn. A compressed file
+//! cannot be entered in the middle: every worker splits all of it into records, and keeps those of its own blocks of
+//! 8,192 records.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,11 +14,12 @@ use ::csv::{ByteRecord, Reader, ReaderBuilder, Terminator};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema};
 
+use super::blocks::Block;
 use super::files::TableFile;
 use super::{Chunk, Column, ColumnKind, Inner, RejectSample, Rejects, SourceError};
 use crate::job::{CsvSpec, InputSpec, OnBadRow};
 
-/// Records that go to one worker together.
+/// Records of a compressed file that go to one worker together.
 pub(super) const BLOCK: u64 = 8192;
 
 /// A longer field makes a bad row: no feature, id or metric is a megabyte of text.
@@ -33,6 +32,10 @@ pub(super) const MAX_RECORD: usize = 16 << 20;
 const MAX_CHUNK: usize = 32 << 20;
 
 const BUFFER: usize = 128 << 10;
+
+/// What compressed files begin with.
+const GZIP: &[u8] = b"\x1f\x8b";
+const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
 
 /// Fed to the splitter behind the last byte of a file: a record of its own, unless a quote is still open. No text in
 /// UTF-8 contains it.
@@ -63,7 +66,7 @@ pub(super) fn open(input: &InputSpec, files: &mut [TableFile]) -> Result<Vec<Col
 
     let mut agreed: Option<(usize, Vec<String>)> = None;
     for file in 0..files.len() {
-        let mut splitter = Splitter::open(&files[file].path, spec, Arc::default())?;
+        let mut splitter = Splitter::open(&files[file].path, spec, Arc::default(), None)?;
         let names = splitter.header(spec)?;
         if !splitter.next(&mut ByteRecord::new())? {
             files[file].rows = Some(0);
@@ -169,16 +172,18 @@ struct Splitter {
 }
 
 impl Splitter {
-    fn open(path: &Path, spec: &CsvSpec, bytes: Arc<AtomicU64>) -> Result<Splitter, SourceError> {
+    /// A file from its start, to its end or to that of a block.
+    fn open(path: &Path, spec: &CsvSpec, bytes: Arc<AtomicU64>, end: Option<u64>) -> Result<Splitter, SourceError> {
         let read = |source| SourceError::Read { path: path.to_owned(), source };
         let file = File::open(path).map_err(read)?;
-        let mut raw = BufReader::with_capacity(BUFFER, Counted { file, bytes });
+        let file = Counted { file, bytes }.take(end.unwrap_or(u64::MAX));
+        let mut raw = BufReader::with_capacity(BUFFER, file);
         let start = raw.fill_buf().map_err(read)?;
         let damaged =
             |message: &str| SourceError::Damaged { path: path.to_owned(), format: "CSV", message: message.to_owned() };
         let suffix = path.extension().map(|suffix| suffix.to_ascii_lowercase()).unwrap_or_default();
         // The magic numbers of both are no UTF-8, so no text is taken for compressed.
-        let (is_gzip, is_zstd) = (start.starts_with(b"\x1f\x8b"), start.starts_with(b"\x28\xb5\x2f\xfd"));
+        let (is_gzip, is_zstd) = (start.starts_with(GZIP), start.starts_with(ZSTD));
         if start.starts_with(b"PAR1") {
             return Err(damaged("it is a Parquet file; input.format = \"parquet\" reads it"));
         }
@@ -206,6 +211,24 @@ impl Splitter {
                 break;
             }
         }
+        Ok(Splitter::of(path, spec, text, spec.skip_lines as u64))
+    }
+
+    /// A block in the middle of a file.
+    fn enter(path: &Path, spec: &CsvSpec, bytes: Arc<AtomicU64>, block: Block) -> Result<Splitter, SourceError> {
+        let read = |source| SourceError::Read { path: path.to_owned(), source };
+        let mut file = File::open(path).map_err(read)?;
+        file.seek(SeekFrom::Start(block.start.byte)).map_err(read)?;
+        let length = block.end.map_or(u64::MAX, |end| end.byte - block.start.byte);
+        let text = BufReader::with_capacity(BUFFER, Counted { file, bytes }.take(length));
+        // The library takes a byte order mark off the start of what it reads; here it would be part of a value. So a
+        // blank line goes before, in the place of the last line of the block before.
+        let text = io::Cursor::new(b"\n").chain(text);
+        let before = block.start.line;
+        Ok(Splitter { line: 1 + before, ..Splitter::of(path, spec, Box::new(text), before.saturating_sub(1)) })
+    }
+
+    fn of(path: &Path, spec: &CsvSpec, text: Box<dyn BufRead + Send>, skipped: u64) -> Splitter {
         let byte = |c: char| u8::try_from(c).expect("checked to be ASCII when the table was opened");
         let reader = ReaderBuilder::new()
             .has_headers(false)
@@ -216,14 +239,7 @@ impl Splitter {
             .terminator(Terminator::Any(b'\n'))
             .buffer_capacity(BUFFER)
             .from_reader(Tape { text, budget: 0, end: None });
-        Ok(Splitter {
-            path: path.to_owned(),
-            reader,
-            quote: spec.quote,
-            skipped: spec.skip_lines as u64,
-            line: 1 + spec.skip_lines as u64,
-            scratch: Vec::new(),
-        })
+        Splitter { path: path.to_owned(), reader, quote: spec.quote, skipped, line: 1 + skipped, scratch: Vec::new() }
     }
 
     /// The columns' names, from the header line or the job.
@@ -273,7 +289,7 @@ impl Splitter {
                 Ok(true) => {}
                 Ok(false) => return Ok(false),
                 Err(error) => {
-                    let line = from.line() + self.skipped;
+                    let line = self.line.max(from.line() + self.skipped);
                     return Err(match error.into_kind() {
                         // What the tape says when its budget is spent; reading never fails so.
                         ::csv::ErrorKind::Io(source) if source.kind() == io::ErrorKind::FileTooLarge => {
@@ -325,6 +341,12 @@ impl Splitter {
             Err(SourceError::OpenQuote { path: self.path.clone(), line: self.line, quote: self.quote })
         }
     }
+}
+
+fn is_compressed(path: &Path) -> io::Result<bool> {
+    let mut start = Vec::new();
+    File::open(path)?.take(4).read_to_end(&mut start)?;
+    Ok(start.starts_with(GZIP) || start.starts_with(ZSTD))
 }
 
 /// Passes over one line of any length; false when there is none.
@@ -425,7 +447,11 @@ pub(super) struct CsvScan {
     worker: u64,
     workers: u64,
     file: usize,
+    /// How many blocks of the file this worker has read.
+    blocks: u64,
     splitter: Option<Splitter>,
+    /// The block that is being read; none for a compressed file.
+    block: Option<Block>,
     /// The next record's number within the file.
     row: u64,
     record: ByteRecord,
@@ -446,7 +472,9 @@ impl CsvScan {
             worker: worker as u64,
             workers: workers as u64,
             file: 0,
+            blocks: 0,
             splitter: None,
+            block: None,
             row: 0,
             record: ByteRecord::new(),
             builders: columns.iter().map(|_| StringBuilder::new()).collect(),
@@ -461,21 +489,28 @@ impl CsvScan {
     pub(super) fn next(&mut self, rows_read: &mut u64, rejects: &mut Rejects) -> Result<Option<Chunk>, SourceError> {
         let table = Arc::clone(&self.table);
         while self.file < table.files.len() {
-            let splitter = match &mut self.splitter {
-                Some(splitter) => splitter,
-                None => {
-                    let mut splitter =
-                        Splitter::open(&table.files[self.file].path, &table.input.csv, Arc::clone(&self.bytes))?;
-                    splitter.header(&table.input.csv)?;
-                    self.row = 0;
-                    self.splitter.insert(splitter)
-                }
-            };
+            if self.splitter.is_none() && !self.enter(&table)? {
+                self.file += 1;
+                self.blocks = 0;
+                continue;
+            }
+            let splitter = self.splitter.as_mut().expect("just entered");
             if !splitter.next(&mut self.record)? {
                 let chunk = self.chunk();
-                self.file_rows[self.file] = self.row;
                 self.splitter = None;
-                self.file += 1;
+                match self.block.take() {
+                    None => {
+                        self.file_rows[self.file] = self.row;
+                        self.file += 1;
+                        self.blocks = 0;
+                    }
+                    Some(Block { end: Some(end), .. }) if end.row != self.row => {
+                        let file = &table.files[self.file];
+                        let message = format!("it changed while it was read: {} rows instead of {}", self.row, end.row);
+                        return Err(SourceError::Damaged { path: file.path.clone(), format: "CSV", message });
+                    }
+                    Some(_) => self.blocks += 1,
+                }
                 if chunk.is_some() {
                     return Ok(chunk);
                 }
@@ -483,7 +518,7 @@ impl CsvScan {
             }
             let (row, line) = (self.row, splitter.line);
             self.row += 1;
-            if (self.file as u64 + row / BLOCK) % self.workers != self.worker {
+            if self.block.is_none() && (self.file as u64 + row / BLOCK) % self.workers != self.worker {
                 continue;
             }
             *rows_read += 1;
@@ -491,13 +526,45 @@ impl CsvScan {
                 None => self.push(row),
                 Some(problem) => self.reject(row, line, problem, rejects)?,
             }
-            if (self.row.is_multiple_of(BLOCK) || self.held > MAX_CHUNK)
+            let full = self.block.is_none() && self.row.is_multiple_of(BLOCK);
+            if (full || self.held > MAX_CHUNK)
                 && let Some(chunk) = self.chunk()
             {
                 return Ok(Some(chunk));
             }
         }
         Ok(None)
+    }
+
+    /// Goes to this worker's next block of the file, or to the start of a compressed one; false when there is none.
+    fn enter(&mut self, table: &Inner) -> Result<bool, SourceError> {
+        let (file, spec, bytes) = (&table.files[self.file], &table.input.csv, Arc::clone(&self.bytes));
+        let blocks = &table.blocks[self.file];
+        let read = |source| SourceError::Read { path: file.path.clone(), source };
+        self.row = 0;
+        if is_compressed(&file.path).map_err(read)? {
+            let mut splitter = Splitter::open(&file.path, spec, bytes, None)?;
+            splitter.header(spec)?;
+            self.splitter = Some(splitter);
+            return Ok(true);
+        }
+        // Block 0 of the next file goes to the next worker, so that many small files are shared as well.
+        let first = (self.worker + self.workers - self.file as u64 % self.workers) % self.workers;
+        let nth = first + self.blocks * self.workers;
+        let Some(block) = blocks.get(nth as usize, &file.path, file.bytes, spec).map_err(read)? else {
+            self.file_rows[self.file] = blocks.rows(&file.path, file.bytes, spec).map_err(read)?;
+            return Ok(false);
+        };
+        self.splitter = Some(if nth == 0 {
+            let mut splitter = Splitter::open(&file.path, spec, bytes, block.end.map(|end| end.byte))?;
+            splitter.header(spec)?;
+            splitter
+        } else {
+            Splitter::enter(&file.path, spec, bytes, block)?
+        });
+        self.row = block.start.row;
+        self.block = Some(block);
+        Ok(true)
     }
 
     fn push(&mut self, row: u64) {

@@ -3,6 +3,7 @@
 //! A table is listed once, and its files must have the same columns. [`Table::scan`] then gives each worker rows that
 //! no other worker gets. Which rows those are follows from the files and the number of workers alone.
 
+mod blocks;
 mod csv;
 mod error;
 mod files;
@@ -45,6 +46,8 @@ struct Inner {
     columns: Vec<Column>,
     /// Of Parquet files, in the order of `files`.
     footers: Vec<parquet::Footer>,
+    /// Of CSV files, in the order of `files`.
+    blocks: Vec<blocks::Blocks>,
     digest: String,
 }
 
@@ -81,7 +84,8 @@ impl Table {
             TableFormat::Parquet => parquet::open(&mut files)?,
         };
         let digest = files::digest(&files, format)?;
-        Ok(Table { inner: Arc::new(Inner { input: input.clone(), format, files, columns, footers, digest }) })
+        let blocks = files.iter().map(|_| blocks::Blocks::default()).collect();
+        Ok(Table { inner: Arc::new(Inner { input: input.clone(), format, files, columns, footers, blocks, digest }) })
     }
 
     /// In the order of the first file.
