@@ -177,6 +177,7 @@ pub fn assign(
         });
     }
     own.ids = shard.ids.at(&places);
+    drop(places);
     let mut parts = gather(worker, (sums, own)).into_iter();
     let (mut sums, mut assigned) = parts.next()?;
     for (more, customers) in parts {

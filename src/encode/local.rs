@@ -282,7 +282,7 @@ pub struct Keys {
     unseen: usize,
     largest: u32,
     /// The table where keys and codes are bytes.
-    bytes: Option<ByteMap>,
+    bytes: Option<Box<ByteMap>>,
 }
 
 /// No row was seen to have the value, so it has no code: values that no row has must not become items.
@@ -323,7 +323,7 @@ impl Keys {
         self.meet(keys.values(), keys.nulls(), resolve);
         codes.widen(self.largest);
         if let LocalCodes::U8(codes) = codes {
-            let bytes = || ByteMap::new(&self.table.iter().map(|&code| code as u8).collect::<Vec<u8>>());
+            let bytes = || Box::new(ByteMap::new(&self.table.iter().map(|&code| code as u8).collect::<Vec<u8>>()));
             self.bytes.get_or_insert_with(bytes).append(keys.values(), keys.null_count() == 0, codes);
         } else {
             self.look_up(keys.values(), codes);

@@ -10,6 +10,7 @@ mod files;
 mod hybrid;
 mod pages;
 mod parquet;
+mod records;
 mod rejects;
 
 #[cfg(test)]
@@ -141,24 +142,26 @@ impl Table {
         assert!(worker < workers, "worker {worker} of {workers}");
         let table = Arc::clone(&self.inner);
         let reader = match self.inner.format {
-            TableFormat::Csv => Reader::Csv(csv::CsvScan::new(table, columns, worker, workers)),
-            TableFormat::Parquet => Reader::Parquet(parquet::ParquetScan::new(table, columns, worker, workers)),
+            TableFormat::Csv => Reader::Csv(Box::new(csv::CsvScan::new(table, columns, worker, workers))),
+            TableFormat::Parquet => {
+                Reader::Parquet(Box::new(parquet::ParquetScan::new(table, columns, worker, workers)))
+            }
         };
-        Scan { reader: Box::new(reader), ended: false, rows_read: 0, rejects: Rejects::default() }
+        Scan { reader, ended: false, rows_read: 0, rejects: Rejects::default() }
     }
 }
 
 /// A worker's way through a table.
 pub struct Scan {
-    reader: Box<Reader>,
+    reader: Reader,
     ended: bool,
     rows_read: u64,
     rejects: Rejects,
 }
 
 enum Reader {
-    Csv(csv::CsvScan),
-    Parquet(parquet::ParquetScan),
+    Csv(Box<csv::CsvScan>),
+    Parquet(Box<parquet::ParquetScan>),
 }
 
 /// Some rows of one file.
@@ -206,7 +209,7 @@ impl Iterator for Scan {
         if self.ended {
             return None;
         }
-        let next = match &mut *self.reader {
+        let next = match &mut self.reader {
             Reader::Csv(scan) => scan.next(&mut self.rows_read, &mut self.rejects),
             Reader::Parquet(scan) => scan.next(&mut self.rows_read),
         };
@@ -223,7 +226,7 @@ impl Scan {
 
     /// The records of each file, over all workers; complete once the iterator has ended without an error.
     pub fn file_rows(&self) -> Vec<u64> {
-        match &*self.reader {
+        match &self.reader {
             Reader::Csv(scan) => scan.file_rows.clone(),
             Reader::Parquet(scan) => scan.file_rows(),
         }
@@ -236,7 +239,7 @@ impl Scan {
 
     /// Bytes this worker has read from files so far: for Parquet an estimate from the sizes of the column chunks.
     pub fn bytes_read(&self) -> u64 {
-        match &*self.reader {
+        match &self.reader {
             Reader::Csv(scan) => scan.bytes.load(Ordering::Relaxed),
             Reader::Parquet(scan) => scan.bytes,
         }

@@ -1,7 +1,7 @@
 //! What CSV files do to their readers.
 
 use super::*;
-use crate::source::csv::MAX_RECORD;
+use crate::source::records::MAX_RECORD;
 
 #[test]
 fn csv_quirks_do_not_change_the_values() {

@@ -156,7 +156,6 @@ fn one_row_group_is_shared_evenly() {
     }
 }
 
-/// A date before the year 1678 has no count of nanoseconds in 64 bits, so the wider type of the two files cannot hold it.
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, rng_seed: proptest::test_runner::RngSeed::Fixed(3), ..ProptestConfig::default() })]
 
@@ -221,6 +220,7 @@ fn slices_of_a_row_group_pass_over_what_is_before_them() {
     }
 }
 
+/// A date before the year 1678 has no count of nanoseconds in 64 bits, so the wider type of the two files cannot hold it.
 #[test]
 fn a_value_that_the_common_type_cannot_hold_is_an_error_and_not_a_null() {
     let stamps = |unit, value: i64| {
