@@ -1,6 +1,7 @@
 //! Which customers: by their own ids, for what is written, and as bitmaps over rows, for what is computed.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,8 @@ use crate::segment::{Item, Segment};
 pub enum CustomerIds {
     /// The job has no id column: row numbers, from 0, over the files in order.
     Row(Vec<u64>),
+    /// The same of all rows of a worker.
+    Runs(RowRuns),
     Int(Vec<i64>),
     Text(Vec<String>),
 }
@@ -20,6 +23,7 @@ impl CustomerIds {
     pub fn len(&self) -> usize {
         match self {
             CustomerIds::Row(ids) => ids.len(),
+            CustomerIds::Runs(runs) => runs.len(),
             CustomerIds::Int(ids) => ids.len(),
             CustomerIds::Text(ids) => ids.len(),
         }
@@ -29,12 +33,23 @@ impl CustomerIds {
         self.len() == 0
     }
 
-    /// The ids in these places.
+    /// The ids in these places, one by one.
     pub fn at(&self, places: &[usize]) -> CustomerIds {
         match self {
             CustomerIds::Row(ids) => CustomerIds::Row(places.iter().map(|&i| ids[i]).collect()),
+            CustomerIds::Runs(runs) => CustomerIds::Row(places.iter().map(|&i| runs.at(i)).collect()),
             CustomerIds::Int(ids) => CustomerIds::Int(places.iter().map(|&i| ids[i]).collect()),
             CustomerIds::Text(ids) => CustomerIds::Text(places.iter().map(|&i| ids[i].clone()).collect()),
+        }
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            CustomerIds::Row(ids) => 8 * ids.len() as u64,
+            CustomerIds::Runs(runs) => 16 * runs.runs.len() as u64,
+            CustomerIds::Int(ids) => 8 * ids.len() as u64,
+            CustomerIds::Text(ids) => ids.iter().map(|id| (size_of::<String>() + id.capacity()) as u64).sum(),
         }
     }
 
@@ -46,6 +61,44 @@ impl CustomerIds {
             (CustomerIds::Text(ids), CustomerIds::Text(more)) => ids.extend(more),
             (_, _) => unreachable!("all workers read the same column"),
         }
+    }
+}
+
+/// Row numbers as runs of consecutive ones: at 8 bytes each they would take more than half of what a coded row takes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RowRuns {
+    /// The place of each run's first number, and that number.
+    runs: Vec<(usize, u64)>,
+    len: usize,
+}
+
+impl RowRuns {
+    /// Appends consecutive numbers.
+    pub fn push(&mut self, first: u64, len: usize) {
+        let follows = |&(place, number): &(usize, u64)| number + (self.len - place) as u64 == first;
+        if !self.runs.last().is_some_and(follows) {
+            self.runs.push((self.len, first));
+        }
+        self.len += len;
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub fn at(&self, place: usize) -> u64 {
+        let (first, number) = self.runs[self.runs.partition_point(|run| run.0 <= place) - 1];
+        number + (place - first) as u64
+    }
+
+    /// The runs in order.
+    pub fn iter(&self) -> impl Iterator<Item = Range<u64>> + '_ {
+        let ends = self.runs.iter().skip(1).map(|run| run.0).chain([self.len]);
+        self.runs.iter().zip(ends).map(|(&(first, number), end)| number..number + (end - first) as u64)
     }
 }
 

@@ -181,6 +181,7 @@ pub fn assign(
         });
     }
     own.ids = shard.ids(&places);
+    drop(places);
     let mut parts = gather(worker, Audience { spreads, taken, assigned: own }).into_iter();
     let mut total = parts.next()?;
     for part in parts {

@@ -48,6 +48,7 @@ const CRATES: &str = "
     arrow                 | source encode sink planted   | record batches
     parquet               | source sink planted          | files
     csv                   | source sink planted          | files
+    memchr                | source                       | quotes and line ends of CSV
     flate2                | source planted               | compressed CSV
     zstd                  | source planted               | compressed CSV
     glob                  | source encode                | input paths; patterns of feature names
