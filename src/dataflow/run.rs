@@ -99,8 +99,9 @@ pub fn run(
     let mut found = first.then(|| Found::score(&answer, &shard.moments(), scales[0]));
     drop(answer);
     stages.end(found.as_ref().map_or(0, |found| found.scored.len()));
-    let candidates = found.as_mut().map(|found| found.candidates(job));
-    let (coverage, common) = overlaps(worker, &shard, candidates);
+    let exclusive = vec![true; codebook.features.len()];
+    let candidates = found.as_mut().map(|found| found.candidates(job, min_uv, &exclusive));
+    let common = overlaps(worker, &shard, candidates);
     if let Some(found) = &mut found {
         found.fold(job, &common);
     }
@@ -108,13 +109,12 @@ pub fn run(
 
     // What each highlight is left with once stronger ones have taken their customers decides which of them are merged.
     let sums = loop {
-        let sums = taken(worker, &shard, &coverage, found.as_ref().map(Found::asked));
+        let sums = taken(worker, &shard, found.as_ref().map(Found::asked));
         let explained = found.as_mut().map(|found| found.drop_explained(job, &sums));
         if !broadcast(worker, explained) {
             break sums;
         }
     };
-    drop(coverage);
     let audience = assign(worker, &shard, &shape.cardinality, found.as_ref().map(Found::asked));
     drop(shard);
     let influences: Vec<f64> = verdicts.iter().filter(|v| v.kept).map(|v| v.influence).collect();
