@@ -4,13 +4,13 @@
 //! cargo bench --bench job -- [NAME | JOB.toml] [--repeat N] [--threads A,B,...] [--processes N] [--set KEY=VALUE]...
 //! ```
 //!
-//! NAME is one of the cases in `benches/job/cases.rs`, `small` if there is none; its table is planted into
-//! `target/bench-data` once. With several numbers of threads the layouts take turns, so that a change in what else the machine does meets
-//! all of them. Printed for each layout:
+//! NAME is one of the cases in `benches/job/cases.rs`, `small` if none is given; its table is planted into
+//! `target/bench-data` once. With several numbers of threads the layouts take turns, so that a change in what else the
+//! machine does meets all of them. Printed for each layout:
 //!
 //! - median, 99th percentile and maximum of the seconds of each stage and of the whole job, over the runs;
 //! - for each level what was counted and exchanged, its seconds, and rows times passes a second by the median;
-//! - the same quantiles of the times of all passes over a worker's rows, over all levels, workers and runs;
+//! - the same quantiles of the microseconds of counting a block, over all workers and runs;
 //! - the largest resident memory;
 //!
 //! and how many times as fast each layout is as the first. All runs must have published the same bytes, and of a planted
@@ -173,7 +173,7 @@ fn timed(arguments: &Arguments) -> Result<String, String> {
     let kept: u64 = manifest.levels.iter().map(|level| level.kept).sum();
     Ok(format!(
         "# {}\n\n{} rows, {} customers, a segment needs {}; {} segments, {} highlights, {} groups.\n\
-         {} runs of {} layouts, all with the same bytes; {checked}.\n\
+         Runs of each layout: {}, layouts: {}, all with the same bytes; {checked}.\n\
          {}, {cores} cores, load {before} before and {} after, commit {}.\n{}",
         arguments.job,
         grouped(manifest.rows.read),

@@ -86,7 +86,7 @@ fn levels(runs: &[Run]) -> String {
     table(&header, &(0..runs[0].manifest.levels.len()).map(row).collect::<Vec<_>>())
 }
 
-/// Times of passes over a worker's rows, over all workers and runs.
+/// Times of counting a block over the rows of some workers, over all workers and runs.
 fn blocks(runs: &[Run]) -> String {
     let merged = |of: &dyn Fn(&LevelRecord) -> bool| {
         let mut histogram = Histogram::<u64>::new(3).expect("three significant digits are allowed");
@@ -104,7 +104,7 @@ fn blocks(runs: &[Run]) -> String {
     let mut rows: Vec<Vec<String>> =
         levels.iter().filter_map(|l| row(l.level.to_string(), merged(&|other| other.level == l.level))).collect();
     rows.extend(row("all".into(), merged(&|_| true)));
-    table(&["blocks of level", "passes timed", "p50 us", "p99 us", "max us"], &rows)
+    table(&["blocks of level", "times", "p50 us", "p99 us", "max us"], &rows)
 }
 
 /// How many times as fast as the first layout, by medians.

@@ -27,8 +27,12 @@ def rows_of_run(path):
 def rows_of_csv(path):
     """The same of a CSV. A sum is a whole number or a float that is written in full."""
     with open(path, newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            yield row["segment"], int(row["uv"]), float(row["metric_sum"] or 0)
+        lines = csv.DictReader(file)
+        for row in lines:
+            try:
+                yield row["segment"], int(row["uv"]), float(row["metric_sum"] or 0)
+            except (KeyError, TypeError, ValueError):
+                sys.exit(f"{path}, line {lines.line_num}: expected segment, uv and metric_sum, found {row}")
 
 
 def by_segment(rows, supports_only):
