@@ -8,6 +8,7 @@ pub mod segment;
 pub mod stats;
 pub mod block;
 pub mod audience;
+pub mod memory;
 
 pub mod job;
 
@@ -19,6 +20,7 @@ pub mod score;
 pub mod highlight;
 pub mod merge;
 pub mod profile;
+pub mod coverage;
 pub mod sink;
 
 pub mod dataflow;

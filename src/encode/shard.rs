@@ -129,11 +129,11 @@ impl Shard {
         }
     }
 
-    /// Bytes held, ids not counted.
+    /// Bytes held.
     pub fn bytes(&self) -> u64 {
         let features: usize = self.features.iter().map(Codes::bytes).sum();
         let metrics: usize = self.metrics.iter().map(MetricColumn::bytes).sum();
-        (features + metrics + self.part.len() + 4 * self.order.len()) as u64
+        (features + metrics + self.part.len() + 4 * self.order.len()) as u64 + self.ids.bytes()
     }
 }
 

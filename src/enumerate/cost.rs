@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::GRID_CELLS;
 use crate::block::{Figures, Width};
+use crate::stats::Moments;
 
 /// What the plan knows of the rows, equal on all workers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,6 +16,8 @@ pub struct Load {
     pub rows: u64,
     /// Of these, the share in which anything but a rate is not zero.
     pub summed: f64,
+    /// What no sum of a moment over rows of all processes can exceed in magnitude.
+    pub bounds: Vec<u128>,
     pub figures: Figures,
 }
 
@@ -28,6 +31,24 @@ const SUM_NS: [f64; 3] = [0.6, 1.2, 2.5];
 const CELL_BYTE_NS: f64 = 0.35;
 
 impl Load {
+    /// Of `rows` rows in all, spread over so many processes.
+    pub fn new(moments: Moments, bounds: Vec<u128>, rows: u64, summed_rows: u64, processes: u64) -> Load {
+        Load {
+            rows: rows.div_ceil(processes),
+            summed: summed_rows as f64 / rows.max(1) as f64,
+            figures: Figures::new(moments, &bounds, rows),
+            bounds,
+        }
+    }
+
+    /// The same for a table of `rows` rows instead of `now`, of the same values.
+    pub fn scaled(&self, now: u64, rows: u64, processes: u64) -> Load {
+        let times = u128::from(rows.div_ceil(now.max(1)));
+        let bounds = self.bounds.iter().map(|bound| bound.saturating_mul(times)).collect();
+        let summed = (self.summed * rows as f64) as u64;
+        Load::new(self.figures.moments.clone(), bounds, rows, summed, processes)
+    }
+
     /// Nanoseconds of one thread to count all rows into a block of so many cells and sum its feature sets out.
     pub fn block_ns(&self, cells: usize) -> f64 {
         let level = |bytes: u64| match bytes {

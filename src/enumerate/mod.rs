@@ -13,7 +13,7 @@ mod wanted;
 pub use cost::Load;
 pub use cover::{CoverBlock, cover};
 pub use grid::count_block;
-pub use outline::{LevelOutline, outline};
+pub use outline::{LevelOutline, Workers, held_bytes, outline};
 pub use ranked::count_ranked;
 pub use ranks::Ranks;
 pub use tally::{Tally, bounds};
@@ -164,7 +164,7 @@ pub struct Limits {
     pub customers: u64,
     pub min_uv: u64,
     pub max_level: usize,
-    /// Blocks that a process may hold at a time.
+    /// Bytes that a process holds at the most for blocks at a time, unless one unit alone needs more; see [`held_bytes`].
     pub block_bytes: u64,
 }
 

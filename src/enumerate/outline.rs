@@ -1,67 +1,111 @@
-//! What an enumeration could cost at the most, before anything is counted.
+//! What an enumeration could cost, before anything is counted: the same plan, made as if all were frequent that can be.
 
 use std::collections::BTreeSet;
 
-use super::{GRID_CELLS, Load, Shape, cover};
+use super::{GRID_CELLS, Limits, Load, Round, Shape, cover};
 use crate::segment::{FeatureId, FeatureSet};
 
+/// Who counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Workers {
+    pub processes: u64,
+    /// Of each process.
+    pub threads: u64,
+}
+
 /// Upper bounds of one level, as if every combination of items were frequent that can be.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct LevelOutline {
     pub level: usize,
     /// All sets of so many features.
     pub feature_sets: u64,
     /// Of a feature set, no more than `customers / min_uv` cells can be frequent.
     pub candidates_at_most: u64,
-    /// A part, wanted feature sets only.
+    /// A part.
     pub cells_at_most: u64,
-    /// Passes over the rows if every feature set is wanted; none where there are too many to plan ahead.
+    /// Passes over the rows if every feature set is wanted; 0 where the level is summed out of a deeper one's blocks; none where
+    /// there are too many feature sets to plan ahead.
     pub covering_blocks: Option<u64>,
-    /// The cells' sums at the workers that own them.
-    pub bytes_at_most: u64,
+    /// Bytes that a process holds for the blocks, its own and those it adds up.
+    pub block_bytes_at_most: u64,
+    /// Parts that the blocks are counted in, one after the other, as not all fit the memory.
+    pub memory_passes: u64,
+    /// Seconds of counting, with all workers of a process at work; none where the passes are not known.
+    pub seconds: Option<f64>,
+    /// Bytes of blocks that each process sends to the others.
+    pub bytes_sent_at_most: u64,
+    /// Cells that each worker adds up and keeps.
+    pub cells_owned_at_most: u64,
 }
 
 /// More feature sets than this are counted, not planned.
 const MOST_PLANNED: u64 = 60_000;
 
 /// The levels of an enumeration in turn.
-pub fn outline(shape: &Shape, max_level: usize, customers: u64, min_uv: u64, load: &Load) -> Vec<LevelOutline> {
-    let frequent = (customers / min_uv.max(1)).max(1);
-    (1..=max_level)
+pub fn outline(shape: &Shape, load: &Load, limits: &Limits, workers: Workers) -> Vec<LevelOutline> {
+    let frequent = (limits.customers / limits.min_uv.max(1)).max(1);
+    let first = Round::first(shape, load, limits);
+    let together = *first.levels.end();
+    (1..=limits.max_level)
         .map(|level| {
-            // By how many features are chosen so far: the number of choices, and the sums over them of the bounded products.
             let sets = choose(shape.features() as u64, level as u64);
-            let mut candidates = 0u64;
-            let mut cells = 0u64;
+            let (mut candidates, mut cells) = (0u64, 0u64);
             let mut grid = BTreeSet::new();
+            let mut ranked_ns = 0.0;
+            let mut ranked = 0;
             if sets <= MOST_PLANNED {
                 each_set(shape.features() as FeatureId, level, FeatureSet::EMPTY, 0, &mut |set| {
                     let items = set.features().fold(1u64, |n, f| n.saturating_mul(shape.items[usize::from(f)] as u64));
                     candidates = candidates.saturating_add(items.min(frequent));
                     let all = shape.cells(set) as u64;
-                    let ranked = frequent.saturating_mul(shape.card(set.feature(level - 1)) as u64);
-                    let grid_fits = all <= GRID_CELLS as u64;
-                    cells = cells.saturating_add(if grid_fits || level == 1 { all } else { all.min(ranked) });
-                    if grid_fits {
+                    if all <= GRID_CELLS as u64 {
                         grid.insert(set);
+                        cells = cells.saturating_add(all);
+                    } else {
+                        let bound = all.min(frequent.saturating_mul(shape.card(set.feature(level - 1)) as u64));
+                        cells = cells.saturating_add(bound);
+                        ranked += 1;
+                        ranked_ns += load.ranked_ns(usize::try_from(bound).unwrap_or(usize::MAX));
                     }
                 });
             } else {
                 candidates = sets.saturating_mul(frequent);
                 cells = sets.saturating_mul(frequent.saturating_mul(2).max(GRID_CELLS as u64));
             }
-            let blocks = (sets <= MOST_PLANNED)
-                .then(|| cover(&grid, |f| shape.card(f), GRID_CELLS, |cells| load.block_ns(cells)).len() as u64);
+            let known = sets <= MOST_PLANNED;
+            let (passes, ns) = if level < together {
+                (0, 0.0)
+            } else if level == together && known {
+                let ns = (0..first.units.len()).map(|unit| first.unit_ns(unit, shape, load)).sum();
+                (first.units.len() as u64, ns)
+            } else {
+                let blocks = cover(&grid, |f| shape.card(f), GRID_CELLS, |cells| load.block_ns(cells));
+                let cells = |features: &[FeatureId]| features.iter().map(|&f| shape.card(f)).product();
+                let ns: f64 = blocks.iter().map(|block| load.block_ns(cells(&block.features))).sum();
+                (blocks.len() as u64 + ranked, ns + ranked_ns)
+            };
+            let bytes = cells.saturating_mul(load.figures.cell_bytes());
+            let held = held_bytes(bytes, workers.processes);
             LevelOutline {
                 level,
                 feature_sets: sets,
                 candidates_at_most: candidates,
                 cells_at_most: cells,
-                covering_blocks: blocks,
-                bytes_at_most: cells.saturating_mul(load.figures.cell_bytes()),
+                covering_blocks: known.then_some(passes),
+                block_bytes_at_most: held.min(limits.block_bytes),
+                memory_passes: held.div_ceil(limits.block_bytes.max(1)).max(1),
+                seconds: known.then_some(ns / 1e9 / workers.threads as f64),
+                bytes_sent_at_most: bytes - bytes / workers.processes,
+                cells_owned_at_most: cells.div_ceil(workers.processes * workers.threads),
             }
         })
         .collect()
+}
+
+/// What a process holds for blocks of so many bytes: those it counted, and its share of all, added up; once more as much while
+/// they are added.
+pub fn held_bytes(block_bytes: u64, processes: u64) -> u64 {
+    block_bytes.saturating_add(block_bytes.saturating_mul(2) / processes.max(1))
 }
 
 /// Choices of `k` of `n`, saturating.
@@ -81,17 +125,24 @@ fn each_set(features: FeatureId, level: usize, set: FeatureSet, from: FeatureId,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::block::Figures;
     use crate::stats::{MetricKind, Moments};
 
     #[test]
     fn bounds_of_three_small_features() {
         // 2, 3 and 4 items without rest: pairs have 6 + 8 + 12 cells; at most 100 / 20 = 5 of each can be frequent.
         let shape = Shape { cardinality: vec![2, 3, 4], items: vec![2, 3, 4], common: vec![60, 50, 40] };
-        let figures = Figures::new(Moments::of(&[MetricKind::Rate]), &[1], 100);
-        let outline = outline(&shape, 3, 100, 20, &Load { rows: 100, summed: 0.0, figures });
-        let figures: Vec<_> = outline.iter().map(|l| (l.feature_sets, l.candidates_at_most, l.cells_at_most)).collect();
+        let load = Load::new(Moments::of(&[MetricKind::Rate]), vec![1], 100, 0, 1);
+        let limits = |block_bytes| Limits { customers: 100, min_uv: 20, max_level: 3, block_bytes };
+        let outline = |bytes| super::outline(&shape, &load, &limits(bytes), Workers { processes: 2, threads: 1 });
+        let levels = outline(1 << 20);
+        let figures: Vec<_> = levels.iter().map(|l| (l.feature_sets, l.candidates_at_most, l.cells_at_most)).collect();
         assert_eq!(figures, [(3, 9, 9), (3, 15, 26), (1, 5, 24)]);
-        assert_eq!(outline[2].bytes_at_most, 24 * 16);
+        // 24 cells of two uv and two sums of 4 bytes: counted here, half of them sent; half of all added up, twice over.
+        assert_eq!((levels[2].block_bytes_at_most, levels[2].bytes_sent_at_most), (768, 192));
+        assert_eq!((levels[2].memory_passes, levels[2].cells_owned_at_most), (1, 12));
+        assert_eq!(outline(100)[2].memory_passes, 8);
+        // The most frequent items of any two are likely to be frequent together, those of all three are not: singles come from
+        // the blocks of pairs.
+        assert_eq!(levels.iter().map(|l| l.covering_blocks).collect::<Vec<_>>(), [Some(0), Some(1), Some(1)]);
     }
 }
