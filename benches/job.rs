@@ -221,7 +221,7 @@ fn load() -> String {
 }
 
 fn commit() -> String {
-    let said = Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
+    let said = Command::new("git").args(["describe", "--always", "--dirty", "--exclude", "*"]).output();
     let said = said.ok().filter(|said| said.status.success()).and_then(|said| String::from_utf8(said.stdout).ok());
     said.map_or("unknown".into(), |id| id.trim().to_owned())
 }
