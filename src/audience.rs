@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::encode::Shard;
 use crate::segment::{Item, Segment};
+use crate::simd;
 use crate::stats::{Parts, Stats};
 
 /// Customer ids as the input has them.
@@ -161,9 +162,14 @@ impl Tile {
     }
 
     /// Adds the customers of some bits of this tile to the sums by metric, from the primary one on, and part.
+    pub fn add_sums(&self, shard: &Shard, bits: &[u64], sums: &mut [Parts<Stats>]) {
+        self.add_common_sums(shard, bits, bits, sums);
+    }
+
+    /// The same of the customers that two sets of bits share.
     ///
     /// Within a run all rates are the same, and what else is zero need not be looked at: there the bits are only counted.
-    pub fn add_sums(&self, shard: &Shard, bits: &[u64], sums: &mut [Parts<Stats>]) {
+    pub fn add_common_sums(&self, shard: &Shard, a: &[u64], b: &[u64], sums: &mut [Parts<Stats>]) {
         let moments = shard.moments();
         let mut values = Vec::with_capacity(moments.width());
         let mut add = |row: usize, times: i64, part: usize, sums: &mut [Parts<Stats>]| {
@@ -178,18 +184,18 @@ impl Tile {
             if first >= end {
                 continue;
             }
+            let range = first - self.start..end - self.start;
             if run.zero {
-                let customers = count(bits, first - self.start..end - self.start);
+                let customers = common(a, b, range);
                 if customers > 0 {
                     add(first, customers, run.part, sums);
                 }
             } else {
-                let (words, own) = (&bits[(first - self.start) / 64..(end - self.start).div_ceil(64)], first..end);
-                let offset = self.start + (first - self.start) / 64 * 64;
-                ones(words)
-                    .map(|row| offset + row)
-                    .filter(|row| own.contains(row))
-                    .for_each(|row| add(row, 1, run.part, sums));
+                let words = range.start / 64..range.end.div_ceil(64);
+                let both: Vec<u64> = a[words.clone()].iter().zip(&b[words.clone()]).map(|(a, b)| a & b).collect();
+                let offset = self.start + words.start * 64;
+                let rows = ones(&both).map(|row| offset + row).filter(|row| (first..end).contains(row));
+                rows.for_each(|row| add(row, 1, run.part, sums));
             }
         }
     }
@@ -206,17 +212,16 @@ impl Tile {
     }
 }
 
-/// How many bits are set in a range.
-fn count(bits: &[u64], range: Range<usize>) -> i64 {
+/// How many bits of a range, which is not empty, are set in both.
+fn common(a: &[u64], b: &[u64], range: Range<usize>) -> i64 {
     let (first, last) = (range.start / 64, (range.end - 1) / 64);
-    let mask = |word: usize| {
-        let low = if word == first { u64::MAX << (range.start % 64) } else { u64::MAX };
-        let high = if word == last { u64::MAX >> (63 - (range.end - 1) % 64) } else { u64::MAX };
-        low & high
-    };
-    let inner = bits[first + 1..last.max(first + 1)].iter().map(|word| i64::from(word.count_ones())).sum::<i64>();
-    let ends = if first == last { &[first][..] } else { &[first, last][..] };
-    inner + ends.iter().map(|&word| i64::from((bits[word] & mask(word)).count_ones())).sum::<i64>()
+    let low = u64::MAX << (range.start % 64);
+    let high = u64::MAX >> (63 - (range.end - 1) % 64);
+    let at = |word: usize, mask: u64| (a[word] & b[word] & mask).count_ones() as i64;
+    if first == last {
+        return at(first, low & high);
+    }
+    at(first, low) + simd::count_common(&a[first + 1..last], &b[first + 1..last]) as i64 + at(last, high)
 }
 
 fn full(len: usize) -> Vec<u64> {

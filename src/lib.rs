@@ -9,6 +9,7 @@ pub mod stats;
 pub mod block;
 pub mod audience;
 pub mod memory;
+pub mod simd;
 
 pub mod job;
 

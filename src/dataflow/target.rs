@@ -52,12 +52,9 @@ pub fn overlaps(worker: &mut Worker, shard: &Shard, asked: Option<Asked>) -> Ove
     let place = |i: u32| used.binary_search(&i).expect("it is in a pair");
     let places: Vec<[usize; 2]> = pairs.iter().map(|pair| pair.map(place)).collect();
     let mut sums: Vec<MetricSums> = vec![no_sums(1); pairs.len()];
-    let mut both = Vec::new();
     for tile in Tile::all(shard, &of_used) {
         for (&[i, j], sums) in places.iter().zip(&mut sums) {
-            both.clear();
-            both.extend(tile.bits(i).iter().zip(tile.bits(j)).map(|(a, b)| a & b));
-            tile.add_sums(shard, &both, sums);
+            tile.add_common_sums(shard, tile.bits(i), tile.bits(j), sums);
         }
     }
     let mut parts = gather(worker, sums).into_iter();

@@ -13,7 +13,8 @@ const MODULES: &str = "
     stats     |                                      | exact integer sums
     block     | stats                                | the sums of many cells, as narrow as they fit
     job       | segment stats                        | what the user asked for
-    audience  | segment stats encode                 | bitmaps of items, which are cut from an encoded shard
+    audience  | segment stats encode simd            | bitmaps of items, which are cut from an encoded shard
+    simd      |                                      | loops compiled for the processor at hand
     memory    |                                      | sizes, and what the system gives
     telemetry |                                      | records of plain figures, for whoever makes or prints them
 
@@ -21,7 +22,7 @@ const MODULES: &str = "
     source    | job                                  | a worker's share of the files
     encode    | segment stats audience job source    | record batches to rows of items
     screen    | segment stats job encode             | which features are worth combining
-    enumerate | segment stats block encode           | a pure plan, and the counting of rows
+    enumerate | segment stats block encode simd      | a pure plan, and the counting of rows
     score     | segment stats                        | measures follow from sums alone
     highlight | segment stats job score              | high impact, low uv, not said by a simpler segment
     profile   | segment stats encode score           | what sets an audience apart
