@@ -56,7 +56,7 @@ fn counting(c: &mut Criterion) {
         [("rate", MetricColumn::Rate(rate), 50_000), ("amount", MetricColumn::Amount(amount), 199_500_000i128)];
     for (name, metric, sum) in metrics {
         let shard = shard(5, metric);
-        let shape = Shape { cardinality: vec![ITEMS; 5], items: vec![ITEMS; 5] };
+        let shape = Shape { cardinality: vec![ITEMS; 5], items: vec![ITEMS; 5], tags: vec![false; 5] };
         let block = the_one(cover(&triples(5), |_| ITEMS, GRID_CELLS));
         let counted = count_block(&shard, &block, &shape);
         assert_eq!(counted.len(), 10, "triples of 5 features");

@@ -20,7 +20,9 @@ use timely::dataflow::{InputHandle, ProbeHandle, StreamVec};
 use timely::worker::Worker;
 
 use crate::encode::Shard;
-use crate::enumerate::{CoverBlock, LevelPlan, RankedGroup, Shape, Survivors, count_block, count_ranked};
+use crate::enumerate::{
+    CoverBlock, LevelPlan, RankedGroup, Shape, Survivors, TagGroup, count_block, count_ranked, count_tagged,
+};
 use crate::segment::{FeatureSet, Segment};
 use crate::stats::{Block, DISCOVERY, Moments, PARTS, Parts, Stats, VALIDATION};
 use crate::telemetry::Progress;
@@ -214,6 +216,7 @@ struct Counter {
 enum Unit {
     Cover(CoverBlock),
     Ranked(RankedGroup),
+    Tagged(TagGroup),
 }
 
 /// The passes of one epoch that are still to do, and the right to send their blocks.
@@ -296,7 +299,8 @@ impl Counter {
         let [_, planned] = &self.progress.levels[self.level - 1];
         planned.fetch_add(plan.units() as u64, Ordering::Relaxed);
         let units = plan.blocks.iter().cloned().map(Unit::Cover);
-        let units = units.chain(plan.ranked.iter().cloned().map(Unit::Ranked)).collect();
+        let units = units.chain(plan.ranked.iter().cloned().map(Unit::Ranked));
+        let units = units.chain(plan.tagged.iter().cloned().map(Unit::Tagged)).collect();
         let counted = Counted {
             level: self.level,
             feature_sets: plan.layouts.keys().filter(|set| set.level() > 0).count() as u64,
@@ -316,6 +320,7 @@ impl Counter {
         let blocks = match unit {
             Unit::Cover(block) => count_block(&self.shard, &block, &self.shape),
             Unit::Ranked(group) => count_ranked(&self.shard, &group, &self.plans.borrow()[self.level - 1]),
+            Unit::Tagged(group) => count_tagged(&self.shard, &group, &self.plans.borrow()[self.level - 1]),
         };
         let took = started.elapsed();
         counted.seconds += took.as_secs_f64();
@@ -344,7 +349,7 @@ mod tests {
     impl Table {
         fn shape(&self) -> Shape {
             let items = self.cards.iter().zip(&self.rest).map(|(card, &rest)| card - usize::from(rest)).collect();
-            Shape { cardinality: self.cards.clone(), items }
+            Shape { cardinality: self.cards.clone(), items, tags: vec![false; self.cards.len()] }
         }
 
         fn shard(&self, worker: usize, workers: usize) -> Shard {

@@ -19,3 +19,5 @@ pub use run::{Outcome, run};
 pub use screen::screened;
 pub use target::{Overlaps, TakenSums, assign, overlaps, profiles};
 pub use unique::unique;
+#[cfg(test)]
+mod tagged;

@@ -6,7 +6,7 @@ use timely::worker::Worker;
 
 use super::collective::{broadcast, gather};
 use super::load::Loaded;
-use crate::enumerate::{GRID_CELLS, LevelPlan, Shape, Survivors, count_block, count_ranked, cover};
+use crate::enumerate::{GRID_CELLS, LevelPlan, Shape, Survivors, count_block, count_ranked, count_tagged, cover};
 use crate::job::Job;
 use crate::screen::{Candidate, Verdict, screen};
 use crate::segment::{FeatureId, FeatureSet};
@@ -29,6 +29,9 @@ pub fn screened(worker: &mut Worker, job: &Job, loaded: &mut Loaded) -> Vec<Verd
     for group in &singles.ranked {
         blocks.extend(count_ranked(&loaded.shard, group, &singles));
     }
+    for group in &singles.tagged {
+        blocks.extend(count_tagged(&loaded.shard, group, &singles));
+    }
     let mut totals: BTreeMap<FeatureSet, Block> = BTreeMap::new();
     for (set, block) in gather(worker, blocks).into_iter().flatten() {
         totals.entry(set).or_default().add(&block);
@@ -41,6 +44,8 @@ pub fn screened(worker: &mut Worker, job: &Job, loaded: &mut Loaded) -> Vec<Verd
         let wanted: BTreeSet<FeatureSet> = (0..features)
             .flat_map(|a| (a + 1..features).map(move |b| (a, b)))
             .filter(|&(a, b)| card(a) * card(b) <= MOST_PAIR_CELLS)
+            // A set of tags is no alias of anything.
+            .filter(|&(a, b)| !shape.tags[usize::from(a)] && !shape.tags[usize::from(b)])
             .map(|(a, b)| FeatureSet::new(&[a, b]))
             .collect();
         // Only customers are counted here, so the metrics are set aside.
@@ -65,6 +70,10 @@ pub fn screened(worker: &mut Worker, job: &Job, loaded: &mut Loaded) -> Vec<Verd
     }
 
     let verdicts = (worker.index() == 0).then(|| {
+        let Block::Dense { uv, sums } = &totals[&FeatureSet::EMPTY] else {
+            unreachable!("the base is counted densely")
+        };
+        let total = moments.stats(0, uv[DISCOVERY], &sums[DISCOVERY * moments.width()..]);
         let candidates: Vec<Candidate> = (0..shape.features())
             .map(|f| {
                 let Block::Dense { uv, sums } = &totals[&FeatureSet::new(&[f as FeatureId])] else {
@@ -77,7 +86,8 @@ pub fn screened(worker: &mut Worker, job: &Job, loaded: &mut Loaded) -> Vec<Verd
                 };
                 let name = &loaded.codebook.features[f].name;
                 let column = loaded.columns.iter().find(|c| c.name == *name).expect("every feature was read");
-                Candidate { stats: (0..cells).map(stats).collect(), nulls: column.nulls, distinct: column.distinct }
+                let stats = (0..cells).map(stats).collect();
+                Candidate { stats, total, nulls: column.nulls, distinct: column.distinct }
             })
             .collect();
         let kind = moments.kinds()[0];

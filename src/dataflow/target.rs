@@ -104,7 +104,7 @@ pub fn profiles(
     for tile in Tile::all(shard, &segments) {
         for (i, profile) in profiles.iter_mut().enumerate() {
             for (counts, codes) in profile.counts.iter_mut().zip(&shard.features) {
-                tile.rows(i).for_each(|row| counts[usize::from(codes.at(row))] += 1);
+                tile.rows(i).for_each(|row| codes.count(row, counts));
             }
         }
     }
@@ -168,7 +168,7 @@ pub fn assign(
                 stats[part] = stats[part] + moments.stats(metric, 1, &values);
             }
             for (counts, codes) in sum.profile.counts.iter_mut().zip(&shard.features) {
-                counts[usize::from(codes.at(row))] += 1;
+                codes.count(row, counts);
             }
             places.push(row);
             own.group.push(i as u32);

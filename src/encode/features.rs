@@ -7,6 +7,7 @@ use arrow::datatypes::DataType;
 use super::codebook::ItemValue;
 use super::intake::{FEATURE_NOT_A_DATE, FEATURE_NOT_A_NUMBER, Problem, Report, retain};
 use super::reading::FeatureInput;
+use super::tags::{LocalTags, Tag};
 use super::text::{Dictionary, NULL};
 use super::values;
 use crate::job::{DatePart, FeatureKind};
@@ -30,6 +31,8 @@ pub enum LocalFeature {
     },
     /// NaN is missing.
     Floats(Vec<f64>),
+    /// A set a row.
+    Tags(LocalTags),
     /// More distinct texts than may be: nothing is kept but how many rows there were.
     Overflow {
         rows: usize,
@@ -59,6 +62,8 @@ impl LocalFeature {
         let ints = |what| LocalFeature::Ints { values: Vec::new(), what };
         let part = input.part.unwrap_or(DatePart::YearMonth);
         match kind {
+            ColumnKind::TextList | ColumnKind::IntList => LocalFeature::Tags(LocalTags::new(kind, max_distinct)),
+            ColumnKind::Text if input.separator.is_some() => LocalFeature::Tags(LocalTags::new(kind, max_distinct)),
             ColumnKind::Text if input.part.is_some() || input.kind == Some(FeatureKind::Date) => {
                 ints(IntKind::Part(part))
             }
@@ -80,7 +85,7 @@ impl LocalFeature {
     /// A column to compare rows by.
     pub fn ordered(kind: &ColumnKind) -> LocalFeature {
         match kind {
-            ColumnKind::Text | ColumnKind::Unsupported(_) => {
+            ColumnKind::Text | ColumnKind::TextList | ColumnKind::IntList | ColumnKind::Unsupported(_) => {
                 LocalFeature::Text { dictionary: Dictionary::default(), codes: Vec::new(), max_distinct: usize::MAX }
             }
             ColumnKind::Float | ColumnKind::Decimal => LocalFeature::Floats(Vec::new()),
@@ -102,7 +107,7 @@ impl LocalFeature {
             (LocalFeature::Text { dictionary, codes, .. }, _) => {
                 dictionary.codes(&values::texts(array), |_| false, |c| codes.push(c))
             }
-            (LocalFeature::Overflow { .. }, _) => {}
+            (LocalFeature::Tags(_) | LocalFeature::Overflow { .. }, _) => {}
         }
     }
 
@@ -193,6 +198,12 @@ impl LocalFeature {
                 let value = |v: f64| if nulls.contains(&v) { f64::NAN } else { v };
                 values.extend(values::floats(array).into_iter().map(value));
             }
+            LocalFeature::Tags(tags) => {
+                tags.push(input, array);
+                if tags.too_many() {
+                    *self = LocalFeature::Overflow { rows: tags.rows() };
+                }
+            }
             LocalFeature::Overflow { rows } => *rows += array.len(),
         }
     }
@@ -226,6 +237,7 @@ impl LocalFeature {
             LocalFeature::Ints { values, .. } => Place::Int(values[row]),
             LocalFeature::Floats(values) if values[row].is_nan() => Place::Missing,
             LocalFeature::Floats(values) => Place::Float(values[row]),
+            LocalFeature::Tags(tags) => Place::Tags(tags.at(row)),
             LocalFeature::Overflow { .. } => Place::Missing,
         }
     }
@@ -235,6 +247,7 @@ impl LocalFeature {
             LocalFeature::Text { codes, .. } => codes.len(),
             LocalFeature::Ints { values, .. } => values.len(),
             LocalFeature::Floats(values) => values.len(),
+            LocalFeature::Tags(tags) => tags.rows(),
             LocalFeature::Overflow { rows } => *rows,
         }
     }
@@ -244,6 +257,7 @@ impl LocalFeature {
             LocalFeature::Text { codes, .. } => retain(codes, keep),
             LocalFeature::Ints { values, .. } => retain(values, keep),
             LocalFeature::Floats(values) => retain(values, keep),
+            LocalFeature::Tags(tags) => tags.retain(keep),
             LocalFeature::Overflow { rows } => *rows = keep.iter().filter(|&&k| k).count(),
         }
     }
@@ -255,12 +269,14 @@ fn numeric_nulls<T>(input: &FeatureInput, number: impl Fn(f64) -> Option<T>) -> 
 }
 
 /// One value of a feature column.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Place<'a> {
     Missing,
     Int(i64),
     Float(f64),
     Text(&'a str),
+    /// In order.
+    Tags(Vec<Tag>),
 }
 
 /// A finite number, as text writes it.
@@ -300,6 +316,7 @@ mod tests {
             kind: None,
             bin: None,
             part: None,
+            separator: None,
             missing: Missing::Level,
             null_values: vec!["-1".into(), "unknown".into()],
         };
@@ -323,6 +340,7 @@ mod tests {
             kind: None,
             bin: Some(BinSpec::Width(10.0)),
             part: None,
+            separator: None,
             missing: Missing::Level,
             null_values: vec!["?".into()],
         };

@@ -42,6 +42,11 @@ impl Dictionary {
         }
     }
 
+    /// The code of a value that is known.
+    pub fn find(&self, text: &str) -> Option<u32> {
+        self.index.find(self.hasher.hash_one(text), |&code| &*self.values[code as usize] == text).copied()
+    }
+
     /// The codes of a batch, null and the values that mean it as [`NULL`]. `is_null` is asked once a distinct value.
     pub fn codes(&mut self, texts: &Texts, is_null: impl Fn(&str) -> bool, mut each: impl FnMut(u32)) {
         match &texts.rows {

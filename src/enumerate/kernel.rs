@@ -116,6 +116,7 @@ pub fn count_block(shard: &Shard, block: &CoverBlock, shape: &Shape) -> Vec<(Fea
                         .zip(codes)
                         .for_each(|(key, &code)| *key = key.wrapping_add(code.wrapping_mul(stride)));
                 }
+                Codes::Tags(_) => unreachable!("a row with several codes is not on a grid"),
             }
         }
     };
@@ -262,6 +263,7 @@ pub fn count_ranked(shard: &Shard, group: &RankedGroup, plan: &LevelPlan) -> Vec
             let (cardinality, sparse) = match &plan.layouts[&set] {
                 Layout::Ranked { cardinality, sparse, .. } => (*cardinality, *sparse),
                 Layout::Grid { cardinality } => (cardinality.iter().product(), false),
+                Layout::Listed { .. } => unreachable!("listed candidates are not ranked"),
             };
             let cells = group.ranks.cells() * cardinality;
             let slots = if sparse { 0 } else { cells };

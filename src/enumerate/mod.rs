@@ -4,11 +4,13 @@ mod cover;
 mod kernel;
 mod outline;
 mod ranks;
+mod tags;
 
 pub use cover::{CoverBlock, cover};
 pub use kernel::{count_block, count_ranked};
 pub use outline::{LevelOutline, outline};
 pub use ranks::Ranks;
+pub use tags::{Extensions, TagGroup, count_tagged};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,11 +20,12 @@ use hashbrown::HashSet;
 use crate::encode::Codebook;
 use crate::segment::{FeatureId, FeatureSet, Item, ItemCode, Segment};
 
-/// What the plan knows of the features: codes in use and codes that are items, a feature.
+/// What the plan knows of the features: codes in use, codes that are items, and whether a customer has a set of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shape {
     pub cardinality: Vec<usize>,
     pub items: Vec<usize>,
+    pub tags: Vec<bool>,
 }
 
 impl Shape {
@@ -30,11 +33,16 @@ impl Shape {
         Shape {
             cardinality: codebook.features.iter().map(|f| f.cardinality()).collect(),
             items: codebook.features.iter().map(|f| f.items.len()).collect(),
+            tags: codebook.features.iter().map(|f| f.tags.is_some()).collect(),
         }
     }
 
     pub fn features(&self) -> usize {
         self.cardinality.len()
+    }
+
+    fn has_tags(&self, set: FeatureSet) -> bool {
+        set.features().any(|f| self.tags[usize::from(f)])
     }
 
     fn card(&self, feature: FeatureId) -> usize {
@@ -64,6 +72,8 @@ pub enum Layout {
     Grid { cardinality: Vec<usize> },
     /// `rank * cardinality + code`: the rank of a frequent cell of all features but the last, and the last one's code.
     Ranked { prefixes: Arc<Vec<Segment>>, cardinality: usize, sparse: bool },
+    /// Candidates in order: the frequent cells of all features but the last, each with the codes that may follow it.
+    Listed { prefixes: Arc<Vec<Segment>>, list: Arc<Extensions>, sparse: bool },
 }
 
 impl Layout {
@@ -71,6 +81,7 @@ impl Layout {
         match self {
             Layout::Grid { cardinality } => cardinality.iter().product(),
             Layout::Ranked { prefixes, cardinality, .. } => prefixes.len() * cardinality,
+            Layout::Listed { list, .. } => list.cells() as usize,
         }
     }
 
@@ -90,6 +101,11 @@ impl Layout {
                 let prefix = prefixes[cell as usize / cardinality];
                 codes.extend(prefix.items().map(|item| item.code));
                 codes.push((cell as usize % cardinality) as ItemCode);
+            }
+            Layout::Listed { prefixes, list, .. } => {
+                let (prefix, code) = list.of(cell);
+                codes.extend(prefixes[prefix].items().map(|item| item.code));
+                codes.push(code);
             }
         }
         let named = set.features().zip(&codes).all(|(f, &code)| usize::from(code) < shape.items[usize::from(f)]);
@@ -111,6 +127,7 @@ pub struct LevelPlan {
     pub layouts: BTreeMap<FeatureSet, Layout>,
     pub blocks: Vec<CoverBlock>,
     pub ranked: Vec<RankedGroup>,
+    pub tagged: Vec<TagGroup>,
     /// Segments that may be frequent: all that are one item shorter are.
     pub candidates: u64,
     /// Cells counted a part, candidates or not, of the wanted feature sets.
@@ -152,27 +169,34 @@ impl LevelPlan {
                 .into_iter()
                 .map(|(prefix, sets)| RankedGroup { ranks: Ranks::new(prefix, &below[&prefix], shape), sets }),
         );
+        tags::plan_tagged(&mut plan, shape, below);
         plan
     }
 
     /// Passes over the rows.
     pub fn units(&self) -> usize {
-        self.blocks.len() + self.ranked.len()
+        self.blocks.len() + self.ranked.len() + self.tagged.len()
     }
 }
 
-/// The feature sets of `level` that hold a candidate, with the number of their candidates; at level 1 the base too.
+/// The feature sets of `level` that hold a candidate, with the number of their candidates; at level 1 the base too. Those with
+/// set-valued features are planned apart.
 fn wanted(level: usize, shape: &Shape, below: &Survivors) -> Vec<(FeatureSet, u64)> {
     if level == 1 {
-        let features = (0..shape.features()).map(|f| (FeatureSet::new(&[f as FeatureId]), shape.items[f] as u64));
+        let features = (0..shape.features()).filter(|&f| !shape.tags[f]);
+        let features = features.map(|f| (FeatureSet::new(&[f as FeatureId]), shape.items[f] as u64));
         return std::iter::once((FeatureSet::EMPTY, 0)).chain(features).collect();
     }
+    let ordinary = || below.iter().filter(|&(&set, _)| !shape.has_tags(set));
     let members: BTreeMap<FeatureSet, Members> =
-        below.iter().map(|(&set, segments)| (set, Members::new(set, segments, shape))).collect();
+        ordinary().map(|(&set, segments)| (set, Members::new(set, segments, shape))).collect();
     let mut found = Vec::new();
-    for (&prefix, segments) in below {
+    for (&prefix, segments) in ordinary() {
         for feature in prefix.feature(level - 2) + 1..shape.features() as FeatureId {
             let set = prefix.with(feature);
+            if shape.tags[usize::from(feature)] {
+                continue;
+            }
             let others: Option<Vec<&Members>> = (0..level - 1).map(|i| members.get(&set.without(i))).collect();
             let Some(others) = others else { continue };
             let items = shape.items[usize::from(feature)] as ItemCode;

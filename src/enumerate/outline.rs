@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn bounds_of_three_small_features() {
         // 2, 3 and 4 items without rest: pairs have 6 + 8 + 12 cells; at most 100 / 20 = 5 of each can be frequent.
-        let shape = Shape { cardinality: vec![2, 3, 4], items: vec![2, 3, 4] };
+        let shape = Shape { cardinality: vec![2, 3, 4], items: vec![2, 3, 4], tags: vec![false; 3] };
         let outline = outline(&shape, 3, 100, 20, 1, 100);
         let figures: Vec<_> = outline.iter().map(|l| (l.feature_sets, l.candidates_at_most, l.cells_at_most)).collect();
         assert_eq!(figures, [(3, 9, 9), (3, 15, 26), (1, 5, 24)]);

@@ -67,6 +67,7 @@ mod tests {
             items: items.iter().map(|&t| ItemValue::Text(t.into())).collect(),
             uv: vec![0; items.len()],
             rest: false,
+            tags: None,
             null_values: Vec::new(),
             completed: None,
         };
