@@ -9,7 +9,7 @@ use crate::segment::{FeatureId, Item, ItemCode};
 /// How a set of customers spreads over the items of every feature: additive, like the sums of a metric.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
-    /// Customers by feature and code, in the order of the codebook, the `rest` code of a feature last.
+    /// Customers by feature and code, in the order of the codebook, the `rest` code of a feature last. Those of tags overlap.
     pub counts: Vec<Vec<i64>>,
 }
 

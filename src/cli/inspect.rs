@@ -72,7 +72,12 @@ pub fn plan(args: &JobArgs, threads: usize, json: bool) -> Result<(), Failure> {
         let width = loaded.shard.moments().width();
         let rows = (loaded.customers as usize).div_ceil(worker.peers());
         let shape = Shape::of(&loaded.codebook);
-        let levels = outline(&shape, job.enumerate.max_level, loaded.customers, loaded.min_uv, width, rows);
+        let max_level = job.enumerate.max_level;
+        let mut loads = loaded.shard.tag_loads(max_level);
+        for other in dataflow::gather(worker, loads.clone()).iter().skip(1) {
+            loads.iter_mut().zip(other).for_each(|(load, more)| load.add(more));
+        }
+        let levels = outline(&shape, &loads, max_level, loaded.customers, loaded.min_uv, width, rows);
         Ok(Plan {
             rows: loaded.quality.rows.read,
             customers: loaded.customers,

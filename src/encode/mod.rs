@@ -25,4 +25,4 @@ pub use metrics::{LocalMetric, LocalNumbers, Overflow};
 pub use reading::{FeatureInput, Reading, ReadingError};
 pub use shard::{Codes, MetricColumn, Shard};
 pub use sketch::{Sketch, Values};
-pub use tags::{Tag, TagCodes, TagSource};
+pub use tags::{Tag, TagCodes, TagLoad, TagSource};

@@ -1,6 +1,6 @@
 //! The rows of one worker as columns of small integers.
 
-use super::tags::TagCodes;
+use super::tags::{TagCodes, TagLoad};
 use crate::audience::CustomerIds;
 use crate::segment::Item;
 use crate::stats::{MetricKind, Moments};
@@ -51,6 +51,15 @@ impl Shard {
             Codes::U16(codes) => bits(&codes[start..start + len], item.code),
             Codes::Tags(_) => unreachable!("all items of a set of tags are looked up at once"),
         }
+    }
+
+    /// A feature each: the combinations of up to `most` tags that customers have, of one that has no tags none.
+    pub fn tag_loads(&self, most: usize) -> Vec<TagLoad> {
+        let load = |codes: &Codes| match codes {
+            Codes::Tags(tags) => tags.load(most),
+            Codes::U8(_) | Codes::U16(_) => TagLoad::default(),
+        };
+        self.features.iter().map(load).collect()
     }
 
     /// Bytes held, ids not counted.

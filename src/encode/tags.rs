@@ -334,7 +334,147 @@ impl TagCodes {
         bits
     }
 
+    /// How many sets of up to `most` tags the rows have.
+    pub fn load(&self, most: usize) -> TagLoad {
+        let mut load = TagLoad { sets: vec![0; most + 1], largest: 0 };
+        for row in 0..self.len() {
+            let tags = self.row(row).len() as u64;
+            load.largest = load.largest.max(tags);
+            let mut sets = 1u64;
+            for (k, sum) in (0..).zip(&mut load.sets) {
+                *sum = sum.saturating_add(sets);
+                sets = sets.saturating_mul(tags.saturating_sub(k)) / (k + 1);
+            }
+        }
+        load
+    }
+
     pub fn bytes(&self) -> usize {
         8 * self.bases.len() + 4 * self.starts.len() + 2 * self.tags.len()
+    }
+}
+
+/// How many combinations of tags the customers have: what bounds how many can be frequent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TagLoad {
+    /// Sets of 0, 1, 2 .. tags of one customer, over all customers.
+    pub sets: Vec<u64>,
+    /// The most tags that one customer has.
+    pub largest: u64,
+}
+
+impl TagLoad {
+    /// Of the customers of both.
+    pub fn add(&mut self, other: &TagLoad) {
+        self.sets.iter_mut().zip(&other.sets).for_each(|(a, b)| *a = a.saturating_add(*b));
+        self.largest = self.largest.max(other.largest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{DictionaryArray, Int32Array, Int64Builder, ListBuilder, StringArray, StringBuilder};
+    use arrow::datatypes::Int32Type;
+
+    use super::*;
+    use crate::job::Missing;
+
+    fn input(separator: Option<&str>, null_values: &[&str]) -> FeatureInput {
+        FeatureInput {
+            name: "f".into(),
+            column: 0,
+            column_name: "f".into(),
+            kind: None,
+            bin: None,
+            part: None,
+            separator: separator.map(str::to_owned),
+            missing: Missing::Level,
+            null_values: null_values.iter().map(|&null| null.to_owned()).collect(),
+        }
+    }
+
+    fn read(input: &FeatureInput, kind: ColumnKind, array: ArrayRef) -> LocalTags {
+        let mut tags = LocalTags::new(&kind, 1000);
+        tags.push(input, &array);
+        tags
+    }
+
+    fn texts(tags: &LocalTags) -> Vec<String> {
+        let of = |row| tags.at(row).iter().map(Tag::to_string).collect::<Vec<_>>().join("/");
+        (0..tags.rows()).map(of).collect()
+    }
+
+    #[test]
+    fn text_is_cut_at_the_separator_into_a_set_without_white_space_empty_and_missing_tags() {
+        let rows = vec![Some("b|a|b"), Some(" a |\u{3000}旅行\t|| "), None, Some(""), Some("?|b"), Some("?")];
+        let tags = read(&input(Some("|"), &["?"]), ColumnKind::Text, Arc::new(StringArray::from(rows)));
+        assert_eq!(texts(&tags), ["a/b", "a/旅行", "", "", "b", ""]);
+        let count = |tag: &str, n| (Tag::Text(tag.into()), n);
+        let sketch = tags.sketch();
+        assert_eq!((sketch.rows, sketch.nulls), (6, 3));
+        let expected = vec![count("a", 2), count("b", 2), count("旅行", 1)];
+        assert_eq!(sketch.values, Values::Tags { tags: expected, spaced: true });
+        // The same as places in a dictionary, and with a separator of several characters.
+        let keys: Int32Array = vec![Some(1), None, Some(0)].into_iter().collect();
+        let values = Arc::new(StringArray::from(vec!["x::y:z", "y::x"]));
+        let coded: ArrayRef = Arc::new(DictionaryArray::<Int32Type>::new(keys, values));
+        let tags = read(&input(Some("::"), &[]), ColumnKind::Text, coded);
+        assert_eq!(texts(&tags), ["x/y", "", "x/y:z"]);
+        assert!(matches!(tags.sketch().values, Values::Tags { spaced: false, .. }));
+    }
+
+    #[test]
+    fn lists_are_sets_of_their_values_without_nulls() {
+        let mut lists = ListBuilder::new(StringBuilder::new());
+        lists.append_value([Some(" b"), None, Some("a"), Some(""), Some(" b")]);
+        lists.append_null();
+        lists.append_value([] as [Option<&str>; 0]);
+        lists.append_value([Some("none")]);
+        let tags = read(&input(None, &["none"]), ColumnKind::TextList, Arc::new(lists.finish()));
+        assert_eq!(texts(&tags), [" b/a", "", "", ""]);
+        let mut lists = ListBuilder::new(Int64Builder::new());
+        lists.append_value([Some(10), Some(9), None, Some(10), Some(-1)]);
+        lists.append_value([Some(9)]);
+        let mut tags = read(&input(None, &["-1"]), ColumnKind::IntList, Arc::new(lists.finish()));
+        assert_eq!(texts(&tags), ["9/10", "9"], "numbers in the order of numbers");
+        tags.retain(&[false, true]);
+        let expected = Values::Tags { tags: vec![(Tag::Int(9), 1)], spaced: false };
+        assert_eq!(tags.sketch(), Sketch { rows: 1, nulls: 0, values: expected });
+    }
+
+    #[test]
+    fn rows_of_codes_are_what_was_added_across_spans() {
+        let row = |i: usize| (0..i % 4).map(|tag| (tag * 3) as ItemCode).collect::<Vec<_>>();
+        let mut codes = TagCodes::with_capacity(0);
+        (0..2 * SPAN + 5).for_each(|i| codes.push(&row(i)));
+        assert_eq!(codes.len(), 2 * SPAN + 5);
+        assert!((0..codes.len()).all(|i| codes.row(i) == row(i)));
+        let bits = codes.bitmaps(&[0, 6], SPAN - 2, 70);
+        let has = |code: ItemCode, i: usize| row(SPAN - 2 + i).contains(&code);
+        for (bits, code) in bits.iter().zip([0, 6]) {
+            assert!((0..70).all(|i| (bits[i / 64] >> (i % 64) & 1 == 1) == has(code, i)), "{code}");
+        }
+        // A quarter of the rows each has 0, 1, 2 and 3 tags; of the last five rows 0, 1, 2, 3 and 0.
+        let quarter = SPAN as u64 / 2;
+        let load = codes.load(3);
+        assert_eq!(load.sets, [4 * quarter + 5, 6 * quarter + 6, 4 * quarter + 4, quarter + 1]);
+        assert_eq!(load.largest, 3);
+    }
+
+    #[test]
+    fn rules_name_exactly_the_customers_with_a_tag() {
+        let sql = |source: &TagSource, tag| source.sql("\"f\"", tag);
+        assert_eq!(sql(&TagSource::List, "5"), r#"5 = ANY("f")"#);
+        let text = |separator: &str, spaced| TagSource::Text { separator: separator.into(), spaced };
+        assert_eq!(sql(&text("|", false), "'旅行'"), r#"'旅行' = ANY(string_to_array("f", '|'))"#);
+        let white = "[ \\t\\n\\v\\f\\r\u{3000}]*";
+        assert_eq!(
+            sql(&text("'.", true), "'a'"),
+            format!(
+                r#"'a' = ANY(string_to_array(regexp_replace('''.' || "f" || '''.', '{white}\''\.{white}', '''.', 'g'), '''.'))"#
+            )
+        );
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{GRID_CELLS, Shape, cover};
+use crate::encode::TagLoad;
 use crate::segment::{FeatureId, FeatureSet};
 use crate::stats::PARTS;
 
@@ -10,9 +11,10 @@ use crate::stats::PARTS;
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct LevelOutline {
     pub level: usize,
-    /// All sets of so many features.
+    /// All sets of so many features, set-valued ones several times.
     pub feature_sets: u64,
-    /// Of a feature set, no more than `customers / min_uv` cells can be frequent.
+    /// Of a feature set, no more than `customers / min_uv` cells can be frequent, of tags no more than their combinations over
+    /// `min_uv`.
     pub candidates_at_most: u64,
     /// A part, wanted feature sets only.
     pub cells_at_most: u64,
@@ -25,29 +27,61 @@ pub struct LevelOutline {
 /// More feature sets than this are counted, not planned.
 const MOST_PLANNED: u64 = 60_000;
 
-/// The levels of an enumeration in turn. `width` is the number of sums a cell, `rows` those of one worker.
+/// The levels of an enumeration in turn. `loads` are the combinations of tags, a feature each; `width` is the number of sums a
+/// cell, `rows` those of one worker.
 pub fn outline(
     shape: &Shape,
+    loads: &[TagLoad],
     max_level: usize,
     customers: u64,
     min_uv: u64,
     width: usize,
     rows: usize,
 ) -> Vec<LevelOutline> {
-    let frequent = (customers / min_uv.max(1)).max(1);
+    let most = (customers / min_uv.max(1)).max(1);
+    // The cells of a feature set, and those of them that can be frequent.
+    let bounds = |set: FeatureSet| {
+        let (mut cells, mut meetings) = (1u64, customers);
+        let mut tagged = false;
+        for (feature, k) in counted(set) {
+            let feature = usize::from(feature);
+            cells = cells.saturating_mul(choose(shape.items[feature] as u64, k));
+            if shape.tags[feature] {
+                // Over all customers those of the first such feature; times, at the most, those of a customer of each further one.
+                let load = &loads[feature];
+                meetings =
+                    if tagged { meetings.saturating_mul(choose(load.largest, k)) } else { load.sets[k as usize] };
+                tagged = true;
+            }
+        }
+        (cells, cells.min((meetings / min_uv.max(1)).max(1)))
+    };
     (1..=max_level)
         .map(|level| {
             // By how many features are chosen so far: the number of choices, and the sums over them of the bounded products.
-            let sets = choose(shape.features() as u64, level as u64);
+            let tags = shape.tags.iter().filter(|&&tags| tags).count() as u64;
+            let ordinary = shape.features() as u64 - tags;
+            let repeated = |k: u64| if k == 0 { 1 } else { choose((tags + k).saturating_sub(1), k) };
+            let sets = (0..=level as u64)
+                .map(|k| repeated(k).saturating_mul(choose(ordinary, level as u64 - k)))
+                .fold(0u64, u64::saturating_add);
             let mut candidates = 0u64;
             let mut cells = 0u64;
             let mut grid = BTreeSet::new();
+            let mut passes = BTreeSet::new();
             if sets <= MOST_PLANNED {
-                each_set(shape.features() as FeatureId, level, FeatureSet::EMPTY, 0, &mut |set| {
-                    let items = set.features().fold(1u64, |n, f| n.saturating_mul(shape.items[usize::from(f)] as u64));
-                    candidates = candidates.saturating_add(items.min(frequent));
+                each_set(shape, level, FeatureSet::EMPTY, 0, &mut |set| {
+                    let (listed, frequent) = bounds(set);
+                    candidates = candidates.saturating_add(frequent);
+                    if shape.has_tags(set) {
+                        let last = shape.items[usize::from(set.feature(level - 1))] as u64;
+                        let (_, prefixes) = bounds(set.without(level - 1));
+                        cells = cells.saturating_add(listed.min(prefixes.saturating_mul(last)));
+                        passes.insert(set.without(level - 1));
+                        return;
+                    }
                     let all = shape.cells(set) as u64;
-                    let ranked = frequent.saturating_mul(shape.card(set.feature(level - 1)) as u64);
+                    let ranked = most.saturating_mul(shape.card(set.feature(level - 1)) as u64);
                     let grid_fits = all <= GRID_CELLS as u64;
                     cells = cells.saturating_add(if grid_fits || level == 1 { all } else { all.min(ranked) });
                     if grid_fits {
@@ -55,11 +89,11 @@ pub fn outline(
                     }
                 });
             } else {
-                candidates = sets.saturating_mul(frequent);
-                cells = sets.saturating_mul(frequent.saturating_mul(2).max(GRID_CELLS as u64));
+                candidates = sets.saturating_mul(most);
+                cells = sets.saturating_mul(most.saturating_mul(2).max(GRID_CELLS as u64));
             }
             let blocks = (sets <= MOST_PLANNED)
-                .then(|| cover(&grid, |f| shape.card(f), rows.clamp(1 << 9, GRID_CELLS)).len() as u64);
+                .then(|| (cover(&grid, |f| shape.card(f), rows.clamp(1 << 9, GRID_CELLS)).len() + passes.len()) as u64);
             LevelOutline {
                 level,
                 feature_sets: sets,
@@ -76,13 +110,26 @@ fn choose(n: u64, k: u64) -> u64 {
     (0..k).fold(1u64, |c, i| c.saturating_mul(n.saturating_sub(i)) / (i + 1))
 }
 
-fn each_set(features: FeatureId, level: usize, set: FeatureSet, from: FeatureId, each: &mut impl FnMut(FeatureSet)) {
+fn each_set(shape: &Shape, level: usize, set: FeatureSet, from: FeatureId, each: &mut impl FnMut(FeatureSet)) {
     if set.level() == level {
         return each(set);
     }
-    for feature in from..features {
-        each_set(features, level, set.with(feature), feature + 1, each);
+    for feature in from..shape.features() as FeatureId {
+        let next = if shape.tags[usize::from(feature)] { feature } else { feature + 1 };
+        each_set(shape, level, set.with(feature), next, each);
     }
+}
+
+/// The features of a set, each with how many times it stands there.
+fn counted(set: FeatureSet) -> Vec<(FeatureId, u64)> {
+    let mut counted: Vec<(FeatureId, u64)> = Vec::new();
+    for feature in set.features() {
+        match counted.last_mut() {
+            Some((last, times)) if *last == feature => *times += 1,
+            _ => counted.push((feature, 1)),
+        }
+    }
+    counted
 }
 
 #[cfg(test)]
@@ -93,9 +140,21 @@ mod tests {
     fn bounds_of_three_small_features() {
         // 2, 3 and 4 items without rest: pairs have 6 + 8 + 12 cells; at most 100 / 20 = 5 of each can be frequent.
         let shape = Shape { cardinality: vec![2, 3, 4], items: vec![2, 3, 4], tags: vec![false; 3] };
-        let outline = outline(&shape, 3, 100, 20, 1, 100);
+        let outline = outline(&shape, &vec![TagLoad::default(); 3], 3, 100, 20, 1, 100);
         let figures: Vec<_> = outline.iter().map(|l| (l.feature_sets, l.candidates_at_most, l.cells_at_most)).collect();
         assert_eq!(figures, [(3, 9, 9), (3, 15, 26), (1, 5, 24)]);
         assert_eq!(outline[2].bytes_at_most, 24 * 2 * 24);
+    }
+
+    #[test]
+    fn bounds_of_tags_follow_from_the_combinations_that_customers_have() {
+        // 100 customers, 2 codes of one feature; 30 tags, of which customers have 300 in all and 400 pairs, 9 at the most.
+        let shape = Shape { cardinality: vec![2, 30], items: vec![2, 30], tags: vec![false, true] };
+        let loads = [TagLoad::default(), TagLoad { sets: vec![100, 300, 400], largest: 9 }];
+        let outline = outline(&shape, &loads, 2, 100, 20, 1, 100);
+        // Level 1: 2 codes and 300 / 20 of 30 tags. Level 2: codes with tags, 300 / 20 of 60; pairs, 400 / 20 of 435. Of cells, 30
+        // are listed for each of 2 codes; for pairs, 30 for each of 15 tags, but no more than the 435 that there are.
+        let figures: Vec<_> = outline.iter().map(|l| (l.feature_sets, l.candidates_at_most, l.cells_at_most)).collect();
+        assert_eq!(figures, [(2, 17, 32), (2, 35, 60 + 435)]);
     }
 }
