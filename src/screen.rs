@@ -216,7 +216,7 @@ fn best_influence(kind: MetricKind, stats: &[Stats], total: Stats) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encode::{Feature, ItemValue};
+    use crate::encode::{Feature, ItemValue, TagSource};
 
     fn feature(name: &str, uv: &[u64]) -> Feature {
         Feature {
@@ -271,6 +271,32 @@ mod tests {
         assert!(judge(&ScreenSpec { off: true, ..ScreenSpec::default() }).iter().all(|v| v.kept));
         let few = judge(&ScreenSpec { max_features: 1, ..ScreenSpec::default() });
         assert_eq!(few.iter().map(|v| v.kept).collect::<Vec<_>>(), [true, false, false, false]);
+    }
+
+    #[test]
+    fn tags_are_judged_one_by_one_and_kept_if_any_is_frequent() {
+        // 1000 customers, 500 with the first tag and 100 with the second, who may have both; 900 have the only tag of `few`, and
+        // all but 5 customers have none of `none`, which is no item.
+        let mut codebook =
+            Codebook { features: vec![feature("two", &[500, 100]), feature("few", &[900]), feature("none", &[])] };
+        codebook.features.iter_mut().for_each(|f| f.tags = Some(TagSource::List));
+        let candidate = |cells: &[(i64, i128)], nulls| Candidate {
+            stats: stats(cells),
+            total: stats(&[(1000, 200)])[0],
+            nulls,
+            distinct: cells.len() as u64,
+        };
+        let candidates =
+            [candidate(&[(500, 100), (100, 80)], 450), candidate(&[(900, 180)], 100), candidate(&[], 995)];
+        let spec = ScreenSpec { min_entropy: 0.9, max_null_share: 0.2, ..ScreenSpec::default() };
+        let verdicts = screen(&spec, &codebook, &candidates, MetricKind::Rate, 1000, &BTreeMap::new());
+        assert_eq!(verdicts.iter().map(|v| v.kept).collect::<Vec<_>>(), [true, true, false]);
+        // (1 + 0.468996) / 2 bits; of 600 mentions five sixths.
+        assert!((verdicts[0].entropy - 0.734498).abs() < 1e-6, "{}", verdicts[0].entropy);
+        assert!((verdicts[0].evenness - 0.650022).abs() < 1e-6, "{}", verdicts[0].evenness);
+        let second = influence(MetricKind::Rate, &stats(&[(100, 80), (900, 120)]));
+        assert_eq!(verdicts[0].influence, second, "the first tag says nothing");
+        assert_eq!((verdicts[0].null_share, verdicts[2].null_share), (0.45, 0.995));
     }
 
     #[test]

@@ -192,7 +192,10 @@ pub fn describe(
             part: None,
             separator: None,
             missing: Missing::Level,
-            null_values: if c.kind == ColumnKind::Text { null_values.clone() } else { Vec::new() },
+            null_values: match c.kind {
+                ColumnKind::Text | ColumnKind::TextList => null_values.clone(),
+                _ => Vec::new(),
+            },
         })
         .collect();
     let max_distinct = ScreenSpec::default().max_distinct;
