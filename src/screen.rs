@@ -286,8 +286,7 @@ mod tests {
             nulls,
             distinct: cells.len() as u64,
         };
-        let candidates =
-            [candidate(&[(500, 100), (100, 80)], 450), candidate(&[(900, 180)], 100), candidate(&[], 995)];
+        let candidates = [candidate(&[(500, 100), (100, 80)], 450), candidate(&[(900, 180)], 100), candidate(&[], 995)];
         let spec = ScreenSpec { min_entropy: 0.9, max_null_share: 0.2, ..ScreenSpec::default() };
         let verdicts = screen(&spec, &codebook, &candidates, MetricKind::Rate, 1000, &BTreeMap::new());
         assert_eq!(verdicts.iter().map(|v| v.kept).collect::<Vec<_>>(), [true, true, false]);

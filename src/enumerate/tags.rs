@@ -199,6 +199,9 @@ fn candidates(
     Some(Extensions { starts, codes: Continued::Some(codes) })
 }
 
+/// Rows whose cells are walked at once: what they need then stays in the first-level cache.
+const CHUNK: usize = 1024;
+
 /// Counts the rows into the candidates of a group's feature sets.
 pub fn count_tagged(shard: &Shard, group: &TagGroup, plan: &LevelPlan) -> Vec<(FeatureSet, Block)> {
     let column = |feature: FeatureId| &shard.features[usize::from(feature)];
@@ -206,8 +209,8 @@ pub fn count_tagged(shard: &Shard, group: &TagGroup, plan: &LevelPlan) -> Vec<(F
     let mut step =
         |feature: FeatureId, to| Step { codes: column(feature), again: last.replace(feature) == Some(feature), to };
     let steps: Vec<Step> = group.prefix.features().zip(group.steps.iter()).map(|(f, to)| step(f, to)).collect();
-    let kinds = shard.moments().kinds().to_vec();
     let width = shard.moments().width();
+    let packed = shard.moments().kinds().first() == Some(&MetricKind::Rate);
     let mut counted: Vec<(FeatureSet, Step, Counters)> = (group.sets.iter())
         .map(|&set| {
             let Layout::Listed { list, sparse, .. } = &plan.layouts[&set] else {
@@ -215,22 +218,55 @@ pub fn count_tagged(shard: &Shard, group: &TagGroup, plan: &LevelPlan) -> Vec<(F
             };
             let feature = set.feature(set.level() - 1);
             let again = group.prefix.features().last() == Some(feature);
-            let counters = Counters::new(list.cells(), *sparse, kinds.first() == Some(&MetricKind::Rate), width);
+            let counters = Counters::new(list.cells(), *sparse, packed, width);
             (set, Step { codes: column(feature), again, to: list }, counters)
         })
         .collect();
-    let mut values: Vec<i128> = Vec::with_capacity(width);
-    for row in 0..shard.rows() {
-        values.clear();
-        shard.metrics.iter().for_each(|metric| metric.moments_at(row, |v| values.push(v)));
-        let part = usize::from(shard.part[row]);
-        each_cell(&steps, row, 0, 0, &mut |cell, from| {
-            for (_, step, counters) in &mut counted {
-                step.each(row, cell, from, |extended, _| counters.add(extended, part, &values));
-            }
-        });
+    let (mut places, mut next): (Vec<Place>, Vec<Place>) = Default::default();
+    let mut weights: Vec<u64> = Vec::with_capacity(CHUNK);
+    let mut values: Vec<i128> = Vec::with_capacity(CHUNK * width);
+    for start in (0..shard.rows()).step_by(CHUNK) {
+        let rows = CHUNK.min(shard.rows() - start);
+        (weights.clear(), values.clear());
+        for row in start..start + rows {
+            let (mut weight, mut moment) = (1, 0);
+            shard.metrics.iter().for_each(|metric| {
+                metric.moments_at(row, |v| {
+                    match packed && moment == 0 {
+                        true => weight |= (v as u64) << 32,
+                        false => values.push(v),
+                    }
+                    moment += 1;
+                })
+            });
+            weights.push(weight);
+        }
+        places.clear();
+        places.extend((0..rows as u32).map(|row| Place { row, from: 0, cell: 0 }));
+        for step in &steps {
+            next.clear();
+            step.each(start, &places, |place| next.push(place));
+            std::mem::swap(&mut places, &mut next);
+        }
+        let part = &shard.part[start..start + rows];
+        for (_, step, counters) in &mut counted {
+            step.each(start, &places, |Place { row, cell, .. }| {
+                let row = row as usize;
+                counters.add(cell, usize::from(part[row]), weights[row], row, &values);
+            });
+        }
     }
     counted.into_iter().map(|(set, _, counters)| (set, counters.finish())).collect()
+}
+
+/// A row in a cell.
+#[derive(Clone, Copy)]
+struct Place {
+    /// Counted from the first of the chunk.
+    row: u32,
+    /// The place among the row's tags after the last that led here.
+    from: u32,
+    cell: u64,
 }
 
 /// One feature more of a row's cell.
@@ -243,31 +279,31 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// The cells that a row's codes extend a cell to, each with the place of the row's next tag.
-    fn each(&self, row: usize, cell: u64, from: usize, mut each: impl FnMut(u64, usize)) {
+    /// The places that the rows' codes extend these to.
+    fn each(&self, start: usize, places: &[Place], mut each: impl FnMut(Place)) {
         match self.codes {
             Codes::Tags(tags) => {
-                let from = if self.again { from } else { 0 };
-                for (i, &tag) in tags.row(row).iter().enumerate().skip(from) {
-                    if let Some(extended) = self.to.cell(cell, tag) {
-                        each(extended, i + 1);
+                for &Place { row, from, cell } in places {
+                    let tags = tags.row(start + row as usize);
+                    let from = if self.again { from } else { 0 };
+                    for (&tag, next) in tags[from as usize..].iter().zip(from + 1..) {
+                        if let Some(cell) = self.to.cell(cell, tag) {
+                            each(Place { row, from: next, cell });
+                        }
                     }
                 }
             }
-            Codes::U8(_) | Codes::U16(_) => {
-                if let Some(extended) = self.to.cell(cell, self.codes.at(row)) {
-                    each(extended, 0);
+            Codes::U8(codes) => places.iter().for_each(|&Place { row, cell, .. }| {
+                if let Some(cell) = self.to.cell(cell, u16::from(codes[start + row as usize])) {
+                    each(Place { row, from: 0, cell });
                 }
-            }
+            }),
+            Codes::U16(codes) => places.iter().for_each(|&Place { row, cell, .. }| {
+                if let Some(cell) = self.to.cell(cell, codes[start + row as usize]) {
+                    each(Place { row, from: 0, cell });
+                }
+            }),
         }
-    }
-}
-
-/// The cells of a row after all steps.
-fn each_cell(steps: &[Step], row: usize, cell: u64, from: usize, each: &mut impl FnMut(u64, usize)) {
-    match steps.split_first() {
-        None => each(cell, from),
-        Some((step, rest)) => step.each(row, cell, from, |cell, from| each_cell(rest, row, cell, from, &mut *each)),
     }
 }
 
@@ -292,8 +328,9 @@ impl Counters {
         Counters { cells, index, packed, width, counts: vec![0; PARTS * slots], sums }
     }
 
-    fn add(&mut self, cell: u64, part: usize, values: &[i128]) {
-        let plain = &values[usize::from(self.packed)..];
+    /// Adds a row, whose count is `weight`, with the first sum if that is packed, and whose other sums are among `values`.
+    fn add(&mut self, cell: u64, part: usize, weight: u64, row: usize, values: &[i128]) {
+        let plain = self.width - usize::from(self.packed);
         let slot = match &mut self.index {
             None => cell as usize,
             Some(index) => {
@@ -301,15 +338,18 @@ impl Counters {
                 let slot = *index.entry(cell).or_insert(next);
                 if slot == next {
                     self.counts.extend([0; PARTS]);
-                    self.sums.extend(std::iter::repeat_n(0, PARTS * plain.len()));
+                    self.sums.extend(std::iter::repeat_n(0, PARTS * plain));
                 }
                 slot as usize
             }
         };
         let at = PARTS * slot + part;
         // A worker holds fewer than 2^31 rows, so neither half overflows.
-        self.counts[at] += if self.packed { 1 | (values[0] as u64) << 32 } else { 1 };
-        self.sums[at * plain.len()..].iter_mut().zip(plain).for_each(|(sum, v)| *sum += v);
+        self.counts[at] += weight;
+        if plain > 0 {
+            let values = &values[row * plain..(row + 1) * plain];
+            self.sums[at * plain..].iter_mut().zip(values).for_each(|(sum, v)| *sum += v);
+        }
     }
 
     fn finish(self) -> Block {
