@@ -14,11 +14,12 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 use nichemine::audience::CustomerIds;
+use nichemine::block::{Block, Figures, Plane};
 use nichemine::encode::{Codes, MetricColumn, Shard};
-use nichemine::enumerate::{CoverBlock, GRID_CELLS, Shape, count_block, cover};
+use nichemine::enumerate::{CoverBlock, GRID_CELLS, Shape, Tally, bounds, count_block, cover};
 use nichemine::highlight::{Frequent, score};
 use nichemine::segment::{FeatureId, FeatureSet, Segment};
-use nichemine::stats::{Block, MetricKind, Moments, Scale, Stats};
+use nichemine::stats::{MetricKind, Scale, Stats};
 
 const ROWS: usize = 1_000_000;
 const ITEMS: usize = 8;
@@ -33,12 +34,12 @@ fn scrambled(number: u64) -> u64 {
 
 fn shard(features: u64, metric: MetricColumn) -> Shard {
     let codes = |f: u64| (0..ROWS as u64).map(|row| (scrambled(row * features + f) % ITEMS as u64) as u8).collect();
-    Shard {
-        features: (0..features).map(|f| Codes::U8(codes(f))).collect(),
-        part: (0..ROWS as u64).map(|row| u8::from(row % 10 < 3)).collect(),
-        metrics: vec![metric],
-        ids: CustomerIds::Row((0..ROWS as u64).collect()),
-    }
+    Shard::new(
+        (0..features).map(|f| Codes::U8(codes(f))).collect(),
+        (0..ROWS as u64).map(|row| u8::from(row % 10 < 3)).collect(),
+        vec![metric],
+        CustomerIds::Row((0..ROWS as u64).collect()),
+    )
 }
 
 fn triples(features: FeatureId) -> BTreeSet<FeatureSet> {
@@ -56,14 +57,21 @@ fn counting(c: &mut Criterion) {
         [("rate", MetricColumn::Rate(rate), 50_000), ("amount", MetricColumn::Amount(amount), 199_500_000i128)];
     for (name, metric, sum) in metrics {
         let shard = shard(5, metric);
-        let shape = Shape { cardinality: vec![ITEMS; 5], items: vec![ITEMS; 5], tags: vec![false; 5] };
-        let block = the_one(cover(&triples(5), |_| ITEMS, GRID_CELLS));
-        let counted = count_block(&shard, &block, &shape);
+        let shape = Shape {
+            cardinality: vec![ITEMS; 5],
+            items: vec![ITEMS; 5],
+            common: vec![ROWS as u64 / 8; 5],
+            tags: vec![false; 5],
+        };
+        let figures = Figures::new(shard.moments(), &bounds(&shard), ROWS as u64);
+        let block = the_one(cover(&triples(5), |_| ITEMS, GRID_CELLS, |_| 1.0));
+        let mut tally = Tally::new(&figures);
+        let counted = count_block(&[&shard], &block, &shape, &mut tally);
         assert_eq!(counted.len(), 10, "triples of 5 features");
         for (set, block) in counted {
-            assert_eq!(totals(&block, &shard.moments()), (ROWS as i64, sum), "{set:?}");
+            assert_eq!(totals(&block, &figures), (i128::from(ROWS as u64), sum), "{set:?}");
         }
-        group.bench_function(name, |b| b.iter(|| count_block(black_box(&shard), &block, &shape)));
+        group.bench_function(name, |b| b.iter(|| count_block(&[black_box(&shard)], &block, &shape, &mut tally)));
     }
     group.finish();
 }
@@ -73,11 +81,10 @@ fn the_one(blocks: Vec<CoverBlock>) -> CoverBlock {
 }
 
 /// Customers and sum of the metric, over all cells and both parts.
-fn totals(block: &Block, moments: &Moments) -> (i64, i128) {
-    match block {
-        Block::Dense { uv, sums } => (uv.iter().sum(), sums.iter().step_by(moments.width()).sum()),
-        Block::Sparse { .. } => panic!("a grid is dense"),
-    }
+fn totals(block: &Block, figures: &Figures) -> (i128, i128) {
+    let all = |plane: &Plane| (0..plane.len()).map(|cell| plane.at(cell)).sum::<i128>();
+    let of = |figure: usize| block.planes().chunks(figures.per_part()).map(|part| all(&part[figure])).sum();
+    (of(0), of(1))
 }
 
 fn covering(c: &mut Criterion) {
@@ -87,11 +94,11 @@ fn covering(c: &mut Criterion) {
     for (features, sets) in [(20, 1_140), (68, 50_116)] {
         let wanted = triples(features);
         let covered: Vec<FeatureSet> =
-            cover(&wanted, |_| ITEMS, GRID_CELLS).into_iter().flat_map(|block| block.sets).collect();
+            cover(&wanted, |_| ITEMS, GRID_CELLS, |_| 1.0).into_iter().flat_map(|block| block.sets).collect();
         assert_eq!(covered.len(), sets, "every set once");
         assert_eq!(BTreeSet::from_iter(covered), wanted);
         group.bench_function(format!("{features} features"), |b| {
-            b.iter(|| cover(black_box(&wanted), |_| ITEMS, GRID_CELLS))
+            b.iter(|| cover(black_box(&wanted), |_| ITEMS, GRID_CELLS, |_| 1.0))
         });
     }
     group.finish();

@@ -163,12 +163,7 @@ mod tests {
             (0..150).for_each(|row| codes.push(row % modulus));
             codes
         };
-        Shard {
-            features: vec![column(3), column(5)],
-            part: vec![0; 150],
-            metrics: Vec::new(),
-            ids: CustomerIds::Row((0..150).collect()),
-        }
+        Shard::new(vec![column(3), column(5)], vec![0; 150], Vec::new(), CustomerIds::Row((0..150).collect()))
     }
 
     fn segment(items: &[(u16, u16)]) -> Segment {

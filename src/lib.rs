@@ -2,10 +2,11 @@
 //!
 //! The modules stand in the order in which data passes through them.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod segment;
 pub mod stats;
+pub mod block;
 pub mod audience;
 
 pub mod job;

@@ -40,13 +40,13 @@ pub struct StageRecord {
 pub struct LevelRecord {
     pub level: u64,
     pub feature_sets: u64,
-    /// Cells that could be frequent, as all their parents are.
+    /// Segments that could be frequent, as all that are one item shorter are.
     pub candidates: u64,
     /// Cells counted, candidates or not.
     pub cells: u64,
     /// Frequent segments.
     pub kept: u64,
-    /// Passes over the rows.
+    /// Passes over the rows; 0 for a level that was counted together with a deeper one, which tells what both took.
     pub covering_blocks: u64,
     pub seconds: f64,
     /// Sent between workers, estimated from the blocks' sizes.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::run::open;
 use super::{JobArgs, print};
 use crate::cluster::{self, Layout};
-use crate::dataflow::{self, Failure, FailureKind};
+use crate::dataflow::{self, Failure, FailureKind, Shared};
 use crate::encode::{Draft, FeatureInput, LocalFeature, Sketch, Values};
 use crate::enumerate::{LevelOutline, Shape, outline};
 use crate::job::{CsvSpec, InputSpec, Job, Missing, Override, ScreenSpec, TableFormat};
@@ -66,18 +66,18 @@ pub fn plan(args: &JobArgs, threads: usize, json: bool) -> Result<(), Failure> {
     let (table, reading) = open(&job)?;
     let layout = Layout::threads(threads).map_err(|error| Failure::new(FailureKind::Usage, &error))?;
     let progress = Progress::new(job.enumerate.max_level);
+    let shared = Shared::new(threads);
     let planned = on_workers(&layout, move |worker| {
         let mut loaded = dataflow::load(worker, &job, &table, &reading, &progress, |_| {})?;
-        let verdicts = dataflow::screened(worker, &job, &mut loaded);
-        let width = loaded.shard.moments().width();
-        let rows = (loaded.customers as usize).div_ceil(worker.peers());
+        let verdicts = dataflow::screened(worker, &shared, &job, &mut loaded);
+        let load = dataflow::agree_load(worker, &shared, &loaded.shard);
         let shape = Shape::of(&loaded.codebook);
         let max_level = job.enumerate.max_level;
-        let mut loads = loaded.shard.tag_loads(max_level);
-        for other in dataflow::gather(worker, loads.clone()).iter().skip(1) {
-            loads.iter_mut().zip(other).for_each(|(load, more)| load.add(more));
+        let mut tags = loaded.shard.tag_loads(max_level);
+        for other in dataflow::gather(worker, tags.clone()).iter().skip(1) {
+            tags.iter_mut().zip(other).for_each(|(load, more)| load.add(more));
         }
-        let levels = outline(&shape, &loads, max_level, loaded.customers, loaded.min_uv, width, rows);
+        let levels = outline(&shape, &tags, max_level, loaded.customers, loaded.min_uv, &load);
         Ok(Plan {
             rows: loaded.quality.rows.read,
             customers: loaded.customers,
@@ -371,9 +371,10 @@ fn judge(path: &Path, set: &[Override], json: bool) -> Result<(), Failure> {
     let (table, reading) = open(&job)?;
     let layout = Layout::threads(1).map_err(|error| Failure::new(FailureKind::Usage, &error))?;
     let progress = Progress::new(job.enumerate.max_level);
+    let shared = Shared::new(1);
     let verdicts = on_workers(&layout, move |worker| {
         let mut loaded = dataflow::load(worker, &job, &table, &reading, &progress, |_| {})?;
-        Ok(dataflow::screened(worker, &job, &mut loaded))
+        Ok(dataflow::screened(worker, &shared, &job, &mut loaded))
     })?;
     match json {
         true => print(&serde_json::to_string(&verdicts).expect("verdicts are JSON")),

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::progress::Bar;
 use super::{JobArgs, LayoutArgs, print};
 use crate::cluster::{self, Exit, Layout, Processes};
-use crate::dataflow::{self, Failure, FailureKind, Outcome};
+use crate::dataflow::{self, Failure, FailureKind, Outcome, Shared};
 use crate::encode::Reading;
 use crate::job::Job;
 use crate::sink::{ErrorKind, FileInfo, Publisher, RunResult, SinkError, TableInfo, clear_staging, terminal};
@@ -103,6 +103,7 @@ pub fn execute(job: Job, layout: &Layout, bar: bool) -> Result<Option<Summary>, 
     });
     let identity = format!("{}\n{}\n{}", job.identity(), table.digest(), env!("CARGO_PKG_VERSION"));
     let progress = Progress::new(job.enumerate.max_level);
+    let shared = Shared::new(layout.threads_per_process());
     let share = layout.threads_per_process() as f64 / layout.workers() as f64;
     let bar = (first && bar).then(|| Bar::start(Arc::clone(&progress), table.rows(), share));
     let publisher = Mutex::new(publisher);
@@ -119,7 +120,7 @@ pub fn execute(job: Job, layout: &Layout, bar: bool) -> Result<Option<Summary>, 
             summary = Some(publish(&publisher, &job, &table, &outcome, started, &layout_text)?);
             Ok(())
         };
-        dataflow::run(worker, &job, &table, &reading, &progress, publish)?;
+        dataflow::run(worker, &job, &table, &reading, &shared, &progress, publish)?;
         Ok(summary)
     };
     let results: Vec<Result<Option<Summary>, Failure>> = match cluster::execute(layout, &identity, work) {

@@ -2,7 +2,7 @@
 
 use differential_dataflow::difference::{Abelian, IsZero, Monoid, Semigroup};
 
-use crate::stats::Block;
+use crate::block::Block;
 
 impl IsZero for Block {
     fn is_zero(&self) -> bool {

@@ -1,7 +1,6 @@
-//! Enumeration as one differential dataflow: count, exchange, threshold, next level.
+//! Enumeration as differential dataflows: count, exchange, threshold; one for each round of levels and pass over the rows.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,26 +11,27 @@ use differential_dataflow::operators::arrange::arrangement::arrange_core;
 use differential_dataflow::trace::implementations::{KeyBatcher, KeySpine};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
-use timely::dataflow::channels::pact::{Exchange as ExchangePact, Pipeline};
-use timely::dataflow::operators::vec::Broadcast;
-use timely::dataflow::operators::vec::Map;
-use timely::dataflow::operators::{Capability, Exchange, Input, Inspect, Operator, Probe};
-use timely::dataflow::{InputHandle, ProbeHandle, StreamVec};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::channels::pact::Exchange as ExchangePact;
+use timely::dataflow::operators::generic::source;
+use timely::dataflow::operators::vec::{Broadcast, Map};
+use timely::dataflow::operators::{Exchange, Inspect, Probe};
+use timely::dataflow::{ProbeHandle, Scope, StreamVec};
 use timely::worker::Worker;
 
+use super::collective::{broadcast, gather};
+use super::shared::{Plan, Shared, Task};
+use crate::block::{Block, Figures, Plane};
 use crate::encode::Shard;
 use crate::enumerate::{
-    CoverBlock, LevelPlan, RankedGroup, Shape, Survivors, TagGroup, count_block, count_ranked, count_tagged,
+    Limits, Load, Round, Shape, Survivors, Tally, Unit, bounds, candidates, count_block, count_ranked, count_tagged,
 };
 use crate::segment::{FeatureSet, Segment};
-use crate::stats::{Block, DISCOVERY, Moments, PARTS, Parts, Stats, VALIDATION};
+use crate::stats::{Moments, PARTS, Parts, Stats};
 use crate::telemetry::Progress;
 
 /// The times of the dataflow: one for each state of the table.
 type Epoch = u64;
-
-/// "The shard is at this epoch": all that travels from the rows to the counting operators.
-type Tick = ();
 
 /// A partial block on its way to the worker that owns its feature set.
 type Update = ((FeatureSet, ()), Epoch, Block);
@@ -40,26 +40,52 @@ type Update = ((FeatureSet, ()), Epoch, Block);
 /// short enough that a lost peer and the progress display are noticed.
 const QUANTUM: Duration = Duration::from_millis(25);
 
-/// What one worker did at one level.
+/// What one worker did in one round.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Counted {
-    pub level: usize,
-    pub feature_sets: u64,
-    pub candidates: u64,
-    pub cells: u64,
-    pub covering_blocks: u64,
+    /// The levels that were counted together.
+    pub levels: [usize; 2],
+    /// Feature sets, cells and the candidates of each of these levels; candidates are told for a level counted on its own.
+    pub planned: Vec<Planned>,
+    /// Passes over the rows, by all workers of a process together.
+    pub passes: u64,
     pub seconds: f64,
     /// Sent to other workers.
     pub bytes_exchanged: u64,
-    /// Microseconds of each pass over the rows.
-    pub passes_us: Vec<u64>,
+    /// Microseconds of each block that this worker counted.
+    pub blocks_us: Vec<u64>,
+}
+
+/// What was counted of one level.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Planned {
+    pub feature_sets: u64,
+    pub cells: u64,
+    pub candidates: Option<u64>,
 }
 
 impl Counted {
+    /// What a round that was planned since `started` is going to count.
+    fn planned(round: &Round, started: Instant) -> Counted {
+        let planned = |level: usize| Planned {
+            feature_sets: round.feature_sets(level),
+            cells: round.cells(level),
+            candidates: round.candidates,
+        };
+        Counted {
+            levels: [*round.levels.start(), *round.levels.end()],
+            planned: round.levels.clone().map(planned).collect(),
+            passes: round.units.len() as u64,
+            seconds: started.elapsed().as_secs_f64(),
+            bytes_exchanged: 0,
+            blocks_us: Vec::new(),
+        }
+    }
+
     /// Microseconds of the passes over the rows, to three significant digits.
     pub fn block_us(&self) -> Histogram<u64> {
         let mut histogram = Histogram::new(3).expect("three significant digits are allowed");
-        self.passes_us.iter().for_each(|&us| histogram.record(us).expect("a histogram that resizes holds any value"));
+        self.blocks_us.iter().for_each(|&us| histogram.record(us).expect("a histogram that resizes holds any value"));
         histogram
     }
 }
@@ -76,22 +102,30 @@ pub struct Answer {
 }
 
 impl Answer {
-    fn of(blocks: Vec<(FeatureSet, Block)>, plans: &[LevelPlan], shape: &Shape, width: usize) -> Answer {
-        let mut found: Vec<(Segment, usize, usize)> = Vec::new();
-        for (i, (set, block)) in blocks.iter().enumerate() {
-            let layout = &plans[set.level().max(1) - 1].layouts[set];
-            let named = |(j, &cell)| Some((layout.segment(*set, cell, shape)?, i, j));
-            found.extend(block.cells().iter().enumerate().filter_map(named));
+    /// The frequent cells of all feature sets, whose layouts `plans` tell.
+    fn of(mut blocks: Vec<(FeatureSet, Block)>, plans: &[Arc<Plan>], shape: &Shape, width: usize) -> Answer {
+        // Cells are numbered in the order of their segments, so that sorted feature sets give sorted segments.
+        blocks.sort_unstable_by_key(|(set, _)| *set);
+        let cells = blocks.iter().map(|(_, block)| block.cells().len()).sum();
+        let mut answer = Answer {
+            segments: Vec::with_capacity(cells),
+            uv: Vec::with_capacity(cells),
+            sums: Vec::with_capacity(cells * PARTS * width),
+        };
+        let layout =
+            |set| plans.iter().find_map(|plan| plan.round.layouts.get(set)).expect("it was counted as planned");
+        for (set, block) in &blocks {
+            let layout = layout(set);
+            let (discovery, validation) = block.planes().split_at(1 + width);
+            for (i, &cell) in block.cells().iter().enumerate() {
+                let Some(segment) = layout.segment(*set, cell, shape) else { continue };
+                answer.segments.push(segment);
+                let uv = |planes: &[Plane]| planes[0].at(i) as i64;
+                answer.uv.push(std::array::from_fn(|part| uv([discovery, validation][part])));
+                answer.sums.extend([discovery, validation].into_iter().flat_map(|p| &p[1..]).map(|plane| plane.at(i)));
+            }
         }
-        found.sort_unstable();
-        let mut answer = Answer::default();
-        for (segment, i, j) in found {
-            let (uv, sums) = blocks[i].1.entry(j);
-            answer.segments.push(segment);
-            answer.uv.push([uv[DISCOVERY], uv[VALIDATION]]);
-            answer.sums.extend_from_slice(sums);
-            debug_assert_eq!(sums.len(), PARTS * width);
-        }
+        debug_assert!(answer.segments.is_sorted());
         answer
     }
 
@@ -100,99 +134,182 @@ impl Answer {
         let at = (PARTS * i + part) * moments.width();
         moments.stats(metric, self.uv[i][part], &self.sums[at..at + moments.width()])
     }
+
+    /// The segments of one level, as the level above is planned from them.
+    fn survivors(&self, level: usize) -> Survivors {
+        let mut survivors = Survivors::new();
+        for segment in self.segments.iter().filter(|segment| segment.level() == level) {
+            survivors.entry(segment.features()).or_default().push(*segment);
+        }
+        survivors
+    }
 }
 
 /// What came out of the enumeration at this worker.
 #[derive(Clone, Debug)]
 pub struct Enumeration {
     pub answer: Answer,
-    /// By level, from 1.
+    /// By round.
     pub counted: Vec<Counted>,
 }
 
-/// The plans of the levels, made by each worker for itself and equal on all.
-type Plans = Rc<RefCell<Vec<LevelPlan>>>;
+impl Enumeration {
+    /// Of each level: feature sets, cells and candidates, the last worked out now where the level was counted before they were
+    /// known. Only worker 0, which has the answer, can tell.
+    pub fn planned(&self, shape: &Shape) -> Vec<Planned> {
+        let planned = self.counted.iter().flat_map(|round| (round.levels[0]..=round.levels[1]).zip(&round.planned));
+        let items = || shape.items.iter().map(|&items| items as u64).sum();
+        planned
+            .map(|(level, planned)| {
+                let later =
+                    || if level == 1 { items() } else { candidates(level, shape, &self.answer.survivors(level - 1)) };
+                Planned { candidates: Some(planned.candidates.unwrap_or_else(later)), ..planned.clone() }
+            })
+            .collect()
+    }
+}
 
-/// Counts all segments of up to `max_level` items and returns those with at least `min_uv` customers.
-///
-/// Rows stay where they are. What crosses between workers is one partial block a worker and feature set, to the worker
-/// that owns the set by hash; then each frequent segment of a level that has a next one, without its sums, to all workers;
-/// and each frequent segment with its sums to worker 0.
-pub fn enumerate(
-    worker: &mut Worker,
-    shard: Shard,
-    shape: Shape,
-    max_level: usize,
-    min_uv: u64,
-    rows_hint: usize,
-    progress: Arc<Progress>,
-) -> (Shard, Enumeration) {
-    let min_uv = i64::try_from(min_uv).unwrap_or(i64::MAX);
-    let shard = Rc::new(shard);
-    let shape = Rc::new(shape);
-    let plans: Plans = Rc::new(RefCell::new(vec![LevelPlan::default(); max_level]));
-    let counted = Rc::new(RefCell::new(Vec::new()));
-    let frequent_blocks = Rc::new(RefCell::new(Vec::new()));
-    let mut ticks: InputHandle<Epoch, _> = InputHandle::new();
-    let probe = ProbeHandle::new();
-
-    worker.dataflow::<Epoch, _, _>(|scope| {
-        let ticks: StreamVec<'_, Epoch, Tick> = scope.input_from(&mut ticks);
-        let mut below: Option<StreamVec<'_, Epoch, Segment>> = None;
-        for level in 1..=max_level {
-            let counter = Counter {
-                level,
-                shard: Rc::clone(&shard),
-                shape: Rc::clone(&shape),
-                plans: Rc::clone(&plans),
-                counted: Rc::clone(&counted),
-                progress: Arc::clone(&progress),
-                rows_hint,
-            };
-            let survivors = below.take().unwrap_or_else(|| ticks.clone().flat_map(|()| None));
-            let partial = count(ticks.clone(), survivors, counter);
-            let blocks = arrange_core::<_, _, KeyBatcher<FeatureSet, Epoch, Block>, KeySpine<FeatureSet, Epoch, Block>>(
-                partial,
-                ExchangePact::new(|update: &Update| owner(update.0.0)),
-                "Tally: add the workers' blocks",
-                KeyBatcher::new,
-            );
-            // The base is wanted however small it is.
-            let frequent = blocks
-                .threshold_total(move |set, block| block.at_least(if *set == FeatureSet::EMPTY { 1 } else { min_uv }));
-            if level < max_level {
-                let (plans, shape) = (Rc::clone(&plans), Rc::clone(&shape));
-                let names = frequent.inner.clone().flat_map(move |(set, _, block)| {
-                    let layout = &plans.borrow()[level - 1].layouts[&set];
-                    // The base is not a segment that could be extended.
-                    let cells = if set == FeatureSet::EMPTY { [].iter() } else { block.cells().iter() };
-                    cells.filter_map(|&cell| layout.segment(set, cell, &shape)).collect::<Vec<_>>()
-                });
-                below = Some(names.broadcast());
-            }
-            let sink = Rc::clone(&frequent_blocks);
-            frequent
-                .inner
-                .exchange(|_| 0)
-                .inspect(move |(set, _, block)| sink.borrow_mut().push((*set, block.clone())))
-                .probe_with(&probe);
+/// Agrees on what the plan has to know of all rows.
+pub fn agree_load(worker: &mut Worker, shared: &Shared, shard: &Shard) -> Load {
+    let moments = shard.moments();
+    let summed = shard.runs().iter().filter(|run| !run.zero).map(|run| run.rows.len() as u64).sum::<u64>();
+    let all = gather(worker, (bounds(shard), summed, shard.rows() as u64));
+    let processes = (worker.peers() / shared.threads()) as u64;
+    let load = (worker.index() == 0).then(|| {
+        let total = |moment| all.iter().fold(0u128, |sum, (bounds, _, _)| sum.saturating_add(bounds[moment]));
+        let rows: u64 = all.iter().map(|(_, _, rows)| rows).sum();
+        let summed: u64 = all.iter().map(|(_, summed, _)| summed).sum();
+        let bounds: Vec<u128> = (0..moments.width()).map(|moment: usize| total(moment)).collect();
+        Load {
+            rows: rows.div_ceil(processes),
+            summed: summed as f64 / rows.max(1) as f64,
+            figures: Figures::new(moments, &bounds, rows),
         }
     });
+    broadcast(worker, load)
+}
 
-    ticks.send(());
-    ticks.close();
+/// Counts all segments of up to `limits.max_level` items and returns those with at least `limits.min_uv` customers.
+///
+/// Rows stay in their process, whose workers take turns at all of them: a block is counted by one worker over the rows of
+/// all. What crosses between workers is one partial block a process and feature set, to the worker that owns the set by
+/// hash; then the cells of each frequent segment of a level that has a next one to all workers; and each frequent segment
+/// with its sums to worker 0.
+pub fn enumerate(
+    worker: &mut Worker,
+    shared: &Arc<Shared>,
+    shard: Shard,
+    shape: &Shape,
+    limits: &Limits,
+    progress: &Arc<Progress>,
+) -> (Arc<Shard>, Enumeration) {
+    let shard = Arc::new(shard);
+    shared.deposit(worker.index(), Arc::clone(&shard));
+    // Every worker has deposited its rows when this is agreed.
+    let load = agree_load(worker, shared, &shard);
+    let (mut plans, mut counted, mut frequent): (Vec<Arc<Plan>>, Vec<Counted>, Vec<_>) = Default::default();
+    let mut below: Vec<Cells> = Vec::new();
+    let mut level = 1;
+    while level <= limits.max_level {
+        let started = Instant::now();
+        let plan = shared.plan(plans.len(), || {
+            let round = match plans.last() {
+                None => Round::first(shape, &load, limits),
+                Some(last) => Round::next(level, shape, &survivors(&below, &last.round, shape), &load),
+            };
+            Plan::new(round, shape, &load, shared.threads(), limits.block_bytes)
+        });
+        below.clear();
+        let deepest = *plan.round.levels.end();
+        let mut record = Counted::planned(&plan.round, started);
+        progress.levels[deepest - 1][1].store(plan.tasks() as u64, Ordering::Relaxed);
+        let counter = Counter {
+            shards: shared.shards(),
+            plan: Arc::clone(&plan),
+            shape: shape.clone(),
+            figures: load.figures.clone(),
+            progress: Arc::clone(progress),
+        };
+        let min_uv = i64::try_from(limits.min_uv).unwrap_or(i64::MAX);
+        let extended = (deepest < limits.max_level).then_some(deepest);
+        for pass in 0..plan.passes() {
+            let found = tally(worker, &counter, pass, min_uv, extended, &mut record);
+            frequent.extend(found.frequent);
+            below.extend(found.extended);
+        }
+        counted.push(record);
+        plans.push(plan);
+        level = deepest + 1;
+    }
+    let answer = Answer::of(frequent, &plans, shape, load.figures.moments.width());
+    shared.clear();
+    (shard, Enumeration { answer, counted })
+}
+
+/// The frequent cells of one feature set.
+type Cells = (FeatureSet, Vec<u64>);
+
+/// The segments that these cells of a round stand for.
+fn survivors(cells: &[Cells], round: &Round, shape: &Shape) -> Survivors {
+    let named = |(set, cells): &Cells| {
+        let layout = &round.layouts[set];
+        (*set, cells.iter().filter_map(|&cell| layout.segment(*set, cell, shape)).collect::<Vec<Segment>>())
+    };
+    cells.iter().map(named).filter(|(_, segments)| !segments.is_empty()).collect()
+}
+
+/// What one pass found.
+struct Found {
+    /// At worker 0: the frequent cells of every feature set.
+    frequent: Vec<(FeatureSet, Block)>,
+    /// At every worker: those of the level that is extended.
+    extended: Vec<Cells>,
+}
+
+/// One pass as a dataflow: the feature set is the key, a process's partial block the difference.
+fn tally(
+    worker: &mut Worker,
+    counter: &Counter,
+    pass: usize,
+    min_uv: i64,
+    extended: Option<usize>,
+    record: &mut Counted,
+) -> Found {
+    let counted = Rc::new(RefCell::new(record.clone()));
+    let frequent = Rc::new(RefCell::new(Vec::new()));
+    let cells = Rc::new(RefCell::new(Vec::new()));
+    let probe = ProbeHandle::new();
+    worker.dataflow::<Epoch, _, _>(|scope| {
+        let partial = count(scope, counter.clone(), pass, Rc::clone(&counted));
+        let blocks = arrange_core::<_, _, KeyBatcher<FeatureSet, Epoch, Block>, KeySpine<FeatureSet, Epoch, Block>>(
+            partial,
+            ExchangePact::new(|update: &Update| owner(update.0.0)),
+            "Tally: add the processes' blocks",
+            KeyBatcher::new,
+        );
+        // The base is wanted however small it is.
+        let found = blocks
+            .threshold_total(move |set, block| block.at_least(if *set == FeatureSet::EMPTY { 1 } else { min_uv }));
+        if let Some(level) = extended {
+            let sink = Rc::clone(&cells);
+            let names = found
+                .inner
+                .clone()
+                .flat_map(move |(set, _, block)| (set.level() == level).then(|| (set, block.cells().to_vec())));
+            names.broadcast().inspect(move |cells: &Cells| sink.borrow_mut().push(cells.clone())).probe_with(&probe);
+        }
+        let sink = Rc::clone(&frequent);
+        found
+            .inner
+            .exchange(|_| 0)
+            .inspect(move |(set, _, block)| sink.borrow_mut().push((*set, block.clone())))
+            .probe_with(&probe);
+    });
     while !probe.done() {
         worker.step_or_park(None);
     }
-    let answer = Answer::of(frequent_blocks.take(), &plans.borrow(), &shape, shard.moments().width());
-    let mut counted = counted.take();
-    counted.sort_by_key(|c: &Counted| c.level);
-    // The operators of a completed dataflow are dropped when the worker next steps.
-    while Rc::strong_count(&shard) > 1 {
-        worker.step();
-    }
-    let shard = Rc::try_unwrap(shard).expect("the dataflow has been dropped");
-    (shard, Enumeration { answer, counted })
+    *record = counted.borrow().clone();
+    Found { frequent: frequent.take(), extended: cells.take() }
 }
 
 /// The worker that adds up a feature set's blocks, before reduction to their number. Fixed, so equal in all processes.
@@ -201,137 +318,78 @@ fn owner(set: FeatureSet) -> u64 {
     foldhash::fast::FixedState::with_seed(0).hash_one(set)
 }
 
-/// What the counting operator of one level needs.
+/// What the counting operator of one round needs.
+#[derive(Clone)]
 struct Counter {
-    level: usize,
-    shard: Rc<Shard>,
-    shape: Rc<Shape>,
-    plans: Plans,
-    counted: Rc<RefCell<Vec<Counted>>>,
+    shards: Vec<Arc<Shard>>,
+    plan: Arc<Plan>,
+    shape: Shape,
+    figures: Figures,
     progress: Arc<Progress>,
-    rows_hint: usize,
 }
 
-/// One pass over the rows.
-enum Unit {
-    Cover(CoverBlock),
-    Ranked(RankedGroup),
-    Tagged(TagGroup),
-}
-
-/// The passes of one epoch that are still to do, and the right to send their blocks.
-struct Work {
-    capability: Capability<Epoch>,
-    units: VecDeque<Unit>,
-    counted: Counted,
-}
-
-/// The blocks of every feature set that the level wants: the feature set is the key, this worker's partial block the difference.
-///
-/// Waits until both the tick and all survivors of the level below are in, plans, then counts a few blocks an activation.
-/// A block is complete once the frontier passes its time.
+/// The blocks of every feature set of a pass, as this process's workers count them: whoever is free takes the next task.
 fn count<'scope>(
-    ticks: StreamVec<'scope, Epoch, Tick>,
-    survivors: StreamVec<'scope, Epoch, Segment>,
+    scope: Scope<'scope, Epoch>,
     counter: Counter,
+    pass: usize,
+    record: Rc<RefCell<Counted>>,
 ) -> StreamVec<'scope, Epoch, Update> {
-    let scope = ticks.scope();
     let peers = scope.peers() as u64;
     let me = scope.index() as u64;
-    ticks.binary_frontier(survivors, Pipeline, Pipeline, "Count: rows into blocks", move |_, info| {
-        let activator = scope.activator_for(info.address);
-        let mut waiting: BTreeMap<Epoch, Capability<Epoch>> = BTreeMap::new();
-        let mut below: BTreeMap<Epoch, Vec<Segment>> = BTreeMap::new();
-        let mut work: VecDeque<Work> = VecDeque::new();
-        move |(ticks, ticks_frontier), (survivors, survivors_frontier), output| {
-            ticks.for_each(|capability, _| {
-                let capability = capability.retain_least(0).expect("a tick has a time");
-                waiting.insert(*capability.time(), capability);
-            });
-            survivors.for_each(|capability, segments| {
-                let time = *capability.least().expect("a survivor has a time");
-                below.entry(time).or_default().append(segments);
-            });
-            while let Some(entry) = waiting.first_entry() {
-                let time = *entry.key();
-                if ticks_frontier.less_equal(&time) || survivors_frontier.less_equal(&time) {
-                    break;
-                }
-                work.push_back(counter.plan(entry.remove(), below.remove(&time).unwrap_or_default()));
-            }
-            let started = Instant::now();
-            while let Some(current) = work.front_mut() {
-                let mut session = output.session(&current.capability);
-                while let Some(unit) = current.units.pop_front() {
-                    for (set, block) in counter.count(unit, &mut current.counted) {
+    source::<_, CapacityContainerBuilder<Vec<Update>>, _, _>(
+        scope,
+        "Count: rows into blocks",
+        move |capability, info| {
+            let activator = scope.activator_for(info.address);
+            let mut capability = Some(capability);
+            let mut tally = Tally::new(&counter.figures);
+            move |output| {
+                let Some(time) = &capability else { return };
+                let started = Instant::now();
+                let mut session = output.session(time);
+                while started.elapsed() < QUANTUM {
+                    let Some(task) = counter.plan.take(pass) else {
+                        drop(session);
+                        capability = None;
+                        return;
+                    };
+                    let mut record = record.borrow_mut();
+                    for (set, block) in counter.count(&task, &mut tally, &mut record) {
                         if owner(set) % peers != me {
-                            current.counted.bytes_exchanged += block.wire_bytes();
+                            record.bytes_exchanged += block.wire_bytes();
                         }
-                        session.give(((set, ()), *current.capability.time(), block));
-                    }
-                    if started.elapsed() > QUANTUM {
-                        break;
+                        session.give(((set, ()), *time.time(), block));
                     }
                 }
-                drop(session);
-                if !current.units.is_empty() {
-                    activator.activate();
-                    return;
-                }
-                if let Some(done) = work.pop_front() {
-                    counter.counted.borrow_mut().push(done.counted);
-                }
+                activator.activate();
             }
-        }
-    })
+        },
+    )
 }
 
 impl Counter {
-    /// Plans the level for one epoch, from all survivors of the level below.
-    fn plan(&self, capability: Capability<Epoch>, segments: Vec<Segment>) -> Work {
+    fn count(&self, task: &Task, tally: &mut Tally, record: &mut Counted) -> Vec<(FeatureSet, Block)> {
         let started = Instant::now();
-        let mut below = Survivors::new();
-        for segment in segments {
-            below.entry(segment.features()).or_default().push(segment);
-        }
-        below.values_mut().for_each(|segments| segments.sort_unstable());
-        let plan = LevelPlan::new(self.level, &self.shape, &below, self.rows_hint);
-        let [_, planned] = &self.progress.levels[self.level - 1];
-        planned.fetch_add(plan.units() as u64, Ordering::Relaxed);
-        let units = plan.blocks.iter().cloned().map(Unit::Cover);
-        let units = units.chain(plan.ranked.iter().cloned().map(Unit::Ranked));
-        let units = units.chain(plan.tagged.iter().cloned().map(Unit::Tagged)).collect();
-        let counted = Counted {
-            level: self.level,
-            feature_sets: plan.layouts.keys().filter(|set| set.level() > 0).count() as u64,
-            candidates: plan.candidates,
-            cells: plan.cells,
-            covering_blocks: plan.units() as u64,
-            seconds: started.elapsed().as_secs_f64(),
-            bytes_exchanged: 0,
-            passes_us: Vec::new(),
-        };
-        self.plans.borrow_mut()[self.level - 1] = plan;
-        Work { capability, units, counted }
-    }
-
-    fn count(&self, unit: Unit, counted: &mut Counted) -> Vec<(FeatureSet, Block)> {
-        let started = Instant::now();
-        let blocks = match unit {
-            Unit::Cover(block) => count_block(&self.shard, &block, &self.shape),
-            Unit::Ranked(group) => count_ranked(&self.shard, &group, &self.plans.borrow()[self.level - 1]),
-            Unit::Tagged(group) => count_tagged(&self.shard, &group, &self.plans.borrow()[self.level - 1]),
+        let shards: Vec<&Shard> = self.shards[task.shards.clone()].iter().map(|shard| &**shard).collect();
+        let round = &self.plan.round;
+        let blocks = match &round.units[task.unit] {
+            Unit::Cover(block) => count_block(&shards, block, &self.shape, tally),
+            Unit::Ranked(group) => count_ranked(&shards, group, &round.layouts, &self.figures),
+            Unit::Tagged(group) => count_tagged(&shards, group, &round.layouts, &self.figures),
         };
         let took = started.elapsed();
-        counted.seconds += took.as_secs_f64();
-        counted.passes_us.push(took.as_micros().try_into().unwrap_or(u64::MAX));
-        self.progress.levels[self.level - 1][0].fetch_add(1, Ordering::Relaxed);
+        record.seconds += took.as_secs_f64();
+        record.blocks_us.push(took.as_micros().try_into().unwrap_or(u64::MAX));
+        self.progress.levels[round.levels.end() - 1][0].fetch_add(1, Ordering::Relaxed);
         blocks
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::audience::CustomerIds;
     use crate::encode::{Codes, MetricColumn};
@@ -349,7 +407,11 @@ mod tests {
     impl Table {
         fn shape(&self) -> Shape {
             let items = self.cards.iter().zip(&self.rest).map(|(card, &rest)| card - usize::from(rest)).collect();
-            Shape { cardinality: self.cards.clone(), items, tags: vec![false; self.cards.len()] }
+            let with =
+                |f: usize, code: usize| self.rows.iter().filter(|row| usize::from(row.0[f]) == code).count() as u64;
+            let most = |f: usize| (0..self.cards[f]).map(|code| with(f, code)).max().unwrap_or(0);
+            let common = (0..self.cards.len()).map(most).collect();
+            Shape { cardinality: self.cards.clone(), items, common, tags: vec![false; self.cards.len()] }
         }
 
         fn shard(&self, worker: usize, workers: usize) -> Shard {
@@ -359,10 +421,10 @@ mod tests {
                 rows.iter().for_each(|row| codes.push(row.0[f]));
                 codes
             });
-            Shard {
-                features: features.collect(),
-                part: rows.iter().map(|row| row.1).collect(),
-                metrics: vec![
+            Shard::new(
+                features.collect(),
+                rows.iter().map(|row| row.1).collect(),
+                vec![
                     MetricColumn::Rate(rows.iter().map(|row| u8::from(row.2)).collect()),
                     MetricColumn::Amount(rows.iter().map(|row| row.3).collect()),
                     MetricColumn::Ratio {
@@ -370,8 +432,8 @@ mod tests {
                         den: rows.iter().map(|row| i64::from(row.2) + 3).collect(),
                     },
                 ],
-                ids: CustomerIds::Row((0..rows.len() as u64).collect()),
-            }
+                CustomerIds::Row((0..rows.len() as u64).collect()),
+            )
         }
 
         /// The definition, over raw rows: every segment a row is in gets the row.
@@ -402,12 +464,13 @@ mod tests {
             }
         }
 
-        fn engine(&self, max_level: usize, min_uv: u64, workers: usize) -> Answer {
+        fn engine(&self, max_level: usize, min_uv: u64, workers: usize, block_bytes: u64) -> Answer {
             let table = self.clone();
+            let (shared, progress) = (Shared::new(workers), Progress::new(max_level));
             let guards = timely::execute(timely::Config::process(workers), move |worker| {
                 let shard = table.shard(worker.index(), worker.peers());
-                let rows = table.rows.len();
-                enumerate(worker, shard, table.shape(), max_level, min_uv, rows, Progress::new(max_level)).1.answer
+                let limits = Limits { customers: table.rows.len() as u64, min_uv, max_level, block_bytes };
+                enumerate(worker, &shared, shard, &table.shape(), &limits, &progress).1.answer
             })
             .expect("threads");
             let answers: Vec<Answer> = guards.join().into_iter().map(|a| a.expect("no panic")).collect();
@@ -440,9 +503,11 @@ mod tests {
             max_level in 1usize..6,
             min_uv in 1u64..8,
             workers in 1usize..4,
+            // One block a pass, or all.
+            block_bytes in prop_oneof![Just(1), Just(1 << 30)],
         ) {
             let expected = table.brute_force(max_level, min_uv as i64);
-            prop_assert_eq!(table.engine(max_level, min_uv, workers), expected);
+            prop_assert_eq!(table.engine(max_level, min_uv, workers, block_bytes), expected);
         }
     }
 
@@ -454,6 +519,6 @@ mod tests {
             (vec![(i % 2000) as u16, (i * 7 % 2000) as u16], (i % 2) as u8, i % 5 == 0, i64::from(i))
         });
         let table = Table { cards: vec![2000, 2000], rest: vec![false, false], rows: rows.collect() };
-        assert_eq!(table.engine(2, 1, 2), table.brute_force(2, 1));
+        assert_eq!(table.engine(2, 1, 2, 1 << 30), table.brute_force(2, 1));
     }
 }

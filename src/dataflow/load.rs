@@ -188,7 +188,7 @@ pub fn load(
         }
     }
     Ok(Loaded {
-        shard: Shard { features: codes, part, metrics, ids },
+        shard: Shard::new(codes, part, metrics, ids),
         codebook,
         refused,
         scales: agreed.scales,

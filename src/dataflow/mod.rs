@@ -8,15 +8,17 @@ mod found;
 mod load;
 mod run;
 mod screen;
+mod shared;
 mod target;
 mod unique;
 
 pub use agree::{Failure, FailureKind, agree, decide};
 pub use collective::{broadcast, exchange, gather};
-pub use enumerate::{Answer, Counted, Enumeration, enumerate};
+pub use enumerate::{Answer, Counted, Enumeration, Planned, agree_load, enumerate};
 pub use load::{Loaded, load};
 pub use run::{Outcome, run};
 pub use screen::screened;
+pub use shared::{Plan, Shared, Task};
 pub use target::{Overlaps, TakenSums, assign, overlaps, profiles};
 pub use unique::unique;
 #[cfg(test)]

@@ -8,20 +8,20 @@ use timely::worker::Worker;
 
 use super::agree::{Failure, decide};
 use super::collective::{broadcast, gather};
-use super::enumerate::{Counted, Enumeration, enumerate};
+use super::enumerate::{Enumeration, enumerate};
 use super::found::Found;
 use super::load::{Loaded, load};
 use super::screen::screened;
+use super::shared::Shared;
 use super::target::{assign, overlaps, profiles};
 use crate::audience::Assigned;
 use crate::encode::{Codebook, Reading};
-use crate::enumerate::Shape;
+use crate::enumerate::{Limits, Shape};
 use crate::highlight::{Funnel, Highlight};
 use crate::job::Job;
 use crate::merge::Grouping;
 use crate::score::{Measures, Scored};
 use crate::screen::Verdict;
-use crate::segment::Segment;
 use crate::sink::Quality;
 use crate::source::Table;
 use crate::stats::{MetricKind, Scale};
@@ -76,6 +76,7 @@ pub fn run(
     job: &Job,
     table: &Table,
     reading: &Reading,
+    shared: &Arc<Shared>,
     progress: &Arc<Progress>,
     publish: impl FnOnce(Outcome) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
@@ -83,18 +84,16 @@ pub fn run(
     let mut stages = Stages { progress, logs, started: Instant::now(), done: Vec::new() };
     let mut loaded = load(worker, job, table, reading, progress, |rows| stages.end(rows))?;
     stages.end(loaded.codebook.features.len());
-    let verdicts = screened(worker, job, &mut loaded);
+    let verdicts = screened(worker, shared, job, &mut loaded);
     stages.end(loaded.codebook.features.len());
 
     let Loaded { shard, codebook, scales, customers, min_uv, quality, file_rows, .. } = loaded;
     let shape = Shape::of(&codebook);
-    let rows = (customers as usize).div_ceil(worker.peers());
-    let max_level = job.enumerate.max_level;
-    let counting = Arc::clone(progress);
-    let (shard, counted) = enumerate(worker, shard, shape.clone(), max_level, min_uv, rows, counting);
-    let Enumeration { answer, counted } = counted;
-    let levels = level_records(gather(worker, counted), &answer.segments);
-    stages.end(answer.segments.len().saturating_sub(1));
+    let limits = Limits { customers, min_uv, max_level: job.enumerate.max_level, block_bytes: 4 << 30 };
+    let (shard, enumeration) = enumerate(worker, shared, shard, &shape, &limits, progress);
+    stages.end(enumeration.answer.segments.len().saturating_sub(1));
+    let levels = level_records(worker, &enumeration, &shape);
+    let Enumeration { answer, .. } = enumeration;
 
     let first = worker.index() == 0;
     let mut found = first.then(|| Found::score(&answer, &shard.moments(), scales[0]));
@@ -153,27 +152,40 @@ pub fn run(
     decide(worker, published)
 }
 
-/// One record a level, over all workers; seconds are those of the slowest.
-fn level_records(workers: Vec<Vec<Counted>>, segments: &[Segment]) -> Vec<LevelRecord> {
-    let Some(levels) = workers.first().map(Vec::len) else { return Vec::new() };
-    (0..levels)
-        .map(|i| {
-            let all = || workers.iter().map(|levels| &levels[i]);
-            let plan = &workers[0][i];
-            let mut block_us = plan.block_us();
-            all().skip(1).for_each(|other| block_us.add(other.block_us()).expect("histograms of one precision"));
-            let at = |quantile| block_us.value_at_quantile(quantile);
-            LevelRecord {
-                level: plan.level as u64,
-                feature_sets: plan.feature_sets,
-                candidates: plan.candidates,
-                cells: plan.cells,
-                kept: segments.iter().filter(|s| s.level() == plan.level).count() as u64,
-                covering_blocks: plan.covering_blocks,
-                seconds: all().map(|c| c.seconds).fold(0.0, f64::max),
-                bytes_exchanged: all().map(|c| c.bytes_exchanged).sum(),
-                block_us: [at(0.5), at(0.99), block_us.max()],
-            }
-        })
-        .collect()
+/// One record a level, over all workers, at worker 0; seconds are those of the slowest.
+fn level_records(worker: &mut Worker, enumeration: &Enumeration, shape: &Shape) -> Vec<LevelRecord> {
+    let workers = gather(worker, enumeration.counted.clone());
+    let Some(rounds) = workers.first().map(Vec::len) else { return Vec::new() };
+    let mut planned = enumeration.planned(shape).into_iter();
+    let mut records = Vec::new();
+    for round in 0..rounds {
+        let all = || workers.iter().map(|rounds| &rounds[round]);
+        let [from, to] = workers[0][round].levels;
+        let mut block_us = workers[0][round].block_us();
+        all().skip(1).for_each(|other| block_us.add(other.block_us()).expect("histograms of one precision"));
+        let at = |quantile| block_us.value_at_quantile(quantile);
+        for (level, planned) in (from..=to).zip(&mut planned) {
+            let segments = &enumeration.answer.segments;
+            let record = LevelRecord {
+                level: level as u64,
+                feature_sets: planned.feature_sets,
+                candidates: planned.candidates.unwrap_or(0),
+                cells: planned.cells,
+                kept: segments.iter().filter(|s| s.level() == level).count() as u64,
+                ..LevelRecord::default()
+            };
+            records.push(match level == to {
+                // What was counted together is told with the deepest level, whose blocks the others were summed out of.
+                true => LevelRecord {
+                    covering_blocks: workers[0][round].passes,
+                    seconds: all().map(|c| c.seconds).fold(0.0, f64::max),
+                    bytes_exchanged: all().map(|c| c.bytes_exchanged).sum(),
+                    block_us: [at(0.5), at(0.99), block_us.max()],
+                    ..record
+                },
+                false => record,
+            });
+        }
+    }
+    records
 }

@@ -5,12 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use timely::worker::Worker;
 
 use super::collective::{broadcast, gather};
+use super::enumerate::agree_load;
 use super::load::Loaded;
-use crate::enumerate::{GRID_CELLS, LevelPlan, Shape, Survivors, count_block, count_ranked, count_tagged, cover};
+use super::shared::Shared;
+use crate::block::{Block, Figures};
+use crate::enumerate::{Load, Round, Shape, Tally, Unit, count_block, count_ranked, count_tagged};
 use crate::job::Job;
 use crate::screen::{Candidate, Verdict, screen};
 use crate::segment::{FeatureId, FeatureSet};
-use crate::stats::{Block, DISCOVERY, PARTS, Stats};
+use crate::stats::{DISCOVERY, Moments, PARTS, Stats};
 
 /// Pairs with more cells than this are not compared for aliases: such features are rarely aliases, and their cells many.
 const MOST_PAIR_CELLS: usize = 1 << 12;
@@ -18,28 +21,29 @@ const MOST_PAIR_CELLS: usize = 1 << 12;
 /// Judges the features and drops those that are not combined, from the codebook and from the rows.
 ///
 /// What crosses between workers is one sum a code, and one count a pair of codes, to worker 0. All workers get the verdicts.
-pub fn screened(worker: &mut Worker, job: &Job, loaded: &mut Loaded) -> Vec<Verdict> {
+pub fn screened(worker: &mut Worker, shared: &Shared, job: &Job, loaded: &mut Loaded) -> Vec<Verdict> {
     let shape = Shape::of(&loaded.codebook);
-    let moments = loaded.shard.moments();
-    let singles = LevelPlan::new(1, &shape, &Survivors::new(), loaded.shard.rows());
-    let mut blocks: Vec<(FeatureSet, Block)> = Vec::new();
-    for block in &singles.blocks {
-        blocks.extend(count_block(&loaded.shard, block, &shape));
-    }
-    for group in &singles.ranked {
-        blocks.extend(count_ranked(&loaded.shard, group, &singles));
-    }
-    for group in &singles.tagged {
-        blocks.extend(count_tagged(&loaded.shard, group, &singles));
-    }
-    let mut totals: BTreeMap<FeatureSet, Block> = BTreeMap::new();
-    for (set, block) in gather(worker, blocks).into_iter().flatten() {
-        totals.entry(set).or_default().add(&block);
-    }
+    let shard = &loaded.shard;
+    let load = agree_load(worker, shared, shard);
+    // Every worker counts its own rows here: the passes are few.
+    let own = |figures: &Figures| Load { rows: shard.rows() as u64, summed: load.summed, figures: figures.clone() };
+    let counted = |sets: BTreeSet<FeatureSet>, figures: &Figures| {
+        let load = own(figures);
+        let round = Round::of_sets(sets, &shape, &load);
+        let mut tally = Tally::new(figures);
+        let count = |unit: &Unit| match unit {
+            Unit::Cover(block) => count_block(&[shard], block, &shape, &mut tally),
+            Unit::Ranked(group) => count_ranked(&[shard], group, &round.layouts, figures),
+            Unit::Tagged(group) => count_tagged(&[shard], group, &round.layouts, figures),
+        };
+        round.units.iter().flat_map(count).collect::<Vec<(FeatureSet, Block)>>()
+    };
+    let features = shape.features() as FeatureId;
+    let singles = (0..features).map(|f| FeatureSet::new(&[f])).chain([FeatureSet::EMPTY]).collect();
+    let totals = added(worker, counted(singles, &load.figures));
 
-    let mut pairs: BTreeMap<FeatureSet, Vec<i64>> = BTreeMap::new();
+    let mut pairs: BTreeMap<FeatureSet, Block> = BTreeMap::new();
     if !job.screen.off {
-        let features = shape.features() as FeatureId;
         let card = |f: FeatureId| shape.cardinality[usize::from(f)];
         let wanted: BTreeSet<FeatureSet> = (0..features)
             .flat_map(|a| (a + 1..features).map(move |b| (a, b)))
@@ -48,59 +52,58 @@ pub fn screened(worker: &mut Worker, job: &Job, loaded: &mut Loaded) -> Vec<Verd
             .filter(|&(a, b)| !shape.tags[usize::from(a)] && !shape.tags[usize::from(b)])
             .map(|(a, b)| FeatureSet::new(&[a, b]))
             .collect();
-        // Only customers are counted here, so the metrics are set aside.
-        let metrics = std::mem::take(&mut loaded.shard.metrics);
-        let mut counts: Vec<(FeatureSet, Vec<i64>)> = Vec::new();
-        for block in cover(&wanted, card, loaded.shard.rows().clamp(1 << 9, GRID_CELLS)) {
-            for (set, block) in count_block(&loaded.shard, &block, &shape) {
-                let Block::Dense { uv, .. } = block else { unreachable!("a covering block is dense") };
-                let (discovery, validation) = uv.split_at(uv.len() / PARTS);
-                counts.push((set, discovery.iter().zip(validation).map(|(d, v)| d + v).collect()));
-            }
-        }
-        loaded.shard.metrics = metrics;
-        for (set, counts) in gather(worker, counts).into_iter().flatten() {
-            match pairs.get_mut(&set) {
-                Some(sum) => sum.iter_mut().zip(counts).for_each(|(a, b)| *a += b),
-                None => {
-                    pairs.insert(set, counts);
-                }
-            }
-        }
+        // Only customers are counted here.
+        let customers = Figures::new(Moments::of(&[]), &[], loaded.customers);
+        pairs = added(worker, counted(wanted, &customers));
     }
 
     let verdicts = (worker.index() == 0).then(|| {
-        let Block::Dense { uv, sums } = &totals[&FeatureSet::EMPTY] else {
-            unreachable!("the base is counted densely")
+        let moments = &load.figures.moments;
+        let stats = |set: FeatureSet, code: usize| -> Stats {
+            let planes = &totals[&set].planes()[DISCOVERY * load.figures.per_part()..];
+            let sums: Vec<i128> = planes[1..=moments.width()].iter().map(|plane| plane.at(code)).collect();
+            moments.stats(0, planes[0].at(code) as i64, &sums)
         };
-        let total = moments.stats(0, uv[DISCOVERY], &sums[DISCOVERY * moments.width()..]);
+        let total = stats(FeatureSet::EMPTY, 0);
         let candidates: Vec<Candidate> = (0..shape.features())
             .map(|f| {
-                let Block::Dense { uv, sums } = &totals[&FeatureSet::new(&[f as FeatureId])] else {
-                    unreachable!("single features are counted densely")
-                };
-                let cells = uv.len() / PARTS;
-                let stats = |code: usize| -> Stats {
-                    let at = DISCOVERY * cells + code;
-                    moments.stats(0, uv[at], &sums[at * moments.width()..])
-                };
+                let set = FeatureSet::new(&[f as FeatureId]);
+                let cells = shape.cardinality[f];
                 let name = &loaded.codebook.features[f].name;
                 let column = loaded.columns.iter().find(|c| c.name == *name).expect("every feature was read");
-                let stats = (0..cells).map(stats).collect();
+                let stats = (0..cells).map(|code| stats(set, code)).collect();
                 Candidate { stats, total, nulls: column.nulls, distinct: column.distinct }
             })
             .collect();
-        let kind = moments.kinds()[0];
+        let kind = load.figures.moments.kinds()[0];
+        let pairs = pairs.iter().map(|(&set, block)| (set, uv_of(block))).collect();
         let mut verdicts = screen(&job.screen, &loaded.codebook, &candidates, kind, loaded.customers, &pairs);
         verdicts.extend(loaded.refused.iter().map(|(name, reason)| refused(name, reason, loaded)));
         verdicts
     });
     let verdicts = broadcast(worker, verdicts);
-    let mut keep = verdicts.iter().map(|v| v.kept);
-    loaded.shard.features.retain(|_| keep.next() == Some(true));
+    loaded.shard.keep_features(&verdicts.iter().map(|v| v.kept).collect::<Vec<_>>());
     let mut keep = verdicts.iter().map(|v| v.kept);
     loaded.codebook.features.retain(|_| keep.next() == Some(true));
     verdicts
+}
+
+/// The workers' blocks added up, at worker 0.
+fn added(worker: &mut Worker, blocks: Vec<(FeatureSet, Block)>) -> BTreeMap<FeatureSet, Block> {
+    let mut totals: BTreeMap<FeatureSet, Block> = BTreeMap::new();
+    for (set, block) in gather(worker, blocks).into_iter().flatten() {
+        totals.entry(set).or_default().add(&block);
+    }
+    totals
+}
+
+/// The customers of each cell, both parts together.
+fn uv_of(block: &Block) -> Vec<i64> {
+    let parts = block.planes().chunks(block.planes().len() / PARTS);
+    let cells = block.planes()[0].len();
+    let mut uv = vec![0i64; cells];
+    parts.for_each(|planes| uv.iter_mut().enumerate().for_each(|(cell, uv)| *uv += planes[0].at(cell) as i64));
+    uv
 }
 
 /// The verdict on a column that could not be encoded.

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::enumerate::{Answer, enumerate};
+use super::shared::Shared;
 use crate::audience::CustomerIds;
 use crate::encode::{Codes, MetricColumn, Shard, TagCodes};
-use crate::enumerate::Shape;
+use crate::enumerate::{Limits, Shape};
 use crate::segment::{Item, Segment};
 use crate::telemetry::Progress;
 
@@ -37,6 +38,7 @@ impl Table {
         Shape {
             cardinality: all().map(|f| f.0).collect(),
             items: all().map(|f| f.1).collect(),
+            common: vec![self.rows.len() as u64; self.features.len()],
             tags: all().map(|f| f.2).collect(),
         }
     }
@@ -55,15 +57,15 @@ impl Table {
                 Codes::Tags(column)
             }
         };
-        Shard {
-            features: self.features.iter().enumerate().map(column).collect(),
-            part: rows.iter().map(|row| row.1).collect(),
-            metrics: vec![
+        Shard::new(
+            self.features.iter().enumerate().map(column).collect(),
+            rows.iter().map(|row| row.1).collect(),
+            vec![
                 MetricColumn::Rate(rows.iter().map(|row| u8::from(row.2)).collect()),
                 MetricColumn::Amount(rows.iter().map(|row| row.3).collect()),
             ],
-            ids: CustomerIds::Row((0..rows.len() as u64).collect()),
-        }
+            CustomerIds::Row((0..rows.len() as u64).collect()),
+        )
     }
 
     /// The definition: every set of a row's items is a segment that the row is in.
@@ -93,12 +95,13 @@ impl Table {
         }
     }
 
-    fn engine(&self, max_level: usize, min_uv: u64, workers: usize) -> Answer {
+    fn engine(&self, max_level: usize, min_uv: u64, workers: usize, block_bytes: u64) -> Answer {
         let table = self.clone();
+        let (shared, progress) = (Shared::new(workers), Progress::new(max_level));
         let guards = timely::execute(timely::Config::process(workers), move |worker| {
             let shard = table.shard(worker.index(), worker.peers());
-            let rows = table.rows.len();
-            enumerate(worker, shard, table.shape(), max_level, min_uv, rows, Progress::new(max_level)).1.answer
+            let limits = Limits { customers: table.rows.len() as u64, min_uv, max_level, block_bytes };
+            enumerate(worker, &shared, shard, &table.shape(), &limits, &progress).1.answer
         })
         .expect("threads");
         guards.join().into_iter().next().expect("worker 0").expect("no panic")
@@ -134,9 +137,11 @@ proptest! {
         max_level in 1usize..5,
         min_uv in 1u64..8,
         workers in 1usize..4,
+        // One block a pass, or all.
+        block_bytes in prop_oneof![Just(1), Just(1 << 30)],
     ) {
         let expected = table.brute_force(max_level, min_uv as i64);
-        prop_assert_eq!(table.engine(max_level, min_uv, workers), expected);
+        prop_assert_eq!(table.engine(max_level, min_uv, workers, block_bytes), expected);
     }
 }
 
@@ -152,5 +157,5 @@ fn pairs_of_tags_too_many_to_hold_are_counted_by_those_that_occur() {
     });
     let features = vec![Kind::Tags(4000), Kind::One { codes: 2, rest: false }];
     let table = Table { features, rows: rows.collect() };
-    assert_eq!(table.engine(3, 1, 2), table.brute_force(3, 1));
+    assert_eq!(table.engine(3, 1, 2, 1 << 30), table.brute_force(3, 1));
 }

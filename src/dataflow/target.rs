@@ -156,7 +156,7 @@ pub fn assign(
     let moments = shard.moments();
     let mut sums = vec![TakenSums::empty(moments.kinds().len(), cardinality); segments.len()];
     let mut places = Vec::new();
-    let mut own = Assigned { ids: shard.ids.at(&[]), group: Vec::new(), highlight: Vec::new(), holdout: Vec::new() };
+    let mut own = Assigned { ids: shard.ids(&[]), group: Vec::new(), highlight: Vec::new(), holdout: Vec::new() };
     let mut values = Vec::with_capacity(moments.width());
     for tile in Tile::all(shard, &segments) {
         tile.first_come(|i, row| {
@@ -176,7 +176,7 @@ pub fn assign(
             own.holdout.push(part == VALIDATION);
         });
     }
-    own.ids = shard.ids.at(&places);
+    own.ids = shard.ids(&places);
     let mut parts = gather(worker, (sums, own)).into_iter();
     let (mut sums, mut assigned) = parts.next()?;
     for (more, customers) in parts {

@@ -23,6 +23,6 @@ pub use ids::{IdRef, LocalIds, hash};
 pub use intake::{BadRow, Intake};
 pub use metrics::{LocalMetric, LocalNumbers, Overflow};
 pub use reading::{FeatureInput, Reading, ReadingError};
-pub use shard::{Codes, MetricColumn, Shard};
+pub use shard::{Codes, MetricColumn, RUN_RATES, Run, Shard};
 pub use sketch::{Sketch, Values};
 pub use tags::{Tag, TagCodes, TagLoad, TagSource};

@@ -1,11 +1,16 @@
 //! The rows of one worker as columns of small integers.
 
+use std::ops::Range;
+
 use super::tags::{TagCodes, TagLoad};
 use crate::audience::CustomerIds;
 use crate::segment::Item;
-use crate::stats::{MetricKind, Moments};
+use crate::stats::{MetricKind, Moments, PARTS};
 
 /// One worker's customers, coded. Rows stay here from encoding to assignment.
+///
+/// The rows lie in runs of one part whose metrics are alike, so that what is the same for a whole run need not be looked at
+/// row by row; within a run they keep the order in which they were read.
 #[derive(Clone, Debug)]
 pub struct Shard {
     /// One column a combined feature, in table order.
@@ -14,12 +19,95 @@ pub struct Shard {
     pub part: Vec<u8>,
     /// The primary metric, then the secondary ones.
     pub metrics: Vec<MetricColumn>,
-    pub ids: CustomerIds,
+    /// In the order in which the rows were read.
+    ids: CustomerIds,
+    /// For each row, which one it was when the rows were read.
+    order: Vec<u32>,
+    runs: Vec<Run>,
 }
 
+/// Rows of a shard, one after the other, of one part and alike in their metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    pub rows: Range<usize>,
+    pub part: usize,
+    /// Bit `r`: the `r`-th of the rates is yes for all of them, or else for none; of the first [`RUN_RATES`] rates.
+    pub yes: u8,
+    /// Every other metric is zero for all of them.
+    pub zero: bool,
+}
+
+/// Rates that the runs of a shard distinguish: each doubles the counters that a pass over the rows needs.
+pub const RUN_RATES: usize = 2;
+
 impl Shard {
+    /// Puts the rows into runs. All columns are of one length, below 2^32; `ids` too.
+    pub fn new(features: Vec<Codes>, part: Vec<u8>, metrics: Vec<MetricColumn>, ids: CustomerIds) -> Shard {
+        let rows = u32::try_from(part.len()).expect("a worker holds fewer than 2^32 rows");
+        // What a run's rows have in common: the part, whether there is anything but rates, the rates.
+        let mut keys: Vec<u8> = part.iter().map(|&part| part << (RUN_RATES + 1)).collect();
+        let mut rates = 0;
+        for metric in &metrics {
+            let mark = |key: &mut u8, yes: bool, bit: usize| *key |= u8::from(yes) << bit;
+            match metric {
+                MetricColumn::Rate(yes) if rates < RUN_RATES => {
+                    keys.iter_mut().zip(yes).for_each(|(key, &yes)| mark(key, yes != 0, rates));
+                    rates += 1;
+                }
+                MetricColumn::Rate(yes) => {
+                    keys.iter_mut().zip(yes).for_each(|(key, &yes)| mark(key, yes != 0, RUN_RATES));
+                }
+                MetricColumn::Amount(values) => {
+                    keys.iter_mut().zip(values).for_each(|(key, &v)| mark(key, v != 0, RUN_RATES));
+                }
+                MetricColumn::Ratio { num, den } => {
+                    let both = num.iter().zip(den);
+                    keys.iter_mut().zip(both).for_each(|(key, (&n, &d))| mark(key, n != 0 || d != 0, RUN_RATES));
+                }
+            }
+        }
+        let mut sizes = [0usize; PARTS << (RUN_RATES + 1)];
+        keys.iter().for_each(|&key| sizes[usize::from(key)] += 1);
+        let (mut runs, mut next, mut start) = (Vec::new(), [0usize; PARTS << (RUN_RATES + 1)], 0);
+        for (key, &size) in sizes.iter().enumerate().filter(|(_, size)| **size > 0) {
+            next[key] = start;
+            runs.push(Run {
+                rows: start..start + size,
+                part: key >> (RUN_RATES + 1),
+                yes: key as u8 & ((1 << RUN_RATES) - 1),
+                zero: key >> RUN_RATES & 1 == 0,
+            });
+            start += size;
+        }
+        let mut order = vec![0u32; part.len()];
+        for (row, &key) in (0..rows).zip(&keys) {
+            order[next[usize::from(key)]] = row;
+            next[usize::from(key)] += 1;
+        }
+        drop(keys);
+        let features = features.into_iter().map(|codes| codes.reordered(&order)).collect();
+        let metrics = metrics.into_iter().map(|metric| metric.reordered(&order)).collect();
+        let part = reordered(&part, &order);
+        Shard { features, part, metrics, ids, order, runs }
+    }
+
     pub fn rows(&self) -> usize {
         self.part.len()
+    }
+
+    pub fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    /// The ids of the customers in these rows.
+    pub fn ids(&self, rows: &[usize]) -> CustomerIds {
+        self.ids.at(&rows.iter().map(|&row| self.order[row] as usize).collect::<Vec<_>>())
+    }
+
+    /// The same rows with these features only, by flag.
+    pub fn keep_features(&mut self, keep: &[bool]) {
+        let mut keep = keep.iter();
+        self.features.retain(|_| keep.next() == Some(&true));
     }
 
     pub fn moments(&self) -> Moments {
@@ -66,7 +154,7 @@ impl Shard {
     pub fn bytes(&self) -> u64 {
         let features: usize = self.features.iter().map(Codes::bytes).sum();
         let metrics: usize = self.metrics.iter().map(MetricColumn::bytes).sum();
-        (features + metrics + self.part.len()) as u64
+        (features + metrics + self.part.len() + 4 * self.order.len()) as u64
     }
 }
 
@@ -122,6 +210,14 @@ impl Codes {
         self.len() == 0
     }
 
+    fn reordered(self, order: &[u32]) -> Codes {
+        match self {
+            Codes::U8(codes) => Codes::U8(reordered(&codes, order)),
+            Codes::U16(codes) => Codes::U16(reordered(&codes, order)),
+            Codes::Tags(tags) => Codes::Tags(tags.reordered(order)),
+        }
+    }
+
     fn bytes(&self) -> usize {
         match self {
             Codes::U8(codes) => codes.len(),
@@ -170,6 +266,16 @@ impl MetricColumn {
         }
     }
 
+    fn reordered(self, order: &[u32]) -> MetricColumn {
+        match self {
+            MetricColumn::Rate(yes) => MetricColumn::Rate(reordered(&yes, order)),
+            MetricColumn::Amount(values) => MetricColumn::Amount(reordered(&values, order)),
+            MetricColumn::Ratio { num, den } => {
+                MetricColumn::Ratio { num: reordered(&num, order), den: reordered(&den, order) }
+            }
+        }
+    }
+
     fn bytes(&self) -> usize {
         match self {
             MetricColumn::Rate(yes) => yes.len(),
@@ -177,4 +283,9 @@ impl MetricColumn {
             MetricColumn::Ratio { num, den } => 8 * (num.len() + den.len()),
         }
     }
+}
+
+/// The values in the order that `order` lists.
+fn reordered<T: Copy>(values: &[T], order: &[u32]) -> Vec<T> {
+    order.iter().map(|&row| values[row as usize]).collect()
 }

@@ -303,6 +303,14 @@ impl TagCodes {
         self.starts.push(u32::try_from(start).expect("a span has fewer than 2^32 tags"));
     }
 
+    /// The rows that `order` lists, in that order.
+    pub fn reordered(&self, order: &[u32]) -> TagCodes {
+        let mut codes = TagCodes::with_capacity(order.len());
+        codes.tags.reserve_exact(self.tags.len());
+        order.iter().for_each(|&row| codes.push(self.row(row as usize)));
+        codes
+    }
+
     pub fn len(&self) -> usize {
         self.starts.len() - 1
     }

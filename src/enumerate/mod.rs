@@ -1,38 +1,56 @@
 //! From the frequent segments of one level to what is counted for the next: a pure plan, equal on all workers.
 
+mod cost;
 mod cover;
-mod kernel;
+mod grid;
+mod keys;
 mod outline;
+mod ranked;
 mod ranks;
 mod tags;
+mod tally;
+mod wanted;
 
+pub use cost::Load;
 pub use cover::{CoverBlock, cover};
-pub use kernel::{count_block, count_ranked};
+pub use grid::count_block;
 pub use outline::{LevelOutline, outline};
+pub use ranked::count_ranked;
 pub use ranks::Ranks;
 pub use tags::{Extensions, TagGroup, count_tagged};
+pub use tally::{Tally, bounds};
+pub use wanted::candidates;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use hashbrown::HashSet;
-
 use crate::encode::Codebook;
-use crate::segment::{FeatureId, FeatureSet, Item, ItemCode, Segment};
+use crate::segment::{FeatureId, FeatureSet, ItemCode, Segment};
 
-/// What the plan knows of the features: codes in use, codes that are items, and whether a customer has a set of them.
+/// A hash map with a fixed seed: nothing is listed in its order.
+type Map<K, V> = hashbrown::HashMap<K, V, foldhash::fast::FixedState>;
+
+/// What the plan knows of the features.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shape {
+    /// Codes in use, a feature.
     pub cardinality: Vec<usize>,
+    /// Codes that are items, a feature.
     pub items: Vec<usize>,
+    /// Customers of the most frequent item, a feature.
+    pub common: Vec<u64>,
+    /// Whether a customer has a set of items, a feature.
     pub tags: Vec<bool>,
 }
 
 impl Shape {
     pub fn of(codebook: &Codebook) -> Self {
+        let common = |uv: &[u64], items: usize| uv[..items].iter().copied().max().unwrap_or(0);
         Shape {
             cardinality: codebook.features.iter().map(|f| f.cardinality()).collect(),
             items: codebook.features.iter().map(|f| f.items.len()).collect(),
+            common: codebook.features.iter().map(|f| common(&f.uv, f.items.len())).collect(),
             tags: codebook.features.iter().map(|f| f.tags.is_some()).collect(),
         }
     }
@@ -41,6 +59,7 @@ impl Shape {
         self.cardinality.len()
     }
 
+    /// Whether a row may be in several cells of a set.
     fn has_tags(&self, set: FeatureSet) -> bool {
         set.features().any(|f| self.tags[usize::from(f)])
     }
@@ -53,14 +72,20 @@ impl Shape {
     fn cells(&self, set: FeatureSet) -> usize {
         set.features().fold(1usize, |cells, f| cells.saturating_mul(self.card(f)))
     }
+
+    /// Whether a cell of this set may be frequent, as far as single items tell: as if features had nothing to do with each other.
+    fn likely(&self, features: &[FeatureId], customers: u64, min_uv: u64) -> bool {
+        let share = |f: FeatureId| self.common[usize::from(f)] as f64 / customers.max(1) as f64;
+        features.iter().map(|&f| share(f)).product::<f64>() * customers as f64 >= min_uv as f64
+    }
 }
 
 /// The frequent segments of one level, by feature set, each list sorted.
 pub type Survivors = BTreeMap<FeatureSet, Vec<Segment>>;
 
-/// A feature set with more cells than this is not counted on the grid of all its codes: 2 parts of 32,768 cells make 65,536,
-/// so a row's cell fits 16 bits and the counters (8 bytes a cell) take half a MiB, a second-level cache of today.
-pub const GRID_CELLS: usize = 1 << 15;
+/// A feature set with more cells than this is not counted on the grid of all its codes: a row's cell fits 16 bits, and the
+/// counters of a run (4 bytes a cell) take a quarter of a MiB, within a second-level cache of today.
+pub const GRID_CELLS: usize = tally::KEYS;
 
 /// Beyond this many cells, only those that occur are held.
 const DENSE_CELLS: usize = 1 << 21;
@@ -87,29 +112,32 @@ impl Layout {
 
     /// The segment of a cell of `set`; none where a code is `rest`.
     pub fn segment(&self, set: FeatureSet, cell: u64, shape: &Shape) -> Option<Segment> {
-        let mut codes: Vec<ItemCode> = Vec::with_capacity(set.level());
+        let named = |f: FeatureId, code: usize| code < shape.items[usize::from(f)];
         match self {
             Layout::Grid { cardinality } => {
-                let mut rest = cell as usize;
-                for card in cardinality.iter().rev() {
-                    codes.push((rest % card) as ItemCode);
-                    rest /= card;
+                let mut codes = [0 as ItemCode; crate::segment::MAX_LEVEL];
+                let mut rest = cell as u32;
+                for (i, &card) in cardinality.iter().enumerate().rev() {
+                    let code = rest % card as u32;
+                    rest /= card as u32;
+                    if !named(set.feature(i), code as usize) {
+                        return None;
+                    }
+                    codes[i] = code as ItemCode;
                 }
-                codes.reverse();
+                Some(Segment::new(set, &codes[..cardinality.len()]))
             }
             Layout::Ranked { prefixes, cardinality, .. } => {
+                let (feature, code) = (set.feature(set.level() - 1), cell as usize % cardinality);
+                // A prefix is a frequent segment, which names no `rest`.
                 let prefix = prefixes[cell as usize / cardinality];
-                codes.extend(prefix.items().map(|item| item.code));
-                codes.push((cell as usize % cardinality) as ItemCode);
+                named(feature, code).then(|| prefix.with(crate::segment::Item { feature, code: code as ItemCode }))
             }
             Layout::Listed { prefixes, list, .. } => {
                 let (prefix, code) = list.of(cell);
-                codes.extend(prefixes[prefix].items().map(|item| item.code));
-                codes.push(code);
+                Some(prefixes[prefix].with(crate::segment::Item { feature: set.feature(set.level() - 1), code }))
             }
         }
-        let named = set.features().zip(&codes).all(|(f, &code)| usize::from(code) < shape.items[usize::from(f)]);
-        named.then(|| Segment::new(set, &codes))
     }
 }
 
@@ -120,161 +148,180 @@ pub struct RankedGroup {
     pub sets: Vec<FeatureSet>,
 }
 
-/// What is counted at one level.
-#[derive(Clone, Debug, Default)]
-pub struct LevelPlan {
-    pub level: usize,
-    pub layouts: BTreeMap<FeatureSet, Layout>,
-    pub blocks: Vec<CoverBlock>,
-    pub ranked: Vec<RankedGroup>,
-    pub tagged: Vec<TagGroup>,
-    /// Segments that may be frequent: all that are one item shorter are.
-    pub candidates: u64,
-    /// Cells counted a part, candidates or not, of the wanted feature sets.
-    pub cells: u64,
+/// One pass over the rows.
+#[derive(Clone, Debug)]
+pub enum Unit {
+    Cover(CoverBlock),
+    Ranked(RankedGroup),
+    Tagged(TagGroup),
 }
 
-impl LevelPlan {
-    /// The plan of `level`, given the frequent segments of the level below (none for level 1).
+impl Unit {
+    pub fn sets(&self) -> &[FeatureSet] {
+        match self {
+            Unit::Cover(block) => &block.sets,
+            Unit::Ranked(group) => &group.sets,
+            Unit::Tagged(group) => &group.sets,
+        }
+    }
+}
+
+/// What is counted at once: one level, or several from the first on.
+#[derive(Clone, Debug)]
+pub struct Round {
+    pub levels: RangeInclusive<usize>,
+    pub layouts: BTreeMap<FeatureSet, Layout>,
+    pub units: Vec<Unit>,
+    /// Segments of the deepest level that may be frequent, as all that are one item shorter are; not known for the levels that
+    /// are counted together with those below.
+    pub candidates: Option<u64>,
+}
+
+/// Bounds of what a round may plan.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    pub customers: u64,
+    pub min_uv: u64,
+    pub max_level: usize,
+    /// Blocks that a process may hold at a time.
+    pub block_bytes: u64,
+}
+
+/// A round of several levels has no more feature sets than this.
+const MOST_AT_ONCE: u64 = 1 << 18;
+
+/// The share of a level's feature sets that must be likely to be wanted for it to be counted before that is known.
+const LIKELY_SHARE: f64 = 0.9;
+
+impl Round {
+    /// The first round: the base and level 1, and as many levels more as nearly all feature sets will be wanted of.
     ///
-    /// `rows` is about how many rows a worker has: a block whose cells outnumber them costs more to sum out than it saves.
-    pub fn new(level: usize, shape: &Shape, below: &Survivors, rows: usize) -> LevelPlan {
-        let mut plan = LevelPlan { level, ..LevelPlan::default() };
-        let mut grid = BTreeSet::new();
+    /// A block of three-feature sets holds their pairs and singles, so counting the third level counts the first two for
+    /// nothing; what is risked is to count sets that the pairs would have shown to have no frequent cell.
+    pub fn first(shape: &Shape, load: &Load, limits: &Limits) -> Round {
+        let features: Vec<FeatureId> =
+            (0..shape.features() as FeatureId).filter(|&f| !shape.tags[usize::from(f)]).collect();
+        // What is wanted of tags follows from the level below alone.
+        let most = if features.len() < shape.features() { 1 } else { limits.max_level };
+        let deepest = (2..=most).rev().find(|&level| at_once(shape, limits, &features, level)).unwrap_or(1);
+        let mut wanted = BTreeSet::from([FeatureSet::EMPTY]);
+        for level in 1..=deepest.min(features.len()) {
+            cover::combinations(&features, level, &mut Vec::with_capacity(level), &mut |chosen| {
+                wanted.insert(FeatureSet::new(chosen));
+            });
+        }
+        let listed = tags::listed(1, shape, &Survivors::new());
+        Round::of(1..=deepest, wanted, listed, None, shape, &Survivors::new(), load)
+    }
+
+    /// The round of `level`, given the frequent segments of the level below.
+    pub fn next(level: usize, shape: &Shape, below: &Survivors, load: &Load) -> Round {
+        let wanted = wanted::wanted(level, shape, below);
+        let listed = tags::listed(level, shape, below);
+        let candidates = wanted.iter().map(|(_, candidates)| *candidates).chain(listed.iter().map(|(_, l)| l.cells()));
+        let candidates = Some(candidates.sum());
+        let sets = wanted.into_iter().map(|(set, _)| set).collect();
+        Round::of(level..=level, sets, listed, candidates, shape, below, load)
+    }
+
+    /// Every one of these sets of one level on its own account, where none needs ranks or has tags but a single feature.
+    pub fn of_sets(mut wanted: BTreeSet<FeatureSet>, shape: &Shape, load: &Load) -> Round {
+        let level = wanted.iter().map(|set| set.level()).max().unwrap_or(0);
+        let mut listed = tags::listed(1, shape, &Survivors::new());
+        listed.retain(|(set, _)| wanted.remove(set));
+        Round::of(level..=level, wanted, listed, None, shape, &Survivors::new(), load)
+    }
+
+    fn of(
+        levels: RangeInclusive<usize>,
+        wanted: BTreeSet<FeatureSet>,
+        listed: Vec<(FeatureSet, Extensions)>,
+        candidates: Option<u64>,
+        shape: &Shape,
+        below: &Survivors,
+        load: &Load,
+    ) -> Round {
+        let mut round = Round { levels, layouts: BTreeMap::new(), units: Vec::new(), candidates };
+        let mut grids: BTreeMap<usize, BTreeSet<FeatureSet>> = BTreeMap::new();
         let mut by_prefix: BTreeMap<FeatureSet, Vec<FeatureSet>> = BTreeMap::new();
-        for (set, candidates) in wanted(level, shape, below) {
-            plan.candidates += candidates;
-            let layout = if level < 2 || shape.cells(set) <= GRID_CELLS {
-                grid.insert(set);
+        for set in wanted {
+            let level = set.level();
+            let layout = if shape.cells(set) <= GRID_CELLS {
+                grids.entry(level).or_default().insert(set);
                 Layout::Grid { cardinality: set.features().map(|f| shape.card(f)).collect() }
             } else {
                 let prefix = set.without(level - 1);
                 by_prefix.entry(prefix).or_default().push(set);
-                let prefixes = Arc::new(below[&prefix].clone());
+                // A single feature with more codes than the grid takes has the base as its one prefix.
+                let prefixes = if level == 1 { vec![Segment::BASE] } else { below[&prefix].clone() };
                 let cardinality = shape.card(set.feature(level - 1));
                 let sparse = prefixes.len() * cardinality > DENSE_CELLS;
-                Layout::Ranked { prefixes, cardinality, sparse }
+                Layout::Ranked { prefixes: Arc::new(prefixes), cardinality, sparse }
             };
-            plan.cells += layout.cells() as u64;
-            plan.layouts.insert(set, layout);
+            round.layouts.insert(set, layout);
         }
-        let max_cells = rows.clamp(1 << 9, GRID_CELLS);
-        let (narrow, wide): (BTreeSet<_>, BTreeSet<_>) =
-            grid.into_iter().partition(|&set| shape.cells(set) <= GRID_CELLS);
-        plan.blocks = cover(&narrow, |f| shape.card(f), max_cells);
-        // A single feature with more codes than the grid takes: ranked by nothing, all codes of it.
-        plan.ranked = wide.into_iter().map(|set| RankedGroup { ranks: Ranks::none(), sets: vec![set] }).collect();
-        plan.ranked.extend(
-            by_prefix
-                .into_iter()
-                .map(|(prefix, sets)| RankedGroup { ranks: Ranks::new(prefix, &below[&prefix], shape), sets }),
-        );
-        tags::plan_tagged(&mut plan, shape, below);
-        plan
+        let mut blocks: Vec<CoverBlock> = Vec::new();
+        for sets in grids.into_values().rev() {
+            // What lies inside a block of the levels above needs no pass of its own.
+            let inside = |set: &FeatureSet, block: &CoverBlock| set.features().all(|f| block.features.contains(&f));
+            let mut left = BTreeSet::new();
+            for set in sets {
+                match blocks.iter_mut().find(|block| inside(&set, block)) {
+                    Some(block) => block.sets.push(set),
+                    None => {
+                        left.insert(set);
+                    }
+                }
+            }
+            blocks.extend(cover(&left, |f| shape.card(f), GRID_CELLS, |cells| load.block_ns(cells)));
+        }
+        round.units = blocks.into_iter().map(Unit::Cover).collect();
+        for (prefix, sets) in by_prefix {
+            let ranks =
+                if prefix == FeatureSet::EMPTY { Ranks::none() } else { Ranks::new(prefix, &below[&prefix], shape) };
+            round.units.extend(ranked::groups(ranks, sets, &round.layouts, load).map(Unit::Ranked));
+        }
+        tags::plan(&mut round, listed, below, load);
+        round
     }
 
-    /// Passes over the rows.
-    pub fn units(&self) -> usize {
-        self.blocks.len() + self.ranked.len() + self.tagged.len()
+    /// Cells of the feature sets of a level, in one part.
+    pub fn cells(&self, level: usize) -> u64 {
+        self.layouts.iter().filter(|(set, _)| set.level() == level).map(|(_, layout)| layout.cells() as u64).sum()
+    }
+
+    /// Cells that the blocks of a unit hold in one part.
+    pub fn unit_cells(&self, unit: usize) -> u64 {
+        self.units[unit].sets().iter().map(|set| self.layouts[set].cells() as u64).sum()
+    }
+
+    /// Nanoseconds that a unit is estimated to take one thread.
+    pub fn unit_ns(&self, unit: usize, shape: &Shape, load: &Load) -> f64 {
+        match &self.units[unit] {
+            Unit::Cover(block) => load.block_ns(block.features.iter().map(|&f| shape.card(f)).product()),
+            Unit::Ranked(group) => group.sets.iter().map(|set| load.ranked_ns(self.layouts[set].cells())).sum(),
+            Unit::Tagged(group) => {
+                tags::CELLS_A_ROW * group.sets.iter().map(|set| load.ranked_ns(self.layouts[set].cells())).sum::<f64>()
+            }
+        }
+    }
+
+    /// Feature sets of a level.
+    pub fn feature_sets(&self, level: usize) -> u64 {
+        self.layouts.keys().filter(|set| set.level() == level).count() as u64
     }
 }
 
-/// The feature sets of `level` that hold a candidate, with the number of their candidates; at level 1 the base too. Those with
-/// set-valued features are planned apart.
-fn wanted(level: usize, shape: &Shape, below: &Survivors) -> Vec<(FeatureSet, u64)> {
-    if level == 1 {
-        let features = (0..shape.features()).filter(|&f| !shape.tags[f]);
-        let features = features.map(|f| (FeatureSet::new(&[f as FeatureId]), shape.items[f] as u64));
-        return std::iter::once((FeatureSet::EMPTY, 0)).chain(features).collect();
+/// Whether all feature sets of a level can be counted before it is known which are wanted, at next to no loss.
+fn at_once(shape: &Shape, limits: &Limits, features: &[FeatureId], level: usize) -> bool {
+    let sets = outline::choose(features.len() as u64, level as u64);
+    if sets == 0 || sets > MOST_AT_ONCE {
+        return false;
     }
-    let ordinary = || below.iter().filter(|&(&set, _)| !shape.has_tags(set));
-    let members: BTreeMap<FeatureSet, Members> =
-        ordinary().map(|(&set, segments)| (set, Members::new(set, segments, shape))).collect();
-    let mut found = Vec::new();
-    for (&prefix, segments) in ordinary() {
-        for feature in prefix.feature(level - 2) + 1..shape.features() as FeatureId {
-            let set = prefix.with(feature);
-            if shape.tags[usize::from(feature)] {
-                continue;
-            }
-            let others: Option<Vec<&Members>> = (0..level - 1).map(|i| members.get(&set.without(i))).collect();
-            let Some(others) = others else { continue };
-            let items = shape.items[usize::from(feature)] as ItemCode;
-            let mut candidates = 0;
-            let mut bases: Vec<Base> = Vec::with_capacity(level - 1);
-            for &segment in segments {
-                bases.clear();
-                bases.extend(others.iter().enumerate().map(|(i, members)| members.base(segment.without(i))));
-                candidates += (0..items)
-                    .filter(|&code| {
-                        let item = Item { feature, code };
-                        others.iter().zip(&bases).all(|(members, base)| members.has(*base, item))
-                    })
-                    .count() as u64;
-            }
-            if candidates > 0 {
-                found.push((set, candidates));
-            }
-        }
-    }
-    found.sort_unstable();
-    found
-}
-
-/// Which cells of a feature set are frequent: a bitmap over its grid where that is small.
-enum Members {
-    Bits { cardinality: Vec<usize>, bits: Vec<u64> },
-    Hashed(HashSet<Segment, foldhash::fast::FixedState>),
-}
-
-/// Where the cells that continue a segment by one more item start.
-#[derive(Clone, Copy)]
-enum Base {
-    Cell(usize),
-    Segment(Segment),
-}
-
-impl Members {
-    /// The most cells of a bitmap: half a MiB.
-    const MOST_BITS: usize = 1 << 22;
-
-    fn new(set: FeatureSet, segments: &[Segment], shape: &Shape) -> Members {
-        if shape.cells(set) > Self::MOST_BITS {
-            return Members::Hashed(segments.iter().copied().collect());
-        }
-        let cardinality: Vec<usize> = set.features().map(|f| shape.card(f)).collect();
-        let mut bits = vec![0u64; cardinality.iter().product::<usize>().div_ceil(64)];
-        for segment in segments {
-            let cell = cell_of(&cardinality, *segment);
-            bits[cell / 64] |= 1 << (cell % 64);
-        }
-        Members::Bits { cardinality, bits }
-    }
-
-    fn base(&self, shorter: Segment) -> Base {
-        match self {
-            Members::Bits { cardinality, .. } => {
-                let last = cardinality[cardinality.len() - 1];
-                Base::Cell(cell_of(&cardinality[..cardinality.len() - 1], shorter) * last)
-            }
-            Members::Hashed(_) => Base::Segment(shorter),
-        }
-    }
-
-    fn has(&self, base: Base, item: Item) -> bool {
-        match (self, base) {
-            (Members::Bits { bits, .. }, Base::Cell(start)) => {
-                let cell = start + usize::from(item.code);
-                bits[cell / 64] >> (cell % 64) & 1 == 1
-            }
-            (Members::Hashed(segments), Base::Segment(shorter)) => segments.contains(&shorter.with(item)),
-            (Members::Bits { .. }, Base::Segment(_)) | (Members::Hashed(_), Base::Cell(_)) => {
-                unreachable!("a base is used with the members that gave it")
-            }
-        }
-    }
-}
-
-fn cell_of(cardinality: &[usize], segment: Segment) -> usize {
-    cardinality.iter().zip(segment.items()).fold(0, |cell, (card, item)| cell * card + usize::from(item.code))
+    let (mut likely, mut fit) = (0u64, true);
+    cover::combinations(features, level, &mut Vec::with_capacity(level), &mut |chosen| {
+        fit = fit && chosen.iter().fold(1usize, |cells, &f| cells.saturating_mul(shape.card(f))) <= GRID_CELLS;
+        likely += u64::from(shape.likely(chosen, limits.customers, limits.min_uv));
+    });
+    fit && likely as f64 >= LIKELY_SHARE * sets as f64
 }

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{GRID_CELLS, Shape, cover};
+use super::{GRID_CELLS, Load, Shape, cover};
 use crate::encode::TagLoad;
 use crate::segment::{FeatureId, FeatureSet};
-use crate::stats::PARTS;
 
 /// Upper bounds of one level, as if every combination of items were frequent that can be.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -27,16 +26,14 @@ pub struct LevelOutline {
 /// More feature sets than this are counted, not planned.
 const MOST_PLANNED: u64 = 60_000;
 
-/// The levels of an enumeration in turn. `loads` are the combinations of tags, a feature each; `width` is the number of sums a
-/// cell, `rows` those of one worker.
+/// The levels of an enumeration in turn. `tags` are the combinations of tags that customers have, a feature each.
 pub fn outline(
     shape: &Shape,
-    loads: &[TagLoad],
+    tags: &[TagLoad],
     max_level: usize,
     customers: u64,
     min_uv: u64,
-    width: usize,
-    rows: usize,
+    load: &Load,
 ) -> Vec<LevelOutline> {
     let most = (customers / min_uv.max(1)).max(1);
     // The cells of a feature set, and those of them that can be frequent.
@@ -48,9 +45,9 @@ pub fn outline(
             cells = cells.saturating_mul(choose(shape.items[feature] as u64, k));
             if shape.tags[feature] {
                 // Over all customers those of the first such feature; times, at the most, those of a customer of each further one.
-                let load = &loads[feature];
+                let tags = &tags[feature];
                 meetings =
-                    if tagged { meetings.saturating_mul(choose(load.largest, k)) } else { load.sets[k as usize] };
+                    if tagged { meetings.saturating_mul(choose(tags.largest, k)) } else { tags.sets[k as usize] };
                 tagged = true;
             }
         }
@@ -59,9 +56,9 @@ pub fn outline(
     (1..=max_level)
         .map(|level| {
             // By how many features are chosen so far: the number of choices, and the sums over them of the bounded products.
-            let tags = shape.tags.iter().filter(|&&tags| tags).count() as u64;
-            let ordinary = shape.features() as u64 - tags;
-            let repeated = |k: u64| if k == 0 { 1 } else { choose((tags + k).saturating_sub(1), k) };
+            let several = shape.tags.iter().filter(|&&tags| tags).count() as u64;
+            let ordinary = shape.features() as u64 - several;
+            let repeated = |k: u64| if k == 0 { 1 } else { choose((several + k).saturating_sub(1), k) };
             let sets = (0..=level as u64)
                 .map(|k| repeated(k).saturating_mul(choose(ordinary, level as u64 - k)))
                 .fold(0u64, u64::saturating_add);
@@ -93,20 +90,22 @@ pub fn outline(
                 cells = sets.saturating_mul(most.saturating_mul(2).max(GRID_CELLS as u64));
             }
             let blocks = (sets <= MOST_PLANNED)
-                .then(|| (cover(&grid, |f| shape.card(f), rows.clamp(1 << 9, GRID_CELLS)).len() + passes.len()) as u64);
+                .then(|| cover(&grid, |f| shape.card(f), GRID_CELLS, |cells| load.block_ns(cells)).len() as u64)
+                .map(|blocks| blocks + passes.len() as u64);
             LevelOutline {
                 level,
                 feature_sets: sets,
                 candidates_at_most: candidates,
                 cells_at_most: cells,
                 covering_blocks: blocks,
-                bytes_at_most: cells.saturating_mul(PARTS as u64 * (8 + 16 * width as u64)),
+                bytes_at_most: cells.saturating_mul(load.figures.cell_bytes()),
             }
         })
         .collect()
 }
 
-fn choose(n: u64, k: u64) -> u64 {
+/// Choices of `k` of `n`, saturating.
+pub fn choose(n: u64, k: u64) -> u64 {
     (0..k).fold(1u64, |c, i| c.saturating_mul(n.saturating_sub(i)) / (i + 1))
 }
 
@@ -135,23 +134,30 @@ fn counted(set: FeatureSet) -> Vec<(FeatureId, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::block::Figures;
+    use crate::stats::{MetricKind, Moments};
 
     #[test]
     fn bounds_of_three_small_features() {
         // 2, 3 and 4 items without rest: pairs have 6 + 8 + 12 cells; at most 100 / 20 = 5 of each can be frequent.
-        let shape = Shape { cardinality: vec![2, 3, 4], items: vec![2, 3, 4], tags: vec![false; 3] };
-        let outline = outline(&shape, &vec![TagLoad::default(); 3], 3, 100, 20, 1, 100);
+        let shape =
+            Shape { cardinality: vec![2, 3, 4], items: vec![2, 3, 4], common: vec![60, 50, 40], tags: vec![false; 3] };
+        let figures = Figures::new(Moments::of(&[MetricKind::Rate]), &[1], 100);
+        let outline =
+            outline(&shape, &vec![TagLoad::default(); 3], 3, 100, 20, &Load { rows: 100, summed: 0.0, figures });
         let figures: Vec<_> = outline.iter().map(|l| (l.feature_sets, l.candidates_at_most, l.cells_at_most)).collect();
         assert_eq!(figures, [(3, 9, 9), (3, 15, 26), (1, 5, 24)]);
-        assert_eq!(outline[2].bytes_at_most, 24 * 2 * 24);
+        assert_eq!(outline[2].bytes_at_most, 24 * 16);
     }
 
     #[test]
     fn bounds_of_tags_follow_from_the_combinations_that_customers_have() {
         // 100 customers, 2 codes of one feature; 30 tags, of which customers have 300 in all and 400 pairs, 9 at the most.
-        let shape = Shape { cardinality: vec![2, 30], items: vec![2, 30], tags: vec![false, true] };
-        let loads = [TagLoad::default(), TagLoad { sets: vec![100, 300, 400], largest: 9 }];
-        let outline = outline(&shape, &loads, 2, 100, 20, 1, 100);
+        let shape =
+            Shape { cardinality: vec![2, 30], items: vec![2, 30], common: vec![60, 20], tags: vec![false, true] };
+        let tags = [TagLoad::default(), TagLoad { sets: vec![100, 300, 400], largest: 9 }];
+        let figures = Figures::new(Moments::of(&[MetricKind::Rate]), &[1], 100);
+        let outline = outline(&shape, &tags, 2, 100, 20, &Load { rows: 100, summed: 0.0, figures });
         // Level 1: 2 codes and 300 / 20 of 30 tags. Level 2: codes with tags, 300 / 20 of 60; pairs, 400 / 20 of 435. Of cells, 30
         // are listed for each of 2 codes; for pairs, 30 for each of 15 tags, but no more than the 435 that there are.
         let figures: Vec<_> = outline.iter().map(|l| (l.feature_sets, l.candidates_at_most, l.cells_at_most)).collect();

@@ -5,14 +5,20 @@
 //! frequent segments that differ in their last item (Agrawal and Srikant, 1994), and a cell is a candidate's place in their list.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
+use rayon::prelude::*;
 
-use super::{DENSE_CELLS, Layout, LevelPlan, Shape, Survivors};
-use crate::encode::{Codes, Shard};
+use super::ranked::{Slots, passes};
+use super::tally::{Addends, CHUNK, Rows};
+use super::{DENSE_CELLS, Layout, Load, Round, Shape, Survivors, Unit};
+use crate::block::{Block, Figures};
+use crate::encode::{Codes, Run, Shard};
 use crate::segment::{FeatureId, FeatureSet, Item, ItemCode, Segment};
-use crate::stats::{Block, MetricKind, PARTS};
+
+/// Cells of a feature set with tags that a row is taken to be in, where only proportions between passes matter.
+pub const CELLS_A_ROW: f64 = 8.0;
 
 /// By which codes of one more feature each of some sorted cells is extended; the extended cells are numbered in order.
 #[derive(Clone, Debug)]
@@ -109,48 +115,54 @@ pub struct TagGroup {
     prefix: FeatureSet,
     /// From the cells of the first features of the prefix to those of one more, up to its frequent segments.
     steps: Arc<Vec<Extensions>>,
-    sets: Vec<FeatureSet>,
+    pub sets: Vec<FeatureSet>,
 }
 
-/// Adds the feature sets with set-valued features to the plan of a level.
-pub fn plan_tagged(plan: &mut LevelPlan, shape: &Shape, below: &Survivors) {
-    let base = vec![Segment::BASE];
-    let mut members = BTreeMap::new();
-    let empty = [(FeatureSet::EMPTY, base)];
-    let prefixes: Vec<(FeatureSet, &Vec<Segment>)> = match plan.level {
-        1 => empty.iter().map(|(set, segments)| (*set, segments)).collect(),
+/// The feature sets of `level` with set-valued features that have a candidate, each with its candidates; sorted. At level 1
+/// every such feature.
+pub fn listed(level: usize, shape: &Shape, below: &Survivors) -> Vec<(FeatureSet, Extensions)> {
+    if !shape.tags.contains(&true) {
+        return Vec::new();
+    }
+    let base = (FeatureSet::EMPTY, vec![Segment::BASE]);
+    let prefixes: Vec<(FeatureSet, &Vec<Segment>)> = match level {
+        1 => vec![(base.0, &base.1)],
         _ => below.iter().map(|(set, segments)| (*set, segments)).collect(),
     };
-    for (prefix, segments) in prefixes {
+    let members: Members = below.keys().map(|&set| (set, OnceLock::new())).collect();
+    let of_prefix = |(prefix, segments): (FeatureSet, &Vec<Segment>)| {
         let last = prefix.features().last();
         let first = last.map_or(0, |last| if shape.tags[usize::from(last)] { last } else { last + 1 });
-        let mut group = TagGroup { prefix, steps: Arc::default(), sets: Vec::new() };
-        let own = Arc::new(segments.clone());
-        for feature in first..shape.features() as FeatureId {
-            let set = prefix.with(feature);
-            if !shape.has_tags(set) {
-                continue;
-            }
-            let Some(list) = candidates(set, segments, shape, below, &mut members) else { continue };
-            let cells = list.cells();
-            if cells == 0 && plan.level > 1 {
-                continue;
-            }
-            plan.candidates += cells;
-            plan.cells += cells;
-            let layout =
-                Layout::Listed { prefixes: Arc::clone(&own), list: Arc::new(list), sparse: cells > DENSE_CELLS as u64 };
-            plan.layouts.insert(set, layout);
-            group.sets.push(set);
+        let sets = (first..shape.features() as FeatureId).map(|feature| prefix.with(feature));
+        let tagged = sets.filter(|&set| shape.has_tags(set));
+        let listed = tagged.filter_map(|set| Some((set, candidates(set, segments, shape, below, &members)?)));
+        listed.filter(|(_, list)| level == 1 || list.cells() > 0).collect::<Vec<_>>()
+    };
+    prefixes.into_par_iter().flat_map_iter(of_prefix).collect()
+}
+
+/// Adds listed feature sets to the plan of a round.
+pub fn plan(round: &mut Round, listed: Vec<(FeatureSet, Extensions)>, below: &Survivors, load: &Load) {
+    let mut by_prefix: BTreeMap<FeatureSet, Vec<(FeatureSet, Extensions)>> = BTreeMap::new();
+    for (set, list) in listed {
+        by_prefix.entry(set.without(set.level() - 1)).or_default().push((set, list));
+    }
+    for (prefix, listed) in by_prefix {
+        let segments = Arc::new(if prefix == FeatureSet::EMPTY { vec![Segment::BASE] } else { below[&prefix].clone() });
+        let sets = listed.iter().map(|(set, _)| *set).collect();
+        for (set, list) in listed {
+            let sparse = list.cells() > DENSE_CELLS as u64;
+            let layout = Layout::Listed { prefixes: Arc::clone(&segments), list: Arc::new(list), sparse };
+            round.layouts.insert(set, layout);
         }
-        if !group.sets.is_empty() {
-            group.steps = Arc::new((0..prefix.level()).map(|depth| Extensions::at(segments, depth)).collect());
-            plan.tagged.push(group);
-        }
+        let steps = Arc::new((0..prefix.level()).map(|depth| Extensions::at(&segments, depth)).collect::<Vec<_>>());
+        let group = |sets| Unit::Tagged(TagGroup { prefix, steps: Arc::clone(&steps), sets });
+        round.units.extend(passes(sets, &round.layouts, load).map(group));
     }
 }
 
-type Members = BTreeMap<FeatureSet, HashSet<Segment, foldhash::fast::FixedState>>;
+/// The frequent segments of each feature set, to look them up; made when first asked for.
+type Members = BTreeMap<FeatureSet, OnceLock<HashSet<Segment, foldhash::fast::FixedState>>>;
 
 /// The candidates of a feature set, given the frequent segments of all its features but the last; none where a parent has none.
 fn candidates(
@@ -158,7 +170,7 @@ fn candidates(
     prefixes: &[Segment],
     shape: &Shape,
     below: &Survivors,
-    members: &mut Members,
+    members: &Members,
 ) -> Option<Extensions> {
     let level = set.level();
     let feature = set.feature(level - 1);
@@ -172,12 +184,8 @@ fn candidates(
     if before == 0 {
         return Some(Extensions::all(siblings.iter().map(|s| s.code(0)).collect(), prefixes.iter().map(least)));
     }
-    for i in 0..before {
-        let parent = set.without(i);
-        let segments = below.get(&parent)?;
-        members.entry(parent).or_insert_with(|| segments.iter().copied().collect());
-    }
-    let others: Vec<_> = (0..before).map(|i| &members[&set.without(i)]).collect();
+    let hashed = |set: FeatureSet| Some(members.get(&set)?.get_or_init(|| below[&set].iter().copied().collect()));
+    let others: Vec<_> = (0..before).map(|i| hashed(set.without(i))).collect::<Option<_>>()?;
     let (mut starts, mut codes) = (vec![0], Vec::new());
     let mut from = 0;
     let mut shorter: Vec<Segment> = Vec::with_capacity(before);
@@ -199,70 +207,58 @@ fn candidates(
     Some(Extensions { starts, codes: Continued::Some(codes) })
 }
 
-/// Rows whose cells are walked at once: what they need then stays in the first-level cache.
-const CHUNK: usize = 1024;
+/// Places of rows that are walked together; what they need then stays in a cache.
+const MOST_PLACES: usize = 2 * CHUNK;
 
-/// Counts the rows into the candidates of a group's feature sets.
-pub fn count_tagged(shard: &Shard, group: &TagGroup, plan: &LevelPlan) -> Vec<(FeatureSet, Block)> {
-    let column = |feature: FeatureId| &shard.features[usize::from(feature)];
-    let mut last = None;
-    let mut step =
-        |feature: FeatureId, to| Step { codes: column(feature), again: last.replace(feature) == Some(feature), to };
-    let steps: Vec<Step> = group.prefix.features().zip(group.steps.iter()).map(|(f, to)| step(f, to)).collect();
-    let width = shard.moments().width();
-    let packed = shard.moments().kinds().first() == Some(&MetricKind::Rate);
-    let mut counted: Vec<(FeatureSet, Step, Counters)> = (group.sets.iter())
-        .map(|&set| {
-            let Layout::Listed { list, sparse, .. } = &plan.layouts[&set] else {
-                unreachable!("feature sets with tags are listed")
-            };
-            let feature = set.feature(set.level() - 1);
-            let again = group.prefix.features().last() == Some(feature);
-            let counters = Counters::new(list.cells(), *sparse, packed, width);
-            (set, Step { codes: column(feature), again, to: list }, counters)
-        })
-        .collect();
-    let (mut places, mut next): (Vec<Place>, Vec<Place>) = Default::default();
-    let mut weights: Vec<u64> = Vec::with_capacity(CHUNK);
-    let mut values: Vec<i128> = Vec::with_capacity(CHUNK * width);
-    for start in (0..shard.rows()).step_by(CHUNK) {
-        let rows = CHUNK.min(shard.rows() - start);
-        (weights.clear(), values.clear());
-        for row in start..start + rows {
-            let (mut weight, mut moment) = (1, 0);
-            shard.metrics.iter().for_each(|metric| {
-                metric.moments_at(row, |v| {
-                    match packed && moment == 0 {
-                        true => weight |= (v as u64) << 32,
-                        false => values.push(v),
-                    }
-                    moment += 1;
-                })
-            });
-            weights.push(weight);
-        }
-        places.clear();
-        places.extend((0..rows as u32).map(|row| Place { row, from: 0, cell: 0 }));
-        for step in &steps {
-            next.clear();
-            step.each(start, &places, |place| next.push(place));
-            std::mem::swap(&mut places, &mut next);
-        }
-        let part = &shard.part[start..start + rows];
-        for (_, step, counters) in &mut counted {
-            step.each(start, &places, |Place { row, cell, .. }| {
-                let row = row as usize;
-                counters.add(cell, usize::from(part[row]), weights[row], row, &values);
-            });
+/// Places after which it is seen whether there are that many: a customer may have thousands of tags.
+const FEW_PLACES: usize = 64;
+
+/// Counts the rows of some shards into the candidates of a group's feature sets.
+pub fn count_tagged(
+    shards: &[&Shard],
+    group: &TagGroup,
+    layouts: &BTreeMap<FeatureSet, Layout>,
+    figures: &Figures,
+) -> Vec<(FeatureSet, Block)> {
+    let new = |set: &FeatureSet| match &layouts[set] {
+        Layout::Listed { list, sparse, .. } => Slots::new(list.cells() as usize, *sparse, figures),
+        Layout::Grid { .. } | Layout::Ranked { .. } => unreachable!("feature sets with tags are listed"),
+    };
+    let mut slots: Vec<Slots> = group.sets.iter().map(new).collect();
+    let mut buffers = vec![Vec::new(); group.steps.len() + 1];
+    for shard in shards {
+        let addends = Addends::of(shard);
+        let step = |features: FeatureSet, to| {
+            let position = features.level() - 1;
+            let feature = features.feature(position);
+            let again = position > 0 && features.feature(position - 1) == feature;
+            Step { codes: &shard.features[usize::from(feature)], again, to }
+        };
+        let first = |depth: usize| group.prefix.features().take(depth).fold(FeatureSet::EMPTY, FeatureSet::with);
+        let steps: Vec<Step> = (1..).zip(group.steps.iter()).map(|(depth, to)| step(first(depth), to)).collect();
+        let last = |set: &FeatureSet| match &layouts[set] {
+            Layout::Listed { list, .. } => step(*set, list),
+            Layout::Grid { .. } | Layout::Ranked { .. } => unreachable!("feature sets with tags are listed"),
+        };
+        let lasts: Vec<Step> = group.sets.iter().map(last).collect();
+        let mut counter =
+            Counter { addends: &addends, slots: &mut slots, rows: Vec::new(), cells: Vec::new(), keys: Vec::new() };
+        for run in shard.runs() {
+            for start in run.rows.clone().step_by(CHUNK) {
+                let rows = start..run.rows.end.min(start + CHUNK);
+                let (places, buffers) = buffers.split_first_mut().expect("one more than the steps");
+                places.clear();
+                places.extend(rows.map(|row| Place { row: row as u32, from: 0, cell: 0 }));
+                walk(&steps, places, buffers, &mut |places| counter.count(run, &lasts, places));
+            }
         }
     }
-    counted.into_iter().map(|(set, _, counters)| (set, counters.finish())).collect()
+    group.sets.iter().copied().zip(slots.into_iter().map(Slots::finish)).collect()
 }
 
 /// A row in a cell.
 #[derive(Clone, Copy)]
 struct Place {
-    /// Counted from the first of the chunk.
     row: u32,
     /// The place among the row's tags after the last that led here.
     from: u32,
@@ -280,11 +276,11 @@ struct Step<'a> {
 
 impl Step<'_> {
     /// The places that the rows' codes extend these to.
-    fn each(&self, start: usize, places: &[Place], mut each: impl FnMut(Place)) {
+    fn each(&self, places: &[Place], mut each: impl FnMut(Place)) {
         match self.codes {
             Codes::Tags(tags) => {
                 for &Place { row, from, cell } in places {
-                    let tags = tags.row(start + row as usize);
+                    let tags = tags.row(row as usize);
                     let from = if self.again { from } else { 0 };
                     for (&tag, next) in tags[from as usize..].iter().zip(from + 1..) {
                         if let Some(cell) = self.to.cell(cell, tag) {
@@ -294,12 +290,12 @@ impl Step<'_> {
                 }
             }
             Codes::U8(codes) => places.iter().for_each(|&Place { row, cell, .. }| {
-                if let Some(cell) = self.to.cell(cell, u16::from(codes[start + row as usize])) {
+                if let Some(cell) = self.to.cell(cell, u16::from(codes[row as usize])) {
                     each(Place { row, from: 0, cell });
                 }
             }),
             Codes::U16(codes) => places.iter().for_each(|&Place { row, cell, .. }| {
-                if let Some(cell) = self.to.cell(cell, codes[start + row as usize]) {
+                if let Some(cell) = self.to.cell(cell, codes[row as usize]) {
                     each(Place { row, from: 0, cell });
                 }
             }),
@@ -307,77 +303,54 @@ impl Step<'_> {
     }
 }
 
-/// Counters of the cells of one feature set: of all, or of those that occurred.
-struct Counters {
-    cells: u64,
-    index: Option<HashMap<u64, u32, foldhash::fast::FixedState>>,
-    /// Whether the high half of a count is the first sum: that of a bit.
-    packed: bool,
-    width: usize,
-    /// Entry `PARTS * slot + part`.
-    counts: Vec<u64>,
-    /// All sums, or all but the first.
-    sums: Vec<i128>,
+/// Gives the places after all steps, some at a time.
+fn walk(steps: &[Step], places: &[Place], buffers: &mut [Vec<Place>], each: &mut impl FnMut(&[Place])) {
+    let (Some((step, steps)), Some((buffer, buffers))) = (steps.split_first(), buffers.split_first_mut()) else {
+        return each(places);
+    };
+    buffer.clear();
+    for some in places.chunks(FEW_PLACES) {
+        step.each(some, |place| buffer.push(place));
+        if buffer.len() >= MOST_PLACES {
+            walk(steps, buffer, buffers, &mut *each);
+            buffer.clear();
+        }
+    }
+    walk(steps, buffer, buffers, each);
 }
 
-impl Counters {
-    fn new(cells: u64, sparse: bool, packed: bool, width: usize) -> Counters {
-        let slots = if sparse { 0 } else { cells as usize };
-        let index = sparse.then(HashMap::default);
-        let sums = vec![0; PARTS * slots * (width - usize::from(packed))];
-        Counters { cells, index, packed, width, counts: vec![0; PARTS * slots], sums }
-    }
+/// Where the rows of a shard are counted.
+struct Counter<'a> {
+    addends: &'a Addends<'a>,
+    /// A feature set each.
+    slots: &'a mut [Slots],
+    rows: Vec<u32>,
+    cells: Vec<usize>,
+    keys: Vec<u32>,
+}
 
-    /// Adds a row, whose count is `weight`, with the first sum if that is packed, and whose other sums are among `values`.
-    fn add(&mut self, cell: u64, part: usize, weight: u64, row: usize, values: &[i128]) {
-        let plain = self.width - usize::from(self.packed);
-        let slot = match &mut self.index {
-            None => cell as usize,
-            Some(index) => {
-                let next = (self.counts.len() / PARTS) as u32;
-                let slot = *index.entry(cell).or_insert(next);
-                if slot == next {
-                    self.counts.extend([0; PARTS]);
-                    self.sums.extend(std::iter::repeat_n(0, PARTS * plain));
+impl Counter<'_> {
+    /// Counts rows of one run, at places before the last step of each feature set.
+    fn count(&mut self, run: &Run, lasts: &[Step], places: &[Place]) {
+        for (set, step) in lasts.iter().enumerate() {
+            for some in places.chunks(FEW_PLACES) {
+                step.each(some, |Place { row, cell, .. }| {
+                    self.rows.push(row);
+                    self.cells.push(cell as usize);
+                });
+                if self.rows.len() >= MOST_PLACES {
+                    self.add(run, set);
                 }
-                slot as usize
             }
-        };
-        let at = PARTS * slot + part;
-        // A worker holds fewer than 2^31 rows, so neither half overflows.
-        self.counts[at] += weight;
-        if plain > 0 {
-            let values = &values[row * plain..(row + 1) * plain];
-            self.sums[at * plain..].iter_mut().zip(values).for_each(|(sum, v)| *sum += v);
+            self.add(run, set);
         }
     }
 
-    fn finish(self) -> Block {
-        let (width, plain) = (self.width, self.width - usize::from(self.packed));
-        let uv = |at: usize| if self.packed { i64::from(self.counts[at] as u32) } else { self.counts[at] as i64 };
-        let sums = |at: usize| {
-            let first = self.packed.then(|| i128::from(self.counts[at] >> 32));
-            first.into_iter().chain(self.sums[at * plain..(at + 1) * plain].iter().copied())
-        };
-        match &self.index {
-            None => {
-                let cells = self.cells as usize;
-                let order = (0..PARTS).flat_map(|part| (0..cells).map(move |cell| PARTS * cell + part));
-                Block::Dense { uv: order.clone().map(uv).collect(), sums: order.flat_map(sums).collect() }
-            }
-            Some(index) => {
-                let mut slots: Vec<(u64, u32)> = index.iter().map(|(&cell, &slot)| (cell, slot)).collect();
-                slots.sort_unstable();
-                let order =
-                    slots.iter().flat_map(|&(_, slot)| (0..PARTS).map(move |part| PARTS * slot as usize + part));
-                let mut all = Vec::with_capacity(PARTS * slots.len() * width);
-                all.extend(order.clone().flat_map(sums));
-                Block::Sparse {
-                    cells: slots.iter().map(|&(cell, _)| cell).collect(),
-                    uv: order.map(uv).collect(),
-                    sums: all,
-                }
-            }
-        }
+    fn add(&mut self, run: &Run, set: usize) {
+        let slots = &mut self.slots[set];
+        self.keys.clear();
+        slots.keys(self.cells.drain(..), &mut self.keys);
+        slots.add(self.addends, run, Rows::These(&self.rows), &self.keys);
+        self.rows.clear();
     }
 }

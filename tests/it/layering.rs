@@ -11,6 +11,7 @@ const MODULES: &str = "
     vocabulary
     segment   |                                      | features, items and segments by number
     stats     |                                      | exact integer sums
+    block     | stats                                | the sums of many cells, as narrow as they fit
     job       | segment stats                        | what the user asked for
     audience  | segment encode                       | bitmaps of items, which are cut from an encoded shard
     telemetry |                                      | records of plain figures, for whoever makes or prints them
@@ -19,7 +20,7 @@ const MODULES: &str = "
     source    | job                                  | a worker's share of the files
     encode    | segment stats audience job source    | record batches to rows of items
     screen    | segment stats job encode             | which features are worth combining
-    enumerate | segment stats encode                 | a pure plan, and the counting of rows
+    enumerate | segment stats block encode           | a pure plan, and the counting of rows
     score     | segment stats                        | measures follow from sums alone
     highlight | segment stats job score              | high impact, low uv, not said by a simpler segment
     profile   | segment stats encode score           | what sets an audience apart
@@ -48,7 +49,7 @@ const CRATES: &str = "
     flate2                | source planted               | compressed CSV
     zstd                  | source planted               | compressed CSV
     glob                  | source encode                | input paths; patterns of feature names
-    rayon                 | highlight merge sink planted | where no dataflow runs: inside it, workers own the cores
+    rayon                 | enumerate highlight merge sink planted | where no dataflow runs: inside it, workers own the cores
     hashbrown             | encode enumerate             | maps with a fixed seed
     foldhash              | encode enumerate dataflow    | their seed
     xxhash_rust           | source encode planted        | hashes that mean the same in every run

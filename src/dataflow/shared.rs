@@ -1,0 +1,127 @@
+//! What the workers of one process share: their rows, and the passes over them that are still to be done.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use crate::encode::Shard;
+use crate::enumerate::{Load, Round, Shape};
+
+/// The rows of a process's workers and the plans that they work off together. Workers of other processes have their own.
+#[derive(Debug)]
+pub struct Shared {
+    threads: usize,
+    /// By worker.
+    shards: Mutex<BTreeMap<usize, Arc<Shard>>>,
+    /// By round.
+    plans: Mutex<Vec<Arc<OnceLock<Arc<Plan>>>>>,
+}
+
+/// A round with its passes, and what of them has been taken by a worker.
+#[derive(Debug)]
+pub struct Plan {
+    pub round: Round,
+    passes: Vec<Pass>,
+}
+
+/// Tasks whose blocks are in memory together.
+#[derive(Debug)]
+struct Pass {
+    tasks: Vec<Task>,
+    next: AtomicUsize,
+}
+
+/// A block to be counted over the rows of some of the process's workers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// Place in [`Round::units`].
+    pub unit: usize,
+    /// Places in [`Shared::shards`].
+    pub shards: Range<usize>,
+}
+
+/// Tasks a worker under which units are cut by rows: enough that all workers end at about the same time.
+const TASKS_PER_WORKER: usize = 4;
+
+impl Shared {
+    /// For a process with so many workers.
+    pub fn new(threads: usize) -> Arc<Shared> {
+        Arc::new(Shared { threads, shards: Mutex::default(), plans: Mutex::default() })
+    }
+
+    /// Workers of this process.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Lends a worker's rows to the others.
+    pub fn deposit(&self, worker: usize, shard: Arc<Shard>) {
+        self.shards.lock().expect("no worker panics with the lock").insert(worker, shard);
+    }
+
+    /// The rows of all workers that deposited theirs, in their order.
+    pub fn shards(&self) -> Vec<Arc<Shard>> {
+        self.shards.lock().expect("no worker panics with the lock").values().cloned().collect()
+    }
+
+    /// The plan of a round: made by the first worker that asks, the same for all.
+    pub fn plan(&self, round: usize, make: impl FnOnce() -> Plan) -> Arc<Plan> {
+        let cell = {
+            let mut plans = self.plans.lock().expect("no worker panics with the lock");
+            if plans.len() <= round {
+                plans.resize_with(round + 1, Default::default);
+            }
+            Arc::clone(&plans[round])
+        };
+        Arc::clone(cell.get_or_init(|| Arc::new(make())))
+    }
+
+    /// Gives the rows back.
+    pub fn clear(&self) {
+        self.shards.lock().expect("no worker panics with the lock").clear();
+    }
+}
+
+impl Plan {
+    /// The passes of a round over the rows of `workers`, each with blocks of at most `bytes`, unless one alone has more.
+    pub fn new(round: Round, shape: &Shape, load: &Load, workers: usize, bytes: u64) -> Plan {
+        let held = |unit: usize| round.unit_cells(unit).saturating_mul(load.figures.cell_bytes());
+        let mut passes: Vec<(u64, Vec<usize>)> = Vec::new();
+        for unit in 0..round.units.len() {
+            match passes.last_mut() {
+                Some((sum, units)) if sum.saturating_add(held(unit)) <= bytes => {
+                    *sum += held(unit);
+                    units.push(unit);
+                }
+                _ => passes.push((held(unit), vec![unit])),
+            }
+        }
+        let tasks = |mut units: Vec<usize>| {
+            // The dearest first, so that no worker is left with one when the others are done.
+            units.sort_by(|&a, &b| round.unit_ns(b, shape, load).total_cmp(&round.unit_ns(a, shape, load)));
+            let cuts = (TASKS_PER_WORKER * workers).div_ceil(units.len()).min(workers);
+            let cut = |unit: usize| {
+                (0..cuts).map(move |i| Task { unit, shards: i * workers / cuts..(i + 1) * workers / cuts })
+            };
+            Pass { tasks: units.into_iter().flat_map(cut).collect(), next: AtomicUsize::new(0) }
+        };
+        let passes = passes.into_iter().map(|(_, units)| tasks(units)).collect();
+        Plan { round, passes }
+    }
+
+    pub fn passes(&self) -> usize {
+        self.passes.len()
+    }
+
+    /// Tasks of all passes.
+    pub fn tasks(&self) -> usize {
+        self.passes.iter().map(|pass| pass.tasks.len()).sum()
+    }
+
+    /// The next task of a pass, for whoever asks first.
+    pub fn take(&self, pass: usize) -> Option<Task> {
+        let Pass { tasks, next } = &self.passes[pass];
+        tasks.get(next.fetch_add(1, Ordering::Relaxed)).cloned()
+    }
+}
