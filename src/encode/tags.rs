@@ -59,8 +59,9 @@ impl TagSource {
                 let column = match spaced {
                     false => column.to_owned(),
                     true => {
+                        let special = |c: char| r"\.+*?()|[]{}^$".contains(c);
                         let escaped: String = (separator.chars())
-                            .flat_map(|c| (c.is_ascii_punctuation() && c != '_').then_some('\\').into_iter().chain([c]))
+                            .flat_map(|c| special(c).then_some('\\').into_iter().chain([c]))
                             .collect();
                         let pattern = literal(&format!("[{WHITE_SQL}]*{escaped}[{WHITE_SQL}]*"));
                         let by = literal(&separator.replace('\\', "\\\\"));
@@ -481,7 +482,7 @@ mod tests {
         assert_eq!(
             sql(&text("'.", true), "'a'"),
             format!(
-                r#"'a' = ANY(string_to_array(regexp_replace('''.' || "f" || '''.', '{white}\''\.{white}', '''.', 'g'), '''.'))"#
+                r#"'a' = ANY(string_to_array(regexp_replace('''.' || "f" || '''.', '{white}''\.{white}', '''.', 'g'), '''.'))"#
             )
         );
     }

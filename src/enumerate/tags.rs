@@ -96,6 +96,56 @@ impl Extensions {
     }
 }
 
+/// Extended cells to look up for many rows.
+struct Finder<'a> {
+    list: &'a Extensions,
+    /// Of lists with gaps, where they are few against the rows: which codes each cell is extended by.
+    bits: Option<Bits>,
+}
+
+/// One bit a cell and code, and how many are set in the words before each.
+struct Bits {
+    /// Words of a cell.
+    width: usize,
+    words: Vec<u64>,
+    before: Vec<u32>,
+}
+
+impl Finder<'_> {
+    /// `rows` is how many rows are looked up, which is what making a table must be worth.
+    fn new(list: &Extensions, rows: usize) -> Finder<'_> {
+        let Continued::Some(codes) = &list.codes else { return Finder { list, bits: None } };
+        let width = codes.iter().max().map_or(0, |&code| usize::from(code) / 64 + 1);
+        let cells = list.starts.len() - 1;
+        if width == 0 || cells.saturating_mul(width) > rows.min(Self::MOST_WORDS) {
+            return Finder { list, bits: None };
+        }
+        let mut words = vec![0u64; cells * width];
+        for (cell, ends) in list.starts.windows(2).enumerate() {
+            for &code in &codes[ends[0] as usize..ends[1] as usize] {
+                words[cell * width + usize::from(code) / 64] |= 1 << (code % 64);
+            }
+        }
+        let mut set = 0u32;
+        let before = words.iter().map(|word| (set, set += word.count_ones()).0).collect();
+        Finder { list, bits: Some(Bits { width, words, before }) }
+    }
+
+    /// 24 MiB.
+    const MOST_WORDS: usize = 1 << 21;
+
+    fn cell(&self, cell: u64, code: ItemCode) -> Option<u64> {
+        let Some(bits) = &self.bits else { return self.list.cell(cell, code) };
+        let (word, bit) = (usize::from(code) / 64, 1u64 << (code % 64));
+        if word >= bits.width {
+            return None;
+        }
+        let at = cell as usize * bits.width + word;
+        let set = bits.words[at];
+        (set & bit != 0).then(|| u64::from(bits.before[at] + (set & (bit - 1)).count_ones()))
+    }
+}
+
 /// Where a code stands among increasing ones.
 fn place(codes: &[ItemCode], code: ItemCode) -> Option<usize> {
     let (&first, &last) = (codes.first()?, codes.last()?);
@@ -220,11 +270,15 @@ pub fn count_tagged(
     layouts: &BTreeMap<FeatureSet, Layout>,
     figures: &Figures,
 ) -> Vec<(FeatureSet, Block)> {
+    let rows = shards.iter().map(|shard| shard.rows()).sum();
     let new = |set: &FeatureSet| match &layouts[set] {
-        Layout::Listed { list, sparse, .. } => Slots::new(list.cells() as usize, *sparse, figures),
+        Layout::Listed { list, sparse, .. } => {
+            (Finder::new(list, rows), Slots::new(list.cells() as usize, *sparse, figures))
+        }
         Layout::Grid { .. } | Layout::Ranked { .. } => unreachable!("feature sets with tags are listed"),
     };
-    let mut slots: Vec<Slots> = group.sets.iter().map(new).collect();
+    let (lists, mut slots): (Vec<Finder>, Vec<Slots>) = group.sets.iter().map(new).unzip();
+    let steps: Vec<Finder> = group.steps.iter().map(|list| Finder::new(list, rows)).collect();
     let mut buffers = vec![Vec::new(); group.steps.len() + 1];
     for shard in shards {
         let addends = Addends::of(shard);
@@ -235,12 +289,8 @@ pub fn count_tagged(
             Step { codes: &shard.features[usize::from(feature)], again, to }
         };
         let first = |depth: usize| group.prefix.features().take(depth).fold(FeatureSet::EMPTY, FeatureSet::with);
-        let steps: Vec<Step> = (1..).zip(group.steps.iter()).map(|(depth, to)| step(first(depth), to)).collect();
-        let last = |set: &FeatureSet| match &layouts[set] {
-            Layout::Listed { list, .. } => step(*set, list),
-            Layout::Grid { .. } | Layout::Ranked { .. } => unreachable!("feature sets with tags are listed"),
-        };
-        let lasts: Vec<Step> = group.sets.iter().map(last).collect();
+        let steps: Vec<Step> = (1..).zip(&steps).map(|(depth, to)| step(first(depth), to)).collect();
+        let lasts: Vec<Step> = group.sets.iter().zip(&lists).map(|(&set, to)| step(set, to)).collect();
         let mut counter =
             Counter { addends: &addends, slots: &mut slots, rows: Vec::new(), cells: Vec::new(), keys: Vec::new() };
         for run in shard.runs() {
@@ -271,7 +321,7 @@ struct Step<'a> {
     codes: &'a Codes,
     /// Whether the feature before is the same, so that only the tags after its tag count.
     again: bool,
-    to: &'a Extensions,
+    to: &'a Finder<'a>,
 }
 
 impl Step<'_> {
