@@ -8,6 +8,7 @@ pub mod segment;
 pub mod stats;
 pub mod block;
 pub mod audience;
+pub mod memory;
 
 pub mod job;
 

@@ -56,7 +56,7 @@ pub fn demo(dir: &Path, args: &PlantArgs, threads: usize, json: bool, bar: bool)
     let file = dir.join("job.toml");
     std::fs::write(&file, &text).map_err(|error| Failure::new(FailureKind::Resources, &error))?;
     let job = Job::parse(&text, &file, &[]).map_err(|error| Failure::new(FailureKind::Bug, &error))?;
-    let summary = run::execute(job, &layout, bar)?.expect("one process has the summary");
+    let summary = run::execute(job, &layout, super::memory(None), bar)?.expect("one process has the summary");
     let comparison = planted::compare(&truth, &summary.path).map_err(|error| Failure::new(FailureKind::Bug, &error))?;
     if !json {
         print(&format!("planted and found:\n{comparison}\n"));

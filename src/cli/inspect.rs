@@ -1,4 +1,4 @@
-//! `check`, `plan`, `describe`, `verify`: looking at a table, a job or a run without changing anything.
+//! `check`, `describe`, `verify`: looking at a table, a job or a run without changing anything.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -11,8 +11,8 @@ use super::{JobArgs, print};
 use crate::cluster::{self, Layout};
 use crate::dataflow::{self, Failure, FailureKind, Shared};
 use crate::encode::{Draft, FeatureInput, LocalFeature, Sketch, Values};
-use crate::enumerate::{LevelOutline, Shape, outline};
 use crate::job::{CsvSpec, InputSpec, Job, Missing, Override, ScreenSpec, TableFormat};
+use crate::memory::Size;
 use crate::screen::Verdict;
 use crate::sink::{self, visible};
 use crate::source::{ColumnKind, Table};
@@ -45,90 +45,8 @@ pub fn check(args: &JobArgs, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-#[derive(Serialize)]
-struct Plan {
-    rows: u64,
-    customers: u64,
-    min_uv: u64,
-    features: usize,
-    workers: usize,
-    bytes_rows: u64,
-    bytes_blocks_at_most: u64,
-    levels: Vec<LevelOutline>,
-    verdicts: Vec<Verdict>,
-    job: String,
-}
-
-/// Reads and screens the table, and says what the enumeration could come to.
-pub fn plan(args: &JobArgs, threads: usize, json: bool) -> Result<(), Failure> {
-    let job = args.load()?;
-    let effective = job.effective();
-    let (table, reading) = open(&job)?;
-    let layout = Layout::threads(threads).map_err(|error| Failure::new(FailureKind::Usage, &error))?;
-    let progress = Progress::new(job.enumerate.max_level);
-    let shared = Shared::new(threads);
-    let planned = on_workers(&layout, move |worker| {
-        let mut loaded = dataflow::load(worker, &job, &table, &reading, &progress, |_| {})?;
-        let verdicts = dataflow::screened(worker, &shared, &job, &mut loaded);
-        let load = dataflow::agree_load(worker, &shared, &loaded.shard);
-        let shape = Shape::of(&loaded.codebook);
-        let max_level = job.enumerate.max_level;
-        let mut tags = loaded.shard.tag_loads(max_level);
-        for other in dataflow::gather(worker, tags.clone()).iter().skip(1) {
-            tags.iter_mut().zip(other).for_each(|(load, more)| load.add(more));
-        }
-        let levels = outline(&shape, &tags, max_level, loaded.customers, loaded.min_uv, &load);
-        Ok(Plan {
-            rows: loaded.quality.rows.read,
-            customers: loaded.customers,
-            min_uv: loaded.min_uv,
-            features: shape.features(),
-            workers: worker.peers(),
-            bytes_rows: loaded.shard.bytes() * worker.peers() as u64,
-            bytes_blocks_at_most: levels.iter().map(|l| l.bytes_at_most).max().unwrap_or(0),
-            levels,
-            verdicts,
-            job: String::new(),
-        })
-    })?;
-    let plan = Plan { job: effective, ..planned };
-    if json {
-        print(&serde_json::to_string(&plan).expect("a plan is JSON"));
-        return Ok(());
-    }
-    let mut levels = sink::table(
-        &["level", "feature sets", "candidates at most", "cells at most", "passes over the rows", "blocks at most"],
-        None,
-    );
-    for level in &plan.levels {
-        levels.add_row([
-            right(level.level),
-            right(grouped(level.feature_sets)),
-            right(grouped(level.candidates_at_most)),
-            right(grouped(level.cells_at_most)),
-            right(level.covering_blocks.map_or("?".into(), grouped)),
-            right(bytes(level.bytes_at_most)),
-        ]);
-    }
-    print(&format!(
-        "{} rows, {} customers; a segment needs {}; {} features are combined\n\n{}\n\n{levels}\n\
-         Bounds as if every combination that can be frequent were; the passes are cut further as combinations prove rare.\n\
-         memory: {} for the rows on {} worker(s), at most {} for the blocks of a level\n\neffective settings:\n{}",
-        grouped(plan.rows),
-        grouped(plan.customers),
-        grouped(plan.min_uv),
-        plan.features,
-        verdict_table(&plan.verdicts),
-        bytes(plan.bytes_rows),
-        plan.workers,
-        bytes(plan.bytes_blocks_at_most),
-        plan.job
-    ));
-    Ok(())
-}
-
 /// Runs something on the workers of one process and gives worker 0's answer.
-fn on_workers<T: Send + 'static>(
+pub fn on_workers<T: Send + 'static>(
     layout: &Layout,
     work: impl Fn(&mut timely::worker::Worker) -> Result<T, Failure> + Send + Sync + 'static,
 ) -> Result<T, Failure> {
@@ -371,7 +289,7 @@ fn judge(path: &Path, set: &[Override], json: bool) -> Result<(), Failure> {
     let (table, reading) = open(&job)?;
     let layout = Layout::threads(1).map_err(|error| Failure::new(FailureKind::Usage, &error))?;
     let progress = Progress::new(job.enumerate.max_level);
-    let shared = Shared::new(1);
+    let shared = Shared::new(1, Size(u64::MAX));
     let verdicts = on_workers(&layout, move |worker| {
         let mut loaded = dataflow::load(worker, &job, &table, &reading, &progress, |_| {})?;
         Ok(dataflow::screened(worker, &shared, &job, &mut loaded))
@@ -383,7 +301,7 @@ fn judge(path: &Path, set: &[Override], json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn verdict_table(verdicts: &[Verdict]) -> String {
+pub fn verdict_table(verdicts: &[Verdict]) -> String {
     let mut text =
         sink::table(&["feature", "items", "missing", "rest", "entropy", "evenness", "influence", "verdict"], None);
     for v in verdicts {
@@ -415,26 +333,15 @@ pub fn verify(run: &Path, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn right(value: impl ToString) -> Cell {
+pub fn right(value: impl ToString) -> Cell {
     Cell::new(value.to_string()).set_alignment(CellAlignment::Right)
 }
 
-fn grouped(n: u64) -> String {
+pub fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let groups: Vec<&str> =
         digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).expect("digits are ASCII")).collect();
     groups.join(",")
-}
-
-fn bytes(n: u64) -> String {
-    let (mut value, mut unit) = (n as f64, "B");
-    for next in ["KiB", "MiB", "GiB", "TiB"] {
-        if value < 1024.0 {
-            break;
-        }
-        (value, unit) = (value / 1024.0, next);
-    }
-    format!("{value:.1} {unit}")
 }
 
 /// A value short enough for a table.

@@ -2,6 +2,7 @@
 
 mod demo;
 mod inspect;
+mod plan;
 mod progress;
 mod run;
 
@@ -15,6 +16,7 @@ use clap_complete::Shell;
 use crate::cluster::{self, Exit, Hosts, JOIN_TIMEOUT, Layout, Processes};
 use crate::dataflow::{Failure, FailureKind};
 use crate::job::{Job, Language, Override};
+use crate::memory::Size;
 
 /// Finds the few small groups of customers that move a business figure.
 ///
@@ -66,9 +68,18 @@ enum Command {
     Plan {
         #[command(flatten)]
         job: JobArgs,
-        /// Worker threads to read with.
-        #[arg(short = 'w', long, default_value_t = 1)]
+        /// Worker threads of each process; the table is read with these here.
+        #[arg(short = 'w', long, default_value_t = default_threads())]
         threads: usize,
+        /// Plan for so many workers in all, in processes of --threads each. [default: one process]
+        #[arg(long, value_name = "N")]
+        workers: Option<u64>,
+        /// Plan for a table of so many rows with the same values in the same shares, such as 1e9. [default: this table's]
+        #[arg(long, value_name = "N", value_parser = rows)]
+        rows: Option<u64>,
+        /// Memory of a process, such as 8GiB. [default: what this machine or its container has available]
+        #[arg(long, value_name = "SIZE")]
+        memory: Option<Size>,
     },
     /// Describe the columns of a table, or judge the features of a job.
     Describe {
@@ -144,6 +155,10 @@ struct LayoutArgs {
     /// With --hostfile: which line of it this process is, from 0.
     #[arg(long, requires = "hostfile")]
     process: Option<usize>,
+    /// Memory that the processes on this machine may use together for all that grows with the table, such as 8GiB. What does
+    /// not fit at once is counted in parts; what cannot fit is refused. [default: what the machine or its container has available]
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<Size>,
     /// Seconds to wait for the other processes at the start.
     #[arg(long, default_value_t = JOIN_TIMEOUT.as_secs())]
     join_timeout: u64,
@@ -166,6 +181,26 @@ impl LayoutArgs {
         let layout = Layout::new(self.threads, processes).map_err(usage)?;
         Ok(layout.joining_within(Duration::from_secs(self.join_timeout)))
     }
+
+    /// What this process may use: an even share where there are others beside it.
+    fn memory(&self, layout: &Layout) -> Size {
+        let beside = match layout.processes() {
+            Processes::Hosts(_) => 1,
+            _ => layout.process_count() as u64,
+        };
+        Size(memory(self.memory).0 / beside)
+    }
+}
+
+/// What was asked for, or what there is.
+fn memory(asked: Option<Size>) -> Size {
+    asked.or_else(crate::memory::available).unwrap_or(Size(u64::MAX))
+}
+
+/// A number of rows, perhaps written as 1e9.
+fn rows(text: &str) -> Result<u64, String> {
+    let number = text.parse::<f64>().ok().filter(|n| n.fract() == 0.0 && (1.0..=1e15).contains(n));
+    number.map(|n| n as u64).ok_or_else(|| "expected a whole number from 1 to 1e15".into())
 }
 
 #[derive(Args)]
@@ -218,7 +253,10 @@ pub fn main() -> Exit {
     let done = match cli.command {
         Command::Run { job, layout } => run::run(&job, &layout, json, on_terminal && cli.log_format == LogFormat::Text),
         Command::Check { job } => inspect::check(&job, json),
-        Command::Plan { job, threads } => inspect::plan(&job, threads, json),
+        Command::Plan { job, threads, workers, rows, memory } => {
+            let asked = plan::Asked { threads, workers, rows, memory: self::memory(memory) };
+            plan::plan(&job, &asked, json)
+        }
         Command::Describe { target, delimiter, null_value, set } => {
             inspect::describe(&target, delimiter, null_value, &set, json)
         }

@@ -12,6 +12,7 @@ use crate::cluster::{self, Exit, Layout, Processes};
 use crate::dataflow::{self, Failure, FailureKind, Outcome, Shared};
 use crate::encode::Reading;
 use crate::job::Job;
+use crate::memory::Size;
 use crate::sink::{ErrorKind, FileInfo, Publisher, RunResult, SinkError, TableInfo, clear_staging, terminal};
 use crate::source::{self, SourceError, Table};
 use crate::telemetry::Progress;
@@ -34,10 +35,11 @@ pub struct Summary {
 }
 
 /// Runs a job and tells what came out.
-pub fn run(job: &JobArgs, layout: &LayoutArgs, json: bool, bar: bool) -> Result<(), Failure> {
-    let layout = layout.layout()?;
+pub fn run(job: &JobArgs, args: &LayoutArgs, json: bool, bar: bool) -> Result<(), Failure> {
+    let layout = args.layout()?;
+    let memory = args.memory(&layout);
     let job = job.load()?;
-    if let Some(summary) = execute(job, &layout, bar)? {
+    if let Some(summary) = execute(job, &layout, memory, bar)? {
         tell(&summary, json);
     }
     Ok(())
@@ -90,8 +92,8 @@ fn sink_failure(error: &SinkError) -> Failure {
     Failure::new(kind, error)
 }
 
-/// Runs a job; the summary is at process 0, nothing elsewhere.
-pub fn execute(job: Job, layout: &Layout, bar: bool) -> Result<Option<Summary>, Failure> {
+/// Runs a job in so much memory a process; the summary is at process 0, nothing elsewhere.
+pub fn execute(job: Job, layout: &Layout, memory: Size, bar: bool) -> Result<Option<Summary>, Failure> {
     let started = SystemTime::now();
     let (table, reading) = open(&job)?;
     let first = layout.process_index() == 0;
@@ -103,7 +105,7 @@ pub fn execute(job: Job, layout: &Layout, bar: bool) -> Result<Option<Summary>, 
     });
     let identity = format!("{}\n{}\n{}", job.identity(), table.digest(), env!("CARGO_PKG_VERSION"));
     let progress = Progress::new(job.enumerate.max_level);
-    let shared = Shared::new(layout.threads_per_process());
+    let shared = Shared::new(layout.threads_per_process(), memory);
     let share = layout.threads_per_process() as f64 / layout.workers() as f64;
     let bar = (first && bar).then(|| Bar::start(Arc::clone(&progress), table.rows(), share));
     let publisher = Mutex::new(publisher);

@@ -19,14 +19,17 @@ use timely::dataflow::operators::{Exchange, Inspect, Probe};
 use timely::dataflow::{ProbeHandle, Scope, StreamVec};
 use timely::worker::Worker;
 
+use super::agree::{Failure, agree};
 use super::collective::{broadcast, gather};
+use super::room::Room;
 use super::shared::{Plan, Shared, Task};
 use crate::block::{Block, Figures, Plane};
 use crate::encode::Shard;
 use crate::enumerate::{
-    Limits, Load, Round, Shape, Survivors, Tally, Unit, bounds, candidates, count_block, count_ranked, count_tagged,
+    Limits, Load, Round, Shape, Survivors, Tally, Unit, Workers, bounds, candidates, count_block, count_ranked,
+    count_tagged,
 };
-use crate::segment::{FeatureSet, Segment};
+use crate::segment::{FeatureSet, MAX_LEVEL, Segment};
 use crate::stats::{Moments, PARTS, Parts, Stats};
 use crate::telemetry::Progress;
 
@@ -174,17 +177,18 @@ pub fn agree_load(worker: &mut Worker, shared: &Shared, shard: &Shard) -> Load {
     let moments = shard.moments();
     let summed = shard.runs().iter().filter(|run| !run.zero).map(|run| run.rows.len() as u64).sum::<u64>();
     let all = gather(worker, (bounds(shard), summed, shard.rows() as u64));
-    let processes = (worker.peers() / shared.threads()) as u64;
+    let tags = gather(worker, shard.tag_loads(MAX_LEVEL));
+    let processes = workers(worker, shared).processes;
     let load = (worker.index() == 0).then(|| {
         let total = |moment| all.iter().fold(0u128, |sum, (bounds, _, _)| sum.saturating_add(bounds[moment]));
         let rows: u64 = all.iter().map(|(_, _, rows)| rows).sum();
         let summed: u64 = all.iter().map(|(_, summed, _)| summed).sum();
-        let bounds: Vec<u128> = (0..moments.width()).map(|moment: usize| total(moment)).collect();
-        Load {
-            rows: rows.div_ceil(processes),
-            summed: summed as f64 / rows.max(1) as f64,
-            figures: Figures::new(moments, &bounds, rows),
-        }
+        let bounds = (0..moments.width()).map(|moment: usize| total(moment)).collect();
+        let tags = tags.into_iter().reduce(|mut sum, more| {
+            sum.iter_mut().zip(&more).for_each(|(a, b)| a.add(b));
+            sum
+        });
+        Load { tags: tags.unwrap_or_default(), ..Load::new(moments, bounds, rows, summed, processes) }
     });
     broadcast(worker, load)
 }
@@ -202,11 +206,13 @@ pub fn enumerate(
     shape: &Shape,
     limits: &Limits,
     progress: &Arc<Progress>,
-) -> (Arc<Shard>, Enumeration) {
+) -> Result<(Arc<Shard>, Enumeration), Failure> {
     let shard = Arc::new(shard);
     shared.deposit(worker.index(), Arc::clone(&shard));
     // Every worker has deposited its rows when this is agreed.
     let load = agree_load(worker, shared, &shard);
+    let room = Room::agree(worker, shared)?;
+    let workers = workers(worker, shared);
     let (mut plans, mut counted, mut frequent): (Vec<Arc<Plan>>, Vec<Counted>, Vec<_>) = Default::default();
     let mut below: Vec<Cells> = Vec::new();
     let mut level = 1;
@@ -217,9 +223,11 @@ pub fn enumerate(
                 None => Round::first(shape, &load, limits),
                 Some(last) => Round::next(level, shape, &survivors(&below, &last.round, shape), &load),
             };
-            Plan::new(round, shape, &load, shared.threads(), limits.block_bytes)
+            Plan::new(round, shape, &load, workers, room.blocks.min(limits.block_bytes))
         });
         below.clear();
+        // The plans are equal, so all workers refuse alike.
+        room.fits(plan.largest, &plan.round)?;
         let deepest = *plan.round.levels.end();
         let mut record = Counted::planned(&plan.round, started);
         progress.levels[deepest - 1][1].store(plan.tasks() as u64, Ordering::Relaxed);
@@ -236,6 +244,8 @@ pub fn enumerate(
             let found = tally(worker, &counter, pass, min_uv, extended, &mut record);
             frequent.extend(found.frequent);
             below.extend(found.extended);
+            let held = frequent.iter().map(|(_, block): &(FeatureSet, Block)| block.cells().len() as u64).sum();
+            agree(worker, room.holds(held).err())?;
         }
         counted.push(record);
         plans.push(plan);
@@ -243,7 +253,12 @@ pub fn enumerate(
     }
     let answer = Answer::of(frequent, &plans, shape, load.figures.moments.width());
     shared.clear();
-    (shard, Enumeration { answer, counted })
+    Ok((shard, Enumeration { answer, counted }))
+}
+
+/// The workers of all processes, which have equally many each.
+pub fn workers(worker: &Worker, shared: &Shared) -> Workers {
+    Workers { processes: (worker.peers() / shared.threads()) as u64, threads: shared.threads() as u64 }
 }
 
 /// The frequent cells of one feature set.
@@ -393,6 +408,7 @@ mod tests {
     use super::*;
     use crate::audience::CustomerIds;
     use crate::encode::{Codes, MetricColumn};
+    use crate::memory::Size;
     use crate::segment::Item;
     use proptest::prelude::*;
 
@@ -466,11 +482,11 @@ mod tests {
 
         fn engine(&self, max_level: usize, min_uv: u64, workers: usize, block_bytes: u64) -> Answer {
             let table = self.clone();
-            let (shared, progress) = (Shared::new(workers), Progress::new(max_level));
+            let (shared, progress) = (Shared::new(workers, Size(u64::MAX)), Progress::new(max_level));
             let guards = timely::execute(timely::Config::process(workers), move |worker| {
                 let shard = table.shard(worker.index(), worker.peers());
                 let limits = Limits { customers: table.rows.len() as u64, min_uv, max_level, block_bytes };
-                enumerate(worker, &shared, shard, &table.shape(), &limits, &progress).1.answer
+                enumerate(worker, &shared, shard, &table.shape(), &limits, &progress).expect("room").1.answer
             })
             .expect("threads");
             let answers: Vec<Answer> = guards.join().into_iter().map(|a| a.expect("no panic")).collect();

@@ -6,6 +6,7 @@ mod difference;
 mod enumerate;
 mod found;
 mod load;
+mod room;
 mod run;
 mod screen;
 mod shared;
@@ -14,8 +15,9 @@ mod unique;
 
 pub use agree::{Failure, FailureKind, agree, decide};
 pub use collective::{broadcast, exchange, gather};
-pub use enumerate::{Answer, Counted, Enumeration, Planned, agree_load, enumerate};
+pub use enumerate::{Answer, Counted, Enumeration, Planned, agree_load, enumerate, workers};
 pub use load::{Loaded, load};
+pub use room::Room;
 pub use run::{Outcome, run};
 pub use screen::screened;
 pub use shared::{Plan, Shared, Task};

@@ -89,8 +89,8 @@ pub fn run(
 
     let Loaded { shard, codebook, scales, customers, min_uv, quality, file_rows, .. } = loaded;
     let shape = Shape::of(&codebook);
-    let limits = Limits { customers, min_uv, max_level: job.enumerate.max_level, block_bytes: 4 << 30 };
-    let (shard, enumeration) = enumerate(worker, shared, shard, &shape, &limits, progress);
+    let limits = Limits { customers, min_uv, max_level: job.enumerate.max_level, block_bytes: u64::MAX };
+    let (shard, enumeration) = enumerate(worker, shared, shard, &shape, &limits, progress)?;
     stages.end(enumeration.answer.segments.len().saturating_sub(1));
     let levels = level_records(worker, &enumeration, &shape);
     let Enumeration { answer, .. } = enumeration;

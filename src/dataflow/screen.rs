@@ -26,7 +26,7 @@ pub fn screened(worker: &mut Worker, shared: &Shared, job: &Job, loaded: &mut Lo
     let shard = &loaded.shard;
     let load = agree_load(worker, shared, shard);
     // Every worker counts its own rows here: the passes are few.
-    let own = |figures: &Figures| Load { rows: shard.rows() as u64, summed: load.summed, figures: figures.clone() };
+    let own = |figures: &Figures| Load { rows: shard.rows() as u64, figures: figures.clone(), ..load.clone() };
     let counted = |sets: BTreeSet<FeatureSet>, figures: &Figures| {
         let load = own(figures);
         let round = Round::of_sets(sets, &shape, &load);

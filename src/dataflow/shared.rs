@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::encode::Shard;
-use crate::enumerate::{Load, Round, Shape};
+use crate::enumerate::{Load, Round, Shape, Workers, held_bytes};
+use crate::memory::Size;
 
 /// The rows of a process's workers and the plans that they work off together. Workers of other processes have their own.
 #[derive(Debug)]
 pub struct Shared {
     threads: usize,
+    memory: Size,
     /// By worker.
     shards: Mutex<BTreeMap<usize, Arc<Shard>>>,
     /// By round.
@@ -23,6 +25,8 @@ pub struct Shared {
 pub struct Plan {
     pub round: Round,
     passes: Vec<Pass>,
+    /// Bytes that the largest unit is held in.
+    pub largest: u64,
 }
 
 /// Tasks whose blocks are in memory together.
@@ -45,9 +49,14 @@ pub struct Task {
 const TASKS_PER_WORKER: usize = 4;
 
 impl Shared {
-    /// For a process with so many workers.
-    pub fn new(threads: usize) -> Arc<Shared> {
-        Arc::new(Shared { threads, shards: Mutex::default(), plans: Mutex::default() })
+    /// For a process with so many workers and so much memory for all that grows with the table.
+    pub fn new(threads: usize, memory: Size) -> Arc<Shared> {
+        Arc::new(Shared { threads, memory, shards: Mutex::default(), plans: Mutex::default() })
+    }
+
+    /// What this process may use.
+    pub fn memory(&self) -> Size {
+        self.memory
     }
 
     /// Workers of this process.
@@ -85,8 +94,12 @@ impl Shared {
 
 impl Plan {
     /// The passes of a round over the rows of `workers`, each with blocks of at most `bytes`, unless one alone has more.
-    pub fn new(round: Round, shape: &Shape, load: &Load, workers: usize, bytes: u64) -> Plan {
-        let held = |unit: usize| round.unit_cells(unit).saturating_mul(load.figures.cell_bytes());
+    pub fn new(round: Round, shape: &Shape, load: &Load, workers: Workers, bytes: u64) -> Plan {
+        let held = |unit: usize| {
+            held_bytes(round.unit_cells(unit).saturating_mul(load.figures.cell_bytes()), workers.processes)
+        };
+        let largest = (0..round.units.len()).map(held).max().unwrap_or(0);
+        let workers = workers.threads as usize;
         let mut passes: Vec<(u64, Vec<usize>)> = Vec::new();
         for unit in 0..round.units.len() {
             match passes.last_mut() {
@@ -107,7 +120,7 @@ impl Plan {
             Pass { tasks: units.into_iter().flat_map(cut).collect(), next: AtomicUsize::new(0) }
         };
         let passes = passes.into_iter().map(|(_, units)| tasks(units)).collect();
-        Plan { round, passes }
+        Plan { round, passes, largest }
     }
 
     pub fn passes(&self) -> usize {

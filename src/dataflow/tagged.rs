@@ -9,6 +9,7 @@ use super::shared::Shared;
 use crate::audience::CustomerIds;
 use crate::encode::{Codes, MetricColumn, Shard, TagCodes};
 use crate::enumerate::{Limits, Shape};
+use crate::memory::Size;
 use crate::segment::{Item, Segment};
 use crate::telemetry::Progress;
 
@@ -97,11 +98,11 @@ impl Table {
 
     fn engine(&self, max_level: usize, min_uv: u64, workers: usize, block_bytes: u64) -> Answer {
         let table = self.clone();
-        let (shared, progress) = (Shared::new(workers), Progress::new(max_level));
+        let (shared, progress) = (Shared::new(workers, Size(u64::MAX)), Progress::new(max_level));
         let guards = timely::execute(timely::Config::process(workers), move |worker| {
             let shard = table.shard(worker.index(), worker.peers());
             let limits = Limits { customers: table.rows.len() as u64, min_uv, max_level, block_bytes };
-            enumerate(worker, &shared, shard, &table.shape(), &limits, &progress).1.answer
+            enumerate(worker, &shared, shard, &table.shape(), &limits, &progress).expect("room").1.answer
         })
         .expect("threads");
         guards.join().into_iter().next().expect("worker 0").expect("no panic")

@@ -14,7 +14,7 @@ mod wanted;
 pub use cost::Load;
 pub use cover::{CoverBlock, cover};
 pub use grid::count_block;
-pub use outline::{LevelOutline, outline};
+pub use outline::{LevelOutline, Workers, held_bytes, outline};
 pub use ranked::count_ranked;
 pub use ranks::Ranks;
 pub use tags::{Extensions, TagGroup, count_tagged};
@@ -98,7 +98,8 @@ pub enum Layout {
     /// `rank * cardinality + code`: the rank of a frequent cell of all features but the last, and the last one's code.
     Ranked { prefixes: Arc<Vec<Segment>>, cardinality: usize, sparse: bool },
     /// Candidates in order: the frequent cells of all features but the last, each with the codes that may follow it.
-    Listed { prefixes: Arc<Vec<Segment>>, list: Arc<Extensions>, sparse: bool },
+    /// `held` are those that are held: of few all, else at the most those that customers can be in.
+    Listed { prefixes: Arc<Vec<Segment>>, list: Arc<Extensions>, sparse: bool, held: u64 },
 }
 
 impl Layout {
@@ -107,6 +108,14 @@ impl Layout {
             Layout::Grid { cardinality } => cardinality.iter().product(),
             Layout::Ranked { prefixes, cardinality, .. } => prefixes.len() * cardinality,
             Layout::Listed { list, .. } => list.cells() as usize,
+        }
+    }
+
+    /// Cells that a block holds at the most.
+    fn held(&self) -> u64 {
+        match self {
+            Layout::Listed { held, .. } => *held,
+            Layout::Grid { .. } | Layout::Ranked { .. } => self.cells() as u64,
         }
     }
 
@@ -183,7 +192,7 @@ pub struct Limits {
     pub customers: u64,
     pub min_uv: u64,
     pub max_level: usize,
-    /// Blocks that a process may hold at a time.
+    /// Bytes that a process holds at the most for blocks at a time, unless one unit alone needs more; see [`held_bytes`].
     pub block_bytes: u64,
 }
 
@@ -292,7 +301,7 @@ impl Round {
 
     /// Cells that the blocks of a unit hold in one part.
     pub fn unit_cells(&self, unit: usize) -> u64 {
-        self.units[unit].sets().iter().map(|set| self.layouts[set].cells() as u64).sum()
+        self.units[unit].sets().iter().map(|set| self.layouts[set].held()).sum()
     }
 
     /// Nanoseconds that a unit is estimated to take one thread.
@@ -301,7 +310,8 @@ impl Round {
             Unit::Cover(block) => load.block_ns(block.features.iter().map(|&f| shape.card(f)).product()),
             Unit::Ranked(group) => group.sets.iter().map(|set| load.ranked_ns(self.layouts[set].cells())).sum(),
             Unit::Tagged(group) => {
-                tags::CELLS_A_ROW * group.sets.iter().map(|set| load.ranked_ns(self.layouts[set].cells())).sum::<f64>()
+                tags::CELLS_A_ROW
+                    * group.sets.iter().map(|set| load.ranked_ns(self.layouts[set].held() as usize)).sum::<f64>()
             }
         }
     }

@@ -1,13 +1,20 @@
-//! What an enumeration could cost at the most, before anything is counted.
+//! What an enumeration could cost, before anything is counted: the same plan, made as if all were frequent that can be.
 
 use std::collections::BTreeSet;
 
-use super::{GRID_CELLS, Load, Shape, cover};
-use crate::encode::TagLoad;
+use super::{GRID_CELLS, Limits, Load, Round, Shape, cost, cover, tags};
 use crate::segment::{FeatureId, FeatureSet};
 
+/// Who counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Workers {
+    pub processes: u64,
+    /// Of each process.
+    pub threads: u64,
+}
+
 /// Upper bounds of one level, as if every combination of items were frequent that can be.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct LevelOutline {
     pub level: usize,
     /// All sets of so many features, set-valued ones several times.
@@ -15,93 +22,113 @@ pub struct LevelOutline {
     /// Of a feature set, no more than `customers / min_uv` cells can be frequent, of tags no more than their combinations over
     /// `min_uv`.
     pub candidates_at_most: u64,
-    /// A part, wanted feature sets only.
+    /// A part.
     pub cells_at_most: u64,
-    /// Passes over the rows if every feature set is wanted; none where there are too many to plan ahead.
+    /// Passes over the rows if every feature set is wanted; 0 where the level is summed out of a deeper one's blocks; none where
+    /// there are too many feature sets to plan ahead.
     pub covering_blocks: Option<u64>,
-    /// The cells' sums at the workers that own them.
-    pub bytes_at_most: u64,
+    /// Bytes that a process holds for the blocks, its own and those it adds up.
+    pub block_bytes_at_most: u64,
+    /// Parts that the blocks are counted in, one after the other, as not all fit the memory.
+    pub memory_passes: u64,
+    /// Seconds of counting, with all workers of a process at work; none where the passes are not known.
+    pub seconds: Option<f64>,
+    /// Bytes of blocks that each process sends to the others.
+    pub bytes_sent_at_most: u64,
+    /// Cells that each worker adds up and keeps.
+    pub cells_owned_at_most: u64,
 }
 
 /// More feature sets than this are counted, not planned.
 const MOST_PLANNED: u64 = 60_000;
 
-/// The levels of an enumeration in turn. `tags` are the combinations of tags that customers have, a feature each.
-pub fn outline(
-    shape: &Shape,
-    tags: &[TagLoad],
-    max_level: usize,
-    customers: u64,
-    min_uv: u64,
-    load: &Load,
-) -> Vec<LevelOutline> {
-    let most = (customers / min_uv.max(1)).max(1);
-    // The cells of a feature set, and those of them that can be frequent.
-    let bounds = |set: FeatureSet| {
-        let (mut cells, mut meetings) = (1u64, customers);
-        let mut tagged = false;
-        for (feature, k) in counted(set) {
-            let feature = usize::from(feature);
-            cells = cells.saturating_mul(choose(shape.items[feature] as u64, k));
-            if shape.tags[feature] {
-                // Over all customers those of the first such feature; times, at the most, those of a customer of each further one.
-                let tags = &tags[feature];
-                meetings =
-                    if tagged { meetings.saturating_mul(choose(tags.largest, k)) } else { tags.sets[k as usize] };
-                tagged = true;
-            }
-        }
-        (cells, cells.min((meetings / min_uv.max(1)).max(1)))
+/// The levels of an enumeration in turn.
+pub fn outline(shape: &Shape, load: &Load, limits: &Limits, workers: Workers) -> Vec<LevelOutline> {
+    let frequent = (limits.customers / limits.min_uv.max(1)).max(1);
+    // The cells of a feature set with tags, and those of them that can be frequent.
+    let listed = |set: FeatureSet| {
+        let cells = cost::times(set).into_iter().fold(1u64, |cells, (feature, times)| {
+            cells.saturating_mul(choose(shape.items[usize::from(feature)] as u64, times as u64))
+        });
+        let meetings = load.meetings(set).unwrap_or(limits.customers);
+        (cells, cells.min((meetings / limits.min_uv.max(1)).max(1)))
     };
-    (1..=max_level)
+    let first = Round::first(shape, load, limits);
+    let together = *first.levels.end();
+    (1..=limits.max_level)
         .map(|level| {
-            // By how many features are chosen so far: the number of choices, and the sums over them of the bounded products.
-            let several = shape.tags.iter().filter(|&&tags| tags).count() as u64;
-            let ordinary = shape.features() as u64 - several;
-            let repeated = |k: u64| if k == 0 { 1 } else { choose((several + k).saturating_sub(1), k) };
-            let sets = (0..=level as u64)
-                .map(|k| repeated(k).saturating_mul(choose(ordinary, level as u64 - k)))
-                .fold(0u64, u64::saturating_add);
-            let mut candidates = 0u64;
-            let mut cells = 0u64;
+            let sets = sets(shape, level as u64);
+            let (mut candidates, mut cells) = (0u64, 0u64);
             let mut grid = BTreeSet::new();
-            let mut passes = BTreeSet::new();
+            let mut ranked_ns = 0.0;
+            let mut ranked = 0;
+            let mut prefixes = BTreeSet::new();
             if sets <= MOST_PLANNED {
                 each_set(shape, level, FeatureSet::EMPTY, 0, &mut |set| {
-                    let (listed, frequent) = bounds(set);
-                    candidates = candidates.saturating_add(frequent);
                     if shape.has_tags(set) {
+                        let (all, most) = listed(set);
+                        let (_, before) = listed(set.without(level - 1));
                         let last = shape.items[usize::from(set.feature(level - 1))] as u64;
-                        let (_, prefixes) = bounds(set.without(level - 1));
-                        cells = cells.saturating_add(listed.min(prefixes.saturating_mul(last)));
-                        passes.insert(set.without(level - 1));
+                        let bound = all.min(before.saturating_mul(last));
+                        candidates = candidates.saturating_add(most);
+                        cells = cells.saturating_add(bound);
+                        // A prefix is passed over once for all that it is the prefix of.
+                        ranked += u64::from(prefixes.insert(set.without(level - 1)));
+                        let held = bound.min(load.meetings(set).unwrap_or(u64::MAX));
+                        ranked_ns += tags::CELLS_A_ROW * load.ranked_ns(usize::try_from(held).unwrap_or(usize::MAX));
                         return;
                     }
+                    let items = set.features().fold(1u64, |n, f| n.saturating_mul(shape.items[usize::from(f)] as u64));
+                    candidates = candidates.saturating_add(items.min(frequent));
                     let all = shape.cells(set) as u64;
-                    let ranked = most.saturating_mul(shape.card(set.feature(level - 1)) as u64);
-                    let grid_fits = all <= GRID_CELLS as u64;
-                    cells = cells.saturating_add(if grid_fits || level == 1 { all } else { all.min(ranked) });
-                    if grid_fits {
+                    if all <= GRID_CELLS as u64 {
                         grid.insert(set);
+                        cells = cells.saturating_add(all);
+                    } else {
+                        let bound = all.min(frequent.saturating_mul(shape.card(set.feature(level - 1)) as u64));
+                        cells = cells.saturating_add(bound);
+                        ranked += 1;
+                        ranked_ns += load.ranked_ns(usize::try_from(bound).unwrap_or(usize::MAX));
                     }
                 });
             } else {
-                candidates = sets.saturating_mul(most);
-                cells = sets.saturating_mul(most.saturating_mul(2).max(GRID_CELLS as u64));
+                candidates = sets.saturating_mul(frequent);
+                cells = sets.saturating_mul(frequent.saturating_mul(2).max(GRID_CELLS as u64));
             }
-            let blocks = (sets <= MOST_PLANNED)
-                .then(|| cover(&grid, |f| shape.card(f), GRID_CELLS, |cells| load.block_ns(cells)).len() as u64)
-                .map(|blocks| blocks + passes.len() as u64);
+            let known = sets <= MOST_PLANNED;
+            let (passes, ns) = if level < together {
+                (0, 0.0)
+            } else if level == together && known {
+                let ns = (0..first.units.len()).map(|unit| first.unit_ns(unit, shape, load)).sum();
+                (first.units.len() as u64, ns)
+            } else {
+                let blocks = cover(&grid, |f| shape.card(f), GRID_CELLS, |cells| load.block_ns(cells));
+                let cells = |features: &[FeatureId]| features.iter().map(|&f| shape.card(f)).product();
+                let ns: f64 = blocks.iter().map(|block| load.block_ns(cells(&block.features))).sum();
+                (blocks.len() as u64 + ranked, ns + ranked_ns)
+            };
+            let bytes = cells.saturating_mul(load.figures.cell_bytes());
+            let held = held_bytes(bytes, workers.processes);
             LevelOutline {
                 level,
                 feature_sets: sets,
                 candidates_at_most: candidates,
                 cells_at_most: cells,
-                covering_blocks: blocks,
-                bytes_at_most: cells.saturating_mul(load.figures.cell_bytes()),
+                covering_blocks: known.then_some(passes),
+                block_bytes_at_most: held.min(limits.block_bytes),
+                memory_passes: held.div_ceil(limits.block_bytes.max(1)).max(1),
+                seconds: known.then_some(ns / 1e9 / workers.threads as f64),
+                bytes_sent_at_most: bytes - bytes / workers.processes,
+                cells_owned_at_most: cells.div_ceil(workers.processes * workers.threads),
             }
         })
         .collect()
+}
+
+/// What a process holds for blocks of so many bytes: those it counted, and its share of all, added up; once more as much while
+/// they are added.
+pub fn held_bytes(block_bytes: u64, processes: u64) -> u64 {
+    block_bytes.saturating_add(block_bytes.saturating_mul(2) / processes.max(1))
 }
 
 /// Choices of `k` of `n`, saturating.
@@ -119,22 +146,19 @@ fn each_set(shape: &Shape, level: usize, set: FeatureSet, from: FeatureId, each:
     }
 }
 
-/// The features of a set, each with how many times it stands there.
-fn counted(set: FeatureSet) -> Vec<(FeatureId, u64)> {
-    let mut counted: Vec<(FeatureId, u64)> = Vec::new();
-    for feature in set.features() {
-        match counted.last_mut() {
-            Some((last, times)) if *last == feature => *times += 1,
-            _ => counted.push((feature, 1)),
-        }
-    }
-    counted
+/// Sets of `level` features, of which those with tags may stand in a set several times.
+fn sets(shape: &Shape, level: u64) -> u64 {
+    let several = shape.tags.iter().filter(|&&tags| tags).count() as u64;
+    let ordinary = shape.features() as u64 - several;
+    let repeated = |k: u64| if k == 0 { 1 } else { choose((several + k).saturating_sub(1), k) };
+    let with = |k: u64| repeated(k).saturating_mul(choose(ordinary, level - k));
+    (0..=level).map(with).fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::block::Figures;
+    use crate::encode::TagLoad;
     use crate::stats::{MetricKind, Moments};
 
     #[test]
@@ -142,12 +166,19 @@ mod tests {
         // 2, 3 and 4 items without rest: pairs have 6 + 8 + 12 cells; at most 100 / 20 = 5 of each can be frequent.
         let shape =
             Shape { cardinality: vec![2, 3, 4], items: vec![2, 3, 4], common: vec![60, 50, 40], tags: vec![false; 3] };
-        let figures = Figures::new(Moments::of(&[MetricKind::Rate]), &[1], 100);
-        let outline =
-            outline(&shape, &vec![TagLoad::default(); 3], 3, 100, 20, &Load { rows: 100, summed: 0.0, figures });
-        let figures: Vec<_> = outline.iter().map(|l| (l.feature_sets, l.candidates_at_most, l.cells_at_most)).collect();
+        let load = Load::new(Moments::of(&[MetricKind::Rate]), vec![1], 100, 0, 1);
+        let limits = |block_bytes| Limits { customers: 100, min_uv: 20, max_level: 3, block_bytes };
+        let outline = |bytes| super::outline(&shape, &load, &limits(bytes), Workers { processes: 2, threads: 1 });
+        let levels = outline(1 << 20);
+        let figures: Vec<_> = levels.iter().map(|l| (l.feature_sets, l.candidates_at_most, l.cells_at_most)).collect();
         assert_eq!(figures, [(3, 9, 9), (3, 15, 26), (1, 5, 24)]);
-        assert_eq!(outline[2].bytes_at_most, 24 * 16);
+        // 24 cells of two uv and two sums of 4 bytes: counted here, half of them sent; half of all added up, twice over.
+        assert_eq!((levels[2].block_bytes_at_most, levels[2].bytes_sent_at_most), (768, 192));
+        assert_eq!((levels[2].memory_passes, levels[2].cells_owned_at_most), (1, 12));
+        assert_eq!(outline(100)[2].memory_passes, 8);
+        // The most frequent items of any two are likely to be frequent together, those of all three are not: singles come from
+        // the blocks of pairs.
+        assert_eq!(levels.iter().map(|l| l.covering_blocks).collect::<Vec<_>>(), [Some(0), Some(1), Some(1)]);
     }
 
     #[test]
@@ -155,9 +186,10 @@ mod tests {
         // 100 customers, 2 codes of one feature; 30 tags, of which customers have 300 in all and 400 pairs, 9 at the most.
         let shape =
             Shape { cardinality: vec![2, 30], items: vec![2, 30], common: vec![60, 20], tags: vec![false, true] };
-        let tags = [TagLoad::default(), TagLoad { sets: vec![100, 300, 400], largest: 9 }];
-        let figures = Figures::new(Moments::of(&[MetricKind::Rate]), &[1], 100);
-        let outline = outline(&shape, &tags, 2, 100, 20, &Load { rows: 100, summed: 0.0, figures });
+        let tags = vec![TagLoad::default(), TagLoad { sets: vec![100, 300, 400], largest: 9 }];
+        let load = Load { tags, ..Load::new(Moments::of(&[MetricKind::Rate]), vec![1], 100, 0, 1) };
+        let limits = Limits { customers: 100, min_uv: 20, max_level: 2, block_bytes: 1 << 20 };
+        let outline = outline(&shape, &load, &limits, Workers { processes: 1, threads: 1 });
         // Level 1: 2 codes and 300 / 20 of 30 tags. Level 2: codes with tags, 300 / 20 of 60; pairs, 400 / 20 of 435. Of cells, 30
         // are listed for each of 2 codes; for pairs, 30 for each of 15 tags, but no more than the 435 that there are.
         let figures: Vec<_> = outline.iter().map(|l| (l.feature_sets, l.candidates_at_most, l.cells_at_most)).collect();

@@ -202,7 +202,8 @@ pub fn plan(round: &mut Round, listed: Vec<(FeatureSet, Extensions)>, below: &Su
         let sets = listed.iter().map(|(set, _)| *set).collect();
         for (set, list) in listed {
             let sparse = list.cells() > DENSE_CELLS as u64;
-            let layout = Layout::Listed { prefixes: Arc::clone(&segments), list: Arc::new(list), sparse };
+            let held = if sparse { list.cells().min(load.meetings(set).unwrap_or(u64::MAX)) } else { list.cells() };
+            let layout = Layout::Listed { prefixes: Arc::clone(&segments), list: Arc::new(list), sparse, held };
             round.layouts.insert(set, layout);
         }
         let steps = Arc::new((0..prefix.level()).map(|depth| Extensions::at(&segments, depth)).collect::<Vec<_>>());

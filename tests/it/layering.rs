@@ -14,6 +14,7 @@ const MODULES: &str = "
     block     | stats                                | the sums of many cells, as narrow as they fit
     job       | segment stats                        | what the user asked for
     audience  | segment encode                       | bitmaps of items, which are cut from an encoded shard
+    memory    |                                      | sizes, and what the system gives
     telemetry |                                      | records of plain figures, for whoever makes or prints them
 
     stages: vocabulary and the output types of earlier stages; none knows how many workers there are
