@@ -52,7 +52,7 @@ pub fn plan(args: &JobArgs, asked: &Asked, json: bool) -> Result<(), Failure> {
     let usage = |text: String| Failure { kind: FailureKind::Usage, place: (usize::MAX, u64::MAX), text };
     let threads = asked.threads as u64;
     let all = asked.workers.unwrap_or(threads);
-    if all == 0 || all % threads.max(1) != 0 {
+    if all == 0 || !all.is_multiple_of(threads.max(1)) {
         return Err(usage(format!("--workers {all}: expected a multiple of --threads, {threads} here")));
     }
     let workers = Workers { processes: all / threads, threads };

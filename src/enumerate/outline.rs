@@ -59,6 +59,8 @@ pub fn outline(shape: &Shape, load: &Load, limits: &Limits, workers: Workers) ->
         .map(|level| {
             let sets = sets(shape, level as u64);
             let (mut candidates, mut cells) = (0u64, 0u64);
+            // Cells of tags that no customer can be in, and that are not held therefore.
+            let mut empty = 0u64;
             let mut grid = BTreeSet::new();
             let mut ranked_ns = 0.0;
             let mut ranked = 0;
@@ -74,7 +76,8 @@ pub fn outline(shape: &Shape, load: &Load, limits: &Limits, workers: Workers) ->
                         cells = cells.saturating_add(bound);
                         // A prefix is passed over once for all that it is the prefix of.
                         ranked += u64::from(prefixes.insert(set.without(level - 1)));
-                        let held = bound.min(load.meetings(set).unwrap_or(u64::MAX));
+                        let held = tags::held(bound, set, load);
+                        empty = empty.saturating_add(bound - held);
                         ranked_ns += tags::CELLS_A_ROW * load.ranked_ns(usize::try_from(held).unwrap_or(usize::MAX));
                         return;
                     }
@@ -107,7 +110,8 @@ pub fn outline(shape: &Shape, load: &Load, limits: &Limits, workers: Workers) ->
                 let ns: f64 = blocks.iter().map(|block| load.block_ns(cells(&block.features))).sum();
                 (blocks.len() as u64 + ranked, ns + ranked_ns)
             };
-            let bytes = cells.saturating_mul(load.figures.cell_bytes());
+            let held_cells = cells.saturating_sub(empty);
+            let bytes = held_cells.saturating_mul(load.figures.cell_bytes());
             let held = held_bytes(bytes, workers.processes);
             LevelOutline {
                 level,
@@ -119,7 +123,7 @@ pub fn outline(shape: &Shape, load: &Load, limits: &Limits, workers: Workers) ->
                 memory_passes: held.div_ceil(limits.block_bytes.max(1)).max(1),
                 seconds: known.then_some(ns / 1e9 / workers.threads as f64),
                 bytes_sent_at_most: bytes - bytes / workers.processes,
-                cells_owned_at_most: cells.div_ceil(workers.processes * workers.threads),
+                cells_owned_at_most: held_cells.div_ceil(workers.processes * workers.threads),
             }
         })
         .collect()

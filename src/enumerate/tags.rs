@@ -202,7 +202,7 @@ pub fn plan(round: &mut Round, listed: Vec<(FeatureSet, Extensions)>, below: &Su
         let sets = listed.iter().map(|(set, _)| *set).collect();
         for (set, list) in listed {
             let sparse = list.cells() > DENSE_CELLS as u64;
-            let held = if sparse { list.cells().min(load.meetings(set).unwrap_or(u64::MAX)) } else { list.cells() };
+            let held = held(list.cells(), set, load);
             let layout = Layout::Listed { prefixes: Arc::clone(&segments), list: Arc::new(list), sparse, held };
             round.layouts.insert(set, layout);
         }
@@ -210,6 +210,11 @@ pub fn plan(round: &mut Round, listed: Vec<(FeatureSet, Extensions)>, below: &Su
         let group = |sets| Unit::Tagged(TagGroup { prefix, steps: Arc::clone(&steps), sets });
         round.units.extend(passes(sets, &round.layouts, load).map(group));
     }
+}
+
+/// How many of its cells the block of a feature set holds at the most.
+pub fn held(cells: u64, set: FeatureSet, load: &Load) -> u64 {
+    if cells > DENSE_CELLS as u64 { cells.min(load.meetings(set).unwrap_or(u64::MAX)) } else { cells }
 }
 
 /// The frequent segments of each feature set, to look them up; made when first asked for.
