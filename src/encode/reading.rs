@@ -312,7 +312,11 @@ fn features(job: &Job, table: &Table, taken: &[usize]) -> Result<(Vec<FeatureInp
 
 /// Why a column of this type is no feature.
 fn not_read(kind: &str) -> String {
-    let lists = if kind.contains("List(") { "; lists of text or of whole numbers are" } else { "" };
+    let lists = if kind.contains("List(") {
+        "; lists of text or of whole numbers of up to 64 bits with a sign are"
+    } else {
+        ""
+    };
     format!("{kind} columns are not read as features{lists}")
 }
 

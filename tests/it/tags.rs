@@ -126,8 +126,20 @@ fn tags_of_text_and_of_lists_are_counted_by_their_definition() {
     let folder = Folder::new();
     folder.write("t.csv", csv(&customers));
     write_parquet(&folder.path("t.parquet"), &batch(&customers), 700);
+    // The same in two files that hold their lists differently.
+    let (first, second) = (batch(&customers).slice(0, 1500), batch(&customers).slice(1500, 2500));
+    let large = DataType::LargeList(Arc::new(Field::new("element", DataType::LargeUtf8, true)));
+    let cast = |column: &ArrayRef| match column.data_type() {
+        DataType::List(_) => arrow::compute::cast(column, &large).unwrap(),
+        _ => Arc::clone(column),
+    };
+    let names = second.schema().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+    let columns = names.into_iter().zip(second.columns()).map(|(name, column)| (name, cast(column), true));
+    std::fs::create_dir(folder.path("two")).unwrap();
+    write_parquet(&folder.path("two/a.parquet"), &first, 700);
+    write_parquet(&folder.path("two/b.parquet"), &RecordBatch::try_from_iter_with_nullable(columns).unwrap(), 700);
     let separated = "[features.interests]\nseparator = \"|\"";
-    for (path, more, shops) in [("t.csv", separated, false), ("t.parquet", "", true)] {
+    for (path, more, shops) in [("t.csv", separated, false), ("t.parquet", "", true), ("two/*.parquet", "", true)] {
         let expected = truth(&customers, shops);
         assert!(expected.contains_key("interests=\"a & b\" & interests=旅行 & city=上海"));
         let run = folder.publish(&job(path, more), "-w 1");
