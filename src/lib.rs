@@ -20,6 +20,7 @@ pub mod score;
 pub mod highlight;
 pub mod merge;
 pub mod profile;
+pub mod coverage;
 pub mod sink;
 
 pub mod dataflow;

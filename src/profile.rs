@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::encode::Codebook;
+use crate::encode::{Codebook, Codes, Shard};
 use crate::score::proportions_z;
 use crate::segment::{FeatureId, Item, ItemCode};
 
@@ -17,6 +17,24 @@ impl Profile {
     /// Nobody, over features of these many codes ([`Feature::cardinality`](crate::encode::Feature::cardinality)).
     pub fn empty(cardinalities: &[usize]) -> Self {
         Profile { counts: cardinalities.iter().map(|&codes| vec![0; codes]).collect() }
+    }
+
+    /// Adds the customers in these rows of a shard over the same features.
+    pub fn add_rows(&mut self, shard: &Shard, rows: &[usize]) {
+        fn count<T: Copy + Into<u16>>(counts: &mut [i64], codes: &[T], rows: &[usize]) {
+            rows.iter().for_each(|&row| counts[usize::from(codes[row].into())] += 1);
+        }
+        assert_eq!(self.counts.len(), shard.features.len(), "a profile over the features of the shard");
+        for (counts, codes) in self.counts.iter_mut().zip(&shard.features) {
+            match codes {
+                Codes::U8(codes) => count(counts, codes, rows),
+                Codes::U16(codes) => count(counts, codes, rows),
+                Codes::Tags(tags) => {
+                    let all = rows.iter().flat_map(|&row| tags.row(row));
+                    all.for_each(|&tag| counts[usize::from(tag)] += 1);
+                }
+            }
+        }
     }
 
     /// Adds code by code.

@@ -132,10 +132,9 @@ pub fn describe(
                     .collect();
                 for chunk in table.scan(columns, worker, threads) {
                     match chunk {
-                        Ok(chunk) => features
-                            .iter_mut()
-                            .zip(inputs)
-                            .for_each(|(feature, input)| feature.push(input, chunk.rows.column(input.column))),
+                        Ok(chunk) => features.iter_mut().zip(inputs).for_each(|(feature, input)| {
+                            feature.push_of(input, &chunk, chunk.rows.column(input.column))
+                        }),
                         Err(error) => {
                             *failed.lock().expect("no thread panics while it holds this") = Some(source(error));
                             return;

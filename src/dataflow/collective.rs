@@ -45,7 +45,10 @@ pub fn gather<T>(worker: &mut Worker, value: T) -> Vec<T>
 where
     T: timely::ExchangeData + Clone,
 {
-    exchange(worker, vec![(0, value)]).into_iter().map(|(_, value)| value).collect()
+    // Worker 0's own value, which may be large, stays where it is.
+    let (own, sent) = if worker.index() == 0 { (Some(value), None) } else { (None, Some((0, value))) };
+    let arrived = exchange(worker, sent.into_iter().collect());
+    own.into_iter().chain(arrived.into_iter().map(|(_, value)| value)).collect()
 }
 
 /// Gives every worker the value that worker 0 has; the others' is not looked at.

@@ -1,7 +1,7 @@
 //! What worker 0 makes of the exact sums, stage by stage, between the passes over the rows.
 
 use super::enumerate::Answer;
-use super::target::{Overlaps, TakenSums};
+use super::target::{MetricSums, Overlaps, Taken};
 use crate::audience::Assigned;
 use crate::encode::Codebook;
 use crate::highlight::{
@@ -129,10 +129,10 @@ impl Found {
     /// Customers go to the strongest of their highlights. What a weaker one is left with may be nobody, or no further from the
     /// base than `highlight.min_lift`: then stronger highlights had already said what it says. Its customers are asked for the
     /// next one.
-    pub fn drop_explained(&mut self, job: &Job, taken: &[TakenSums]) -> bool {
+    pub fn drop_explained(&mut self, job: &Job, taken: &[MetricSums]) -> bool {
         let before = self.targets.len();
         let targets = self.targets.iter().zip(taken).filter(|&(&i, sums)| {
-            let stats: Stats = sums.stats[0].iter().copied().sum();
+            let stats: Stats = sums[0].iter().copied().sum();
             let own = measures(self.kind, self.scale, &stats, &self.base(0));
             let least = job.highlight.min_lift;
             let stands_out = match (self.highlights[i].direction, own.lift) {
@@ -168,7 +168,7 @@ impl Found {
         codebook: &Codebook,
         scales: &[Scale],
         clusters: Clusters,
-        taken: &[TakenSums],
+        taken: &[Taken],
         assigned: &mut Assigned,
     ) -> Grouping {
         // Leaves are numbered in the order of the highlights.
@@ -180,7 +180,7 @@ impl Found {
         for members in &clusters.members {
             let highlights: Vec<usize> = members.iter().map(|&leaf| leaves[leaf]).collect();
             let own = self.targets.iter().zip(taken).filter(|(target, _)| highlights.contains(target));
-            let sums = TakenSums::total(own.map(|(_, sums)| sums)).expect("a cluster has a highlight");
+            let sums = Taken::total(own.map(|(_, sums)| sums)).expect("a cluster has a highlight");
             let of = |metric: usize| -> Stats { sums.stats[metric].iter().copied().sum() };
             let (stats, held_out) = (of(0), sums.stats[0][VALIDATION]);
             let segments: Vec<Segment> = highlights.iter().map(|&i| self.highlights[i].segment).collect();

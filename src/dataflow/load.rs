@@ -1,5 +1,6 @@
 //! The table to coded rows: each worker reads its share once, and all agree on what the values mean.
 
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,7 @@ use timely::worker::Worker;
 use super::agree::{Failure, FailureKind, agree, decide};
 use super::collective::gather;
 use super::unique::unique;
-use crate::audience::CustomerIds;
+use crate::audience::{CustomerIds, RowRuns};
 use crate::encode::{
     Codebook, Draft, Feature, IdRef, Intake, LocalIds, LocalMetric, LocalNumbers, MetricColumn, Reading, Shard, Sketch,
     band_counts, code, feature, hash,
@@ -143,7 +144,7 @@ pub fn load(
     let rows = intake.global_rows(&agreed.file_rows);
     let part = hold_out(&intake.ids, &rows, job.highlight.holdout, job.highlight.seed);
     let ids = match std::mem::replace(&mut intake.ids, LocalIds::None) {
-        LocalIds::None => CustomerIds::Row(rows),
+        LocalIds::None => CustomerIds::Runs(rows),
         LocalIds::Int(ids) => CustomerIds::Int(ids),
         LocalIds::Text(ids) => CustomerIds::Text(ids.into_iter().map(String::from).collect()),
     };
@@ -206,11 +207,11 @@ fn source_failure(error: &SourceError, table: &Table) -> Failure {
         ErrorKind::Quality => FailureKind::Quality,
     };
     let failure = Failure::new(kind, error);
+    let place = |path: &Path| table.files().iter().position(|f| f.path == *path).unwrap_or(usize::MAX);
     match error {
-        SourceError::BadRow { path, row, .. } => {
-            let file = table.files().iter().position(|f| f.path == *path).unwrap_or(usize::MAX);
-            failure.at(file, *row)
-        }
+        SourceError::BadRow { path, row, .. } => failure.at(place(path), *row),
+        // Behind the bad rows of the same file, which whoever reads it alone meets first.
+        SourceError::OpenQuote { path, .. } | SourceError::LongRecord { path, .. } => failure.at(place(path), u64::MAX),
         _ => failure,
     }
 }
@@ -364,12 +365,16 @@ fn scale_metric(
 }
 
 /// 1 for the customers held out: those whose seeded hash falls below the share. Row numbers stand in for absent ids.
-fn hold_out(ids: &LocalIds, rows: &[u64], share: f64, seed: u64) -> Vec<u8> {
+fn hold_out(ids: &LocalIds, rows: &RowRuns, share: f64, seed: u64) -> Vec<u8> {
     // The duplicates are found by the hash of seed 0; another seed keeps the split independent of who owns an id.
     let seed = seed ^ 0x9e37_79b9_7f4a_7c15;
     let held = |id: IdRef| u8::from(((hash(id, seed) >> 11) as f64) < share * (1u64 << 53) as f64);
     match ids {
-        LocalIds::None => rows.iter().map(|&row| held(IdRef::Int(row as i64))).collect(),
+        LocalIds::None => {
+            let mut part = Vec::with_capacity(rows.len());
+            rows.iter().for_each(|run| part.extend(run.map(|row| held(IdRef::Int(row as i64)))));
+            part
+        }
         LocalIds::Int(ids) => ids.iter().map(|&id| held(IdRef::Int(id))).collect(),
         LocalIds::Text(ids) => ids.iter().map(|id| held(IdRef::Text(id))).collect(),
     }

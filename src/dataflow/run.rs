@@ -13,7 +13,7 @@ use super::found::Found;
 use super::load::{Loaded, load};
 use super::screen::screened;
 use super::shared::Shared;
-use super::target::{assign, overlaps, profiles};
+use super::target::{Taken, assign, overlaps, taken};
 use crate::audience::Assigned;
 use crate::encode::{Codebook, Reading};
 use crate::enumerate::{Limits, Shape};
@@ -100,27 +100,32 @@ pub fn run(
     drop(answer);
     stages.end(found.as_ref().map_or(0, |found| found.scored.len()));
     let candidates = found.as_mut().map(|found| found.candidates(job));
-    let common = overlaps(worker, &shard, candidates);
+    let (coverage, common) = overlaps(worker, &shard, candidates);
     if let Some(found) = &mut found {
         found.fold(job, &common);
     }
     stages.end(found.as_ref().map_or(0, |found| found.highlights.len()));
 
-    // Customers are assigned first: what each highlight is left with decides which of them are merged.
-    let assigned = loop {
-        let assigned = assign(worker, &shard, &shape.cardinality, found.as_ref().map(Found::asked));
-        let explained =
-            found.as_mut().zip(assigned.as_ref()).map(|(found, (taken, _))| found.drop_explained(job, taken));
+    // What each highlight is left with once stronger ones have taken their customers decides which of them are merged.
+    let sums = loop {
+        let sums = taken(worker, &shard, &coverage, found.as_ref().map(Found::asked));
+        let explained = found.as_mut().map(|found| found.drop_explained(job, &sums));
         if !broadcast(worker, explained) {
-            break assigned;
+            break sums;
         }
     };
-    let spreads = profiles(worker, &shard, &shape.cardinality, found.as_ref().map(Found::asked));
+    drop(coverage);
+    let audience = assign(worker, &shard, &shape.cardinality, found.as_ref().map(Found::asked));
     drop(shard);
     let influences: Vec<f64> = verdicts.iter().filter(|v| v.kept).map(|v| v.influence).collect();
-    let clusters = found.as_ref().map(|found| found.clusters(job, spreads, &influences));
-    stages.end(clusters.as_ref().map_or(0, |clusters| clusters.members.len()));
-    let published = found.zip(clusters).zip(assigned).map(|((found, clusters), (taken, mut assigned))| {
+    let found = found.zip(audience).map(|(found, audience)| {
+        let clusters = found.clusters(job, audience.spreads, &influences);
+        stages.end(clusters.members.len());
+        (found, clusters, audience.taken, audience.assigned)
+    });
+    let published = found.map(|(found, clusters, profiles, mut assigned)| {
+        let taken: Vec<Taken> =
+            sums.into_iter().zip(profiles).map(|(stats, profile)| Taken { stats, profile }).collect();
         let grouping = found.grouping(&codebook, &scales, clusters, &taken, &mut assigned);
         stages.end(assigned.group.len());
         let mut notes = found.notes(job, customers, min_uv, codebook.features.len());

@@ -8,6 +8,7 @@ use timely::worker::Worker;
 
 use super::collective::{broadcast, gather};
 use crate::audience::{Assigned, Tile};
+use crate::coverage::Coverage;
 use crate::encode::Shard;
 use crate::profile::Profile;
 use crate::segment::Segment;
@@ -49,31 +50,26 @@ impl Overlaps {
     }
 }
 
-/// What each two of worker 0's segments share. Elsewhere: nothing.
-pub fn overlaps(worker: &mut Worker, shard: &Shard, segments: Option<Vec<Segment>>) -> Overlaps {
+/// Which of worker 0's segments cover the customers of this worker, and what each two of them share. The overlaps are at worker 0,
+/// elsewhere there are none.
+pub fn overlaps(worker: &mut Worker, shard: &Shard, segments: Option<Vec<Segment>>) -> (Coverage, Overlaps) {
     let segments = broadcast(worker, segments);
     let kind = shard.metrics[0].kind();
-    let mut common = Overlaps::new(segments.len(), kind);
+    let n = segments.len();
+    let mut common = Overlaps::new(n, kind);
     let width = kind.moments();
-    let mut values = Vec::with_capacity(width);
-    for tile in Tile::all(shard, &segments) {
-        tile.shared(|row, own| {
-            let discovery = usize::from(shard.part[row]) == DISCOVERY;
-            values.clear();
-            shard.metrics[0].moments_at(row, |v| values.push(v));
-            for (k, &i) in own.iter().enumerate() {
-                for &j in &own[..k] {
-                    let pair = Overlaps::pair(i as usize, j as usize);
-                    common.uv[pair][0] += 1;
-                    if discovery {
-                        common.uv[pair][1] += 1;
-                        let sums = &mut common.sums[pair * width..][..width];
-                        sums.iter_mut().zip(&values).for_each(|(sum, v)| *sum += v);
-                    }
-                }
+    let coverage = Coverage::of(shard, segments, |covered| {
+        for (k, &i) in covered.by.iter().enumerate() {
+            for &j in &covered.by[..k] {
+                let pair = Overlaps::pair(i as usize, j as usize);
+                common.uv[pair][0] += covered.uv.iter().sum::<i64>();
+                common.uv[pair][1] += covered.uv[DISCOVERY];
+                // The primary metric comes first, and the discovery part before the other.
+                let sums = &mut common.sums[pair * width..][..width];
+                sums.iter_mut().zip(covered.sums).for_each(|(sum, v)| *sum += v);
             }
-        });
-    }
+        }
+    });
     // Most pairs share nobody; only the others are sent.
     let shared = |&(_, uv): &(usize, [i64; 2])| uv[0] > 0;
     let sparse: Vec<(usize, [i64; 2], Vec<i128>)> = (common.uv.iter().copied().enumerate())
@@ -82,109 +78,120 @@ pub fn overlaps(worker: &mut Worker, shard: &Shard, segments: Option<Vec<Segment
         .collect();
     let parts = gather(worker, sparse);
     if worker.index() > 0 {
-        return Overlaps::default();
+        return (coverage, Overlaps::default());
     }
-    let mut total = Overlaps::new(segments.len(), kind);
+    let mut total = Overlaps::new(n, kind);
     for (pair, uv, sums) in parts.into_iter().flatten() {
         total.uv[pair].iter_mut().zip(uv).for_each(|(a, b)| *a += b);
         total.sums[pair * width..][..width].iter_mut().zip(sums).for_each(|(a, b)| *a += b);
     }
-    total
+    (coverage, total)
 }
 
-/// How the customers of each of worker 0's segments spread over all items. Empty elsewhere.
-pub fn profiles(
+/// By metric, then part.
+pub type MetricSums = Vec<Parts<Stats>>;
+
+/// What each of worker 0's segments has of the customers that it and none before it covers, all of them among those of
+/// `coverage`. Elsewhere: nothing.
+pub fn taken(
     worker: &mut Worker,
     shard: &Shard,
-    cardinality: &[usize],
+    coverage: &Coverage,
     segments: Option<Vec<Segment>>,
-) -> Vec<Profile> {
+) -> Vec<MetricSums> {
     let segments = broadcast(worker, segments);
-    let mut profiles = vec![Profile::empty(cardinality); segments.len()];
-    for tile in Tile::all(shard, &segments) {
-        for (i, profile) in profiles.iter_mut().enumerate() {
-            for (counts, codes) in profile.counts.iter_mut().zip(&shard.features) {
-                tile.rows(i).for_each(|row| codes.count(row, counts));
+    let moments = shard.moments();
+    let metrics = moments.kinds().len();
+    // The order in which the covering segments are asked; those that are not asked come never.
+    let asked = |covering: &Segment| segments.iter().position(|segment| segment == covering).unwrap_or(usize::MAX);
+    let order: Vec<usize> = coverage.segments().iter().map(asked).collect();
+    let mut sums: Vec<MetricSums> = vec![vec![[Stats::default(); PARTS]; metrics]; segments.len()];
+    coverage.each(shard, |covered| {
+        let first = covered.by.iter().map(|&i| order[i as usize]).min().unwrap_or(usize::MAX);
+        let Some(sums) = sums.get_mut(first) else { return };
+        for (metric, parts) in sums.iter_mut().enumerate() {
+            for (part, stats) in parts.iter_mut().enumerate() {
+                let own = &covered.sums[part * moments.width()..][..moments.width()];
+                *stats = *stats + moments.stats(metric, covered.uv[part], own);
             }
         }
-    }
-    let mut parts = gather(worker, profiles).into_iter();
+    });
+    let mut parts = gather(worker, sums).into_iter();
     let mut total = parts.next().unwrap_or_default();
     for part in parts {
-        total.iter_mut().zip(&part).for_each(|(a, b)| a.add(b));
+        let both = total.iter_mut().flatten().flatten().zip(part.iter().flatten().flatten());
+        both.for_each(|(a, b)| *a = *a + *b);
     }
     total
 }
 
-/// What is known of a segment over the customers that it and no stronger segment takes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TakenSums {
-    /// By metric, then part.
-    pub stats: Vec<Parts<Stats>>,
+/// A segment over the customers that it and no stronger segment takes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Taken {
+    pub stats: MetricSums,
     pub profile: Profile,
 }
 
-impl TakenSums {
-    fn empty(metrics: usize, cardinality: &[usize]) -> TakenSums {
-        TakenSums { stats: vec![[Stats::default(); PARTS]; metrics], profile: Profile::empty(cardinality) }
-    }
-
-    /// The sums of disjoint sets of customers together; none of none.
-    pub fn total<'a>(mut all: impl Iterator<Item = &'a TakenSums>) -> Option<TakenSums> {
+impl Taken {
+    /// Disjoint sets of customers together; none of none.
+    pub fn total<'a>(mut all: impl Iterator<Item = &'a Taken>) -> Option<Taken> {
         let mut total = all.next()?.clone();
-        all.for_each(|more| total.add(more));
-        Some(total)
-    }
-
-    fn add(&mut self, more: &TakenSums) {
-        for (stats, more) in self.stats.iter_mut().zip(&more.stats) {
-            stats.iter_mut().zip(more).for_each(|(a, b)| *a = *a + *b);
+        for more in all {
+            let both = total.stats.iter_mut().flatten().zip(more.stats.iter().flatten());
+            both.for_each(|(a, b)| *a = *a + *b);
+            total.profile.add(&more.profile);
         }
-        self.profile.add(&more.profile);
+        Some(total)
     }
 }
 
-/// Gives every customer to the first of worker 0's segments that covers it. At worker 0: each segment's sums, and the customers
-/// with the position of their segment as `group` and `highlight`. Elsewhere: nothing.
+/// What becomes of worker 0's segments, which are asked in turn: each customer goes to the first that covers it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Audience {
+    /// How the customers of each segment spread over all items.
+    pub spreads: Vec<Profile>,
+    /// The same for the customers that it takes.
+    pub taken: Vec<Profile>,
+    /// Every customer taken, with the position of its segment as `group` and `highlight`.
+    pub assigned: Assigned,
+}
+
+/// Gives every customer to the first of worker 0's segments that covers it. Elsewhere than at worker 0: nothing.
 pub fn assign(
     worker: &mut Worker,
     shard: &Shard,
     cardinality: &[usize],
     segments: Option<Vec<Segment>>,
-) -> Option<(Vec<TakenSums>, Assigned)> {
+) -> Option<Audience> {
     let segments = broadcast(worker, segments);
-    let moments = shard.moments();
-    let mut sums = vec![TakenSums::empty(moments.kinds().len(), cardinality); segments.len()];
+    let mut spreads = vec![Profile::empty(cardinality); segments.len()];
+    let mut taken = spreads.clone();
     let mut places = Vec::new();
     let mut own = Assigned { ids: shard.ids(&[]), group: Vec::new(), highlight: Vec::new(), holdout: Vec::new() };
-    let mut values = Vec::with_capacity(moments.width());
     for tile in Tile::all(shard, &segments) {
-        tile.first_come(|i, row| {
-            let part = usize::from(shard.part[row]);
-            let sum = &mut sums[i];
-            values.clear();
-            shard.metrics.iter().for_each(|metric| metric.moments_at(row, |v| values.push(v)));
-            for (metric, stats) in sum.stats.iter_mut().enumerate() {
-                stats[part] = stats[part] + moments.stats(metric, 1, &values);
-            }
-            for (counts, codes) in sum.profile.counts.iter_mut().zip(&shard.features) {
-                codes.count(row, counts);
-            }
-            places.push(row);
-            own.group.push(i as u32);
-            own.highlight.push(i as u32);
-            own.holdout.push(part == VALIDATION);
+        for (i, spread) in spreads.iter_mut().enumerate() {
+            spread.add_rows(shard, &tile.rows(i).collect::<Vec<_>>());
+        }
+        tile.first_come(|i, rows| {
+            taken[i].add_rows(shard, rows);
+            places.extend_from_slice(rows);
+            own.group.extend(std::iter::repeat_n(i as u32, rows.len()));
+            own.highlight.extend(std::iter::repeat_n(i as u32, rows.len()));
+            own.holdout.extend(rows.iter().map(|&row| usize::from(shard.part[row]) == VALIDATION));
         });
     }
     own.ids = shard.ids(&places);
-    let mut parts = gather(worker, (sums, own)).into_iter();
-    let (mut sums, mut assigned) = parts.next()?;
-    for (more, customers) in parts {
-        sums.iter_mut().zip(&more).for_each(|(sum, more)| sum.add(more));
-        assigned.ids.append(customers.ids);
-        assigned.group.extend(customers.group);
-        assigned.highlight.extend(customers.highlight);
-        assigned.holdout.extend(customers.holdout);
+    drop(places);
+    let mut parts = gather(worker, Audience { spreads, taken, assigned: own }).into_iter();
+    let mut total = parts.next()?;
+    for part in parts {
+        total.spreads.iter_mut().zip(&part.spreads).for_each(|(a, b)| a.add(b));
+        total.taken.iter_mut().zip(&part.taken).for_each(|(a, b)| a.add(b));
+        let (assigned, more) = (&mut total.assigned, part.assigned);
+        assigned.ids.append(more.ids);
+        assigned.group.extend(more.group);
+        assigned.highlight.extend(more.highlight);
+        assigned.holdout.extend(more.holdout);
     }
-    Some((sums, assigned))
+    Some(total)
 }

@@ -7,12 +7,12 @@ use super::Map;
 use serde::{Deserialize, Serialize};
 
 use super::codebook::{Codebook, Feature, ItemValue};
-use super::features::{IntKind, LocalFeature, MISSING_INT, number};
+use super::features::{IntKind, LocalFeature, number};
+use super::numbers::{MISSING_INT, bits, float};
 use super::reading::FeatureInput;
 use super::shard::Codes;
 use super::sketch::{Sketch, Values, parsed};
 use super::tags::{TagSource, items as tag_items};
-use super::text::NULL;
 use super::values;
 use crate::job::{BinSpec, DatePart, FeatureKind, Missing};
 use crate::segment::ItemCode;
@@ -164,15 +164,25 @@ pub fn band_counts(feature: &LocalFeature, draft: &Draft) -> Vec<u64> {
     let mut counts = vec![0u64; borders.len() + 1];
     match feature {
         LocalFeature::Ints { values, .. } => {
-            values.iter().filter(|&&v| v != MISSING_INT).for_each(|&v| counts[band(borders, v as f64)] += 1);
+            let mut add = |value: i64, rows: u64| counts[band(borders, value as f64)] += rows;
+            values.counted(|value, rows| {
+                if value != MISSING_INT {
+                    add(value, rows)
+                }
+            });
         }
         LocalFeature::Floats(values) => {
-            values.iter().filter(|v| v.is_finite()).for_each(|&v| counts[band(borders, v)] += 1);
+            let mut add = |value: f64, rows: u64| counts[band(borders, value)] += rows;
+            values.counted(|value, rows| {
+                if value != MISSING_INT && float(value).is_finite() {
+                    add(float(value), rows)
+                }
+            });
         }
         LocalFeature::Text { dictionary, codes, .. } => {
-            let bands: Vec<usize> =
-                dictionary.values().iter().map(|v| band(borders, number(v).unwrap_or(0.0))).collect();
-            codes.iter().filter(|&&c| c != NULL).for_each(|&c| counts[bands[c as usize]] += 1);
+            let rows = codes.counts(dictionary.codes());
+            let values = dictionary.values().iter().zip(&rows[1..]);
+            values.for_each(|(v, rows)| counts[band(borders, number(v).unwrap_or(0.0))] += rows);
         }
         LocalFeature::Tags(_) | LocalFeature::Overflow { .. } => {}
     }
@@ -294,7 +304,7 @@ pub fn code(local: LocalFeature, draft: &Draft, feature: &Feature) -> Codes {
     let position =
         |wanted: &ItemValue| feature.items.iter().position(|item| item == wanted).map_or(rest, |i| i as ItemCode);
     let missing = feature.completed.unwrap_or_else(|| position(&ItemValue::Missing));
-    let mut codes = Codes::with_capacity(feature.cardinality(), local.rows());
+    let cardinality = feature.cardinality();
     let by_band: Vec<ItemCode> = match draft {
         Draft::Bands(borders) => (0..=borders.len())
             .map(|i| {
@@ -327,12 +337,13 @@ pub fn code(local: LocalFeature, draft: &Draft, feature: &Feature) -> Codes {
                     texts.iter().map(|text| by_text.get(text).copied().unwrap_or(rest)).collect()
                 }
             };
-            own.into_iter().for_each(|c| codes.push(if c == NULL { missing } else { coded[c as usize] }));
+            let table: Vec<ItemCode> = std::iter::once(missing).chain(coded).collect();
+            own.coded(&table, cardinality)
         }
-        (LocalFeature::Ints { values, .. }, Draft::Bands(borders)) => {
-            let coded = |v: i64| if v == MISSING_INT { missing } else { by_band[band(borders, v as f64)] };
-            values.into_iter().for_each(|v| codes.push(coded(v)));
-        }
+        (LocalFeature::Ints { values, .. }, Draft::Bands(borders)) => values.coded(cardinality, |value| match value {
+            MISSING_INT => missing,
+            value => by_band[band(borders, value as f64)],
+        }),
         (LocalFeature::Ints { values, .. }, _) => {
             let by_value: Map<i64, ItemCode> = (feature.items.iter().zip(0..))
                 .filter_map(|(item, code)| match item {
@@ -342,30 +353,32 @@ pub fn code(local: LocalFeature, draft: &Draft, feature: &Feature) -> Codes {
                     _ => None,
                 })
                 .collect();
-            let coded = |v: i64| if v == MISSING_INT { missing } else { by_value.get(&v).copied().unwrap_or(rest) };
-            values.into_iter().for_each(|v| codes.push(coded(v)));
+            values.coded(cardinality, |value| match value {
+                MISSING_INT => missing,
+                value => by_value.get(&value).copied().unwrap_or(rest),
+            })
         }
         (LocalFeature::Floats(values), Draft::Bands(borders)) => {
-            let coded = |v: f64| if v.is_finite() { by_band[band(borders, v)] } else { missing };
-            values.into_iter().for_each(|v| codes.push(coded(v)));
+            values.coded(cardinality, |value| match value != MISSING_INT && float(value).is_finite() {
+                true => by_band[band(borders, float(value))],
+                false => missing,
+            })
         }
         (LocalFeature::Floats(values), _) => {
-            let by_value: Map<u64, ItemCode> = (feature.items.iter().zip(0..))
+            let by_value: Map<i64, ItemCode> = (feature.items.iter().zip(0..))
                 .filter_map(|(item, code)| match item {
-                    ItemValue::Number(value) => Some((value.to_bits(), code)),
+                    ItemValue::Number(value) => Some((bits(*value), code)),
                     _ => None,
                 })
                 .collect();
-            let coded = |v: f64| match v.is_finite() {
-                true => by_value.get(&(v + 0.0).to_bits()).copied().unwrap_or(rest),
+            values.coded(cardinality, |value| match value != MISSING_INT && float(value).is_finite() {
+                true => by_value.get(&value).copied().unwrap_or(rest),
                 false => missing,
-            };
-            values.into_iter().for_each(|v| codes.push(coded(v)));
+            })
         }
         (LocalFeature::Tags(_), _) => unreachable!("coded above"),
         (LocalFeature::Overflow { .. }, _) => unreachable!("a refused feature is not coded"),
     }
-    codes
 }
 
 impl Codebook {

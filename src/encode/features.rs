@@ -1,36 +1,34 @@
 //! A worker's feature columns: values as they are, coded only within this worker.
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::compute::cast;
-use arrow::datatypes::DataType;
+use arrow::datatypes::UInt8Type;
 
 use super::codebook::ItemValue;
-use super::intake::{FEATURE_NOT_A_DATE, FEATURE_NOT_A_NUMBER, Problem, Report, retain};
+use super::intake::{FEATURE_NOT_A_DATE, FEATURE_NOT_A_NUMBER, Problem, Report};
+use super::local::LocalCodes;
+use super::numbers::{MISSING_INT, Numbers, bits, float};
 use super::reading::FeatureInput;
 use super::tags::{LocalTags, Tag};
-use super::text::{Dictionary, NULL};
+use super::text::Dictionary;
 use super::values;
 use crate::job::{DatePart, FeatureKind};
-use crate::source::ColumnKind;
-
-/// The integer that stands for missing in integer columns.
-pub const MISSING_INT: i64 = i64::MIN;
+use crate::source::{Chunk, ColumnKind};
 
 /// A feature's values.
 #[derive(Debug)]
 pub enum LocalFeature {
     Text {
         dictionary: Dictionary,
-        codes: Vec<u32>,
+        codes: LocalCodes,
         max_distinct: usize,
     },
     /// Whole numbers, booleans as 0 and 1, parts of dates; [`MISSING_INT`] is missing.
     Ints {
-        values: Vec<i64>,
+        values: Numbers,
         what: IntKind,
     },
-    /// NaN is missing.
-    Floats(Vec<f64>),
+    /// By their bits; see [`super::numbers::bits`].
+    Floats(Numbers),
     /// A set a row.
     Tags(LocalTags),
     /// More distinct texts than may be: nothing is kept but how many rows there were.
@@ -59,7 +57,7 @@ impl IntKind {
 
 impl LocalFeature {
     pub fn new(input: &FeatureInput, kind: &ColumnKind, max_distinct: usize) -> LocalFeature {
-        let ints = |what| LocalFeature::Ints { values: Vec::new(), what };
+        let ints = |what| LocalFeature::Ints { values: Numbers::default(), what };
         let part = input.part.unwrap_or(DatePart::YearMonth);
         match kind {
             ColumnKind::TextList | ColumnKind::IntList => LocalFeature::Tags(LocalTags::new(kind, max_distinct)),
@@ -69,14 +67,14 @@ impl LocalFeature {
             }
             // What the job declares a number is read as one, however few values there are.
             ColumnKind::Text if input.bin.is_some() || input.kind == Some(FeatureKind::Number) => {
-                LocalFeature::Floats(Vec::new())
+                LocalFeature::Floats(Numbers::default())
             }
             ColumnKind::Text => {
-                LocalFeature::Text { dictionary: Dictionary::default(), codes: Vec::new(), max_distinct }
+                LocalFeature::Text { dictionary: Dictionary::default(), codes: LocalCodes::default(), max_distinct }
             }
             ColumnKind::Bool => ints(IntKind::Bool),
             ColumnKind::Int => ints(IntKind::Number),
-            ColumnKind::Float | ColumnKind::Decimal => LocalFeature::Floats(Vec::new()),
+            ColumnKind::Float | ColumnKind::Decimal => LocalFeature::Floats(Numbers::default()),
             ColumnKind::Date | ColumnKind::Timestamp => ints(IntKind::Part(part)),
             ColumnKind::Unsupported(_) => LocalFeature::Overflow { rows: 0 },
         }
@@ -86,41 +84,42 @@ impl LocalFeature {
     pub fn ordered(kind: &ColumnKind) -> LocalFeature {
         match kind {
             ColumnKind::Text | ColumnKind::TextList | ColumnKind::IntList | ColumnKind::Unsupported(_) => {
-                LocalFeature::Text { dictionary: Dictionary::default(), codes: Vec::new(), max_distinct: usize::MAX }
+                LocalFeature::Text {
+                    dictionary: Dictionary::default(),
+                    codes: LocalCodes::default(),
+                    max_distinct: usize::MAX,
+                }
             }
-            ColumnKind::Float | ColumnKind::Decimal => LocalFeature::Floats(Vec::new()),
+            ColumnKind::Float | ColumnKind::Decimal => LocalFeature::Floats(Numbers::default()),
             ColumnKind::Bool | ColumnKind::Int | ColumnKind::Date | ColumnKind::Timestamp => {
-                LocalFeature::Ints { values: Vec::new(), what: IntKind::Number }
+                LocalFeature::Ints { values: Numbers::default(), what: IntKind::Number }
             }
         }
     }
 
     pub fn push_order(&mut self, array: &ArrayRef) {
         match (&mut *self, values::order(array)) {
-            (LocalFeature::Ints { values, .. }, Some(order)) => {
-                values.extend(order.into_iter().map(|v| v.unwrap_or(MISSING_INT)))
+            (LocalFeature::Ints { values, .. }, order) => {
+                values.extend(order.unwrap_or_else(|| values::ints(array)).iter().map(|v| v.unwrap_or(MISSING_INT)))
             }
-            (LocalFeature::Ints { values, .. }, None) => {
-                values.extend(values::ints(array).into_iter().map(|v| v.unwrap_or(MISSING_INT)))
+            (LocalFeature::Floats(values), _) => {
+                values.extend(values::floats(array).iter().map(|v| v.map_or(MISSING_INT, bits)))
             }
-            (LocalFeature::Floats(values), _) => values.extend(values::floats(array)),
-            (LocalFeature::Text { dictionary, codes, .. }, _) => {
-                dictionary.codes(&values::texts(array), |_| false, |c| codes.push(c))
-            }
+            (LocalFeature::Text { dictionary, codes, .. }, _) => dictionary.append(array, |_| false, codes),
             (LocalFeature::Tags(_) | LocalFeature::Overflow { .. }, _) => {}
         }
     }
 
     /// Reports values that are not what the job declares the column to be.
-    pub fn check(&mut self, input: &FeatureInput, array: &ArrayRef, report: Report) {
-        let is_text = values::is_text(array.data_type());
+    pub fn check(&mut self, input: &FeatureInput, chunk: &Chunk, report: Report) {
+        let column = chunk.rows.column(input.column);
+        let is_text = values::is_text(chunk.dictionary(input.column).unwrap_or(column).data_type());
         let number = input.kind == Some(FeatureKind::Number) || input.bin.is_some();
         let date = input.kind == Some(FeatureKind::Date) || input.part.is_some();
         if !is_text || !(number || date) {
             return;
         }
-        let text = cast(array, &DataType::Utf8).expect("text casts to text");
-        for (i, text) in text.as_string::<i32>().iter().enumerate() {
+        for (i, text) in values::texts(&chunk.values(input.column, column)).iter().enumerate() {
             let Some(text) = text.filter(|text| !input.null_values.iter().any(|null| null == text)) else { continue };
             let good = if number {
                 text.trim().parse::<f64>().is_ok_and(f64::is_finite)
@@ -145,9 +144,10 @@ impl LocalFeature {
 
     pub fn push(&mut self, input: &FeatureInput, array: &ArrayRef) {
         let is_null = |text: &str| input.null_values.iter().any(|null| null == text);
+        let declared = input.kind == Some(FeatureKind::Number) || input.bin.is_some();
         match self {
             LocalFeature::Text { dictionary, codes, max_distinct } => {
-                dictionary.codes(&values::texts(array), is_null, |code| codes.push(code));
+                dictionary.append(array, is_null, codes);
                 if dictionary.len() > *max_distinct {
                     self.overflow();
                 }
@@ -157,46 +157,37 @@ impl LocalFeature {
                     values.extend(values::bools(array).into_iter().map(|v| v.map_or(MISSING_INT, i64::from)))
                 }
                 IntKind::Number => {
-                    let nulls: Vec<i64> = numeric_nulls(input, |v| (v.fract() == 0.0).then_some(v as i64));
-                    let value = |v: Option<i64>| v.filter(|v| !nulls.contains(v)).unwrap_or(MISSING_INT);
-                    values.extend(values::ints(array).into_iter().map(value));
+                    values.extend(ints(input, array).into_iter());
                 }
                 IntKind::Part(part) => {
                     let of = |parts: Vec<Option<i32>>| parts.into_iter().map(|v| v.map_or(MISSING_INT, i64::from));
                     if values::is_text(array.data_type()) {
-                        let mut dictionary = Dictionary::default();
-                        let mut codes = Vec::with_capacity(array.len());
-                        dictionary.codes(&values::texts(array), is_null, |code| codes.push(code));
-                        let distinct: Vec<&str> = dictionary.values().iter().map(|v| &**v).collect();
+                        let (distinct, codes) = batch(array, is_null);
+                        let distinct: Vec<&str> = distinct.values().iter().map(|v| &**v).collect();
                         let parts = values::parts(&values::parse_dates(&distinct), *part);
-                        let parsed: Vec<i64> = parts.into_iter().map(|v| v.map_or(MISSING_INT, i64::from)).collect();
-                        values.extend(
-                            codes.into_iter().map(|c| if c == NULL { MISSING_INT } else { parsed[c as usize] }),
-                        );
+                        let parsed: Vec<i64> = std::iter::once(MISSING_INT).chain(of(parts)).collect();
+                        values.extend(codes.iter().map(|code| parsed[code as usize]));
                     } else {
                         values.extend(of(values::parts(array, *part)));
                     }
                 }
             },
             LocalFeature::Floats(values) if values::is_text(array.data_type()) => {
-                let mut dictionary = Dictionary::default();
-                let mut codes = Vec::with_capacity(array.len());
-                dictionary.codes(&values::texts(array), is_null, |code| codes.push(code));
-                let parsed: Vec<Option<f64>> = dictionary.values().iter().map(|v| finite(v)).collect();
-                if codes.iter().any(|&c| c != NULL && parsed[c as usize].is_none()) {
+                let (distinct, codes) = batch(array, is_null);
+                let parse = if declared { finite } else { number };
+                let parsed: Vec<Option<f64>> = distinct.values().iter().map(|text| parse(text)).collect();
+                if parsed.contains(&None) {
                     *self = LocalFeature::Overflow { rows: values.len() + array.len() };
                     return;
                 }
-                values.extend(
-                    codes
-                        .into_iter()
-                        .map(|c| if c == NULL { f64::NAN } else { parsed[c as usize].unwrap_or(f64::NAN) }),
-                );
+                let parsed: Vec<i64> =
+                    std::iter::once(MISSING_INT).chain(parsed.into_iter().flatten().map(bits)).collect();
+                values.extend(codes.iter().map(|code| parsed[code as usize]));
             }
             LocalFeature::Floats(values) => {
                 let nulls: Vec<f64> = numeric_nulls(input, Some);
-                let value = |v: f64| if nulls.contains(&v) { f64::NAN } else { v };
-                values.extend(values::floats(array).into_iter().map(value));
+                let value = |v: Option<f64>| v.filter(|v| !nulls.contains(v)).map_or(MISSING_INT, bits);
+                values.extend(values::floats(array).iter().map(value));
             }
             LocalFeature::Tags(tags) => {
                 tags.push(input, array);
@@ -208,20 +199,36 @@ impl LocalFeature {
         }
     }
 
+    /// Takes in a column of a chunk, or some rows of it.
+    pub fn push_of(&mut self, input: &FeatureInput, chunk: &Chunk, column: &ArrayRef) {
+        let dictionary = chunk.dictionary(input.column);
+        let is_null = |text: &str| input.null_values.iter().any(|null| null == text);
+        match (&mut *self, dictionary.map(|dictionary| (column.as_primitive::<UInt8Type>(), dictionary))) {
+            (LocalFeature::Text { dictionary, codes, max_distinct }, Some((keys, values))) => {
+                dictionary.append_places(keys, values, is_null, codes);
+                if dictionary.len() > *max_distinct {
+                    self.overflow();
+                }
+            }
+            (LocalFeature::Ints { values, what: IntKind::Number }, Some((keys, dictionary))) => {
+                values.extend_places(keys, dictionary, |dictionary| ints(input, dictionary));
+            }
+            (_, _) => self.push(input, &chunk.values(input.column, column)),
+        }
+    }
+
     /// Too many distinct texts: numbers from now on if they all are, else given up.
     fn overflow(&mut self) {
         if let LocalFeature::Text { dictionary, codes, .. } = self {
-            let used = used(codes, dictionary.len());
-            let parsed: Vec<Option<f64>> = dictionary.values().iter().map(|v| number(v)).collect();
-            let all = parsed.iter().zip(&used).all(|(p, used)| !used || p.is_some());
-            *self = match all {
-                true => LocalFeature::Floats(
-                    codes
-                        .iter()
-                        .map(|&c| if c == NULL { f64::NAN } else { parsed[c as usize].unwrap_or(f64::NAN) })
-                        .collect(),
-                ),
-                false => LocalFeature::Overflow { rows: codes.len() },
+            let parsed: Option<Vec<i64>> = dictionary.values().iter().map(|v| number(v).map(bits)).collect();
+            *self = match parsed {
+                Some(parsed) => {
+                    let mut numbers = Numbers::default();
+                    let value = |code: u32| code.checked_sub(1).map_or(MISSING_INT, |place| parsed[place as usize]);
+                    numbers.extend(codes.iter().map(value));
+                    LocalFeature::Floats(numbers)
+                }
+                None => LocalFeature::Overflow { rows: codes.len() },
             };
         }
     }
@@ -229,14 +236,17 @@ impl LocalFeature {
     /// The value in one row.
     pub fn at(&self, row: usize) -> Place<'_> {
         match self {
-            LocalFeature::Text { dictionary, codes, .. } => match codes[row] {
-                NULL => Place::Missing,
-                code => Place::Text(&dictionary.values()[code as usize]),
+            LocalFeature::Text { dictionary, codes, .. } => {
+                dictionary.value(codes.at(row)).map_or(Place::Missing, Place::Text)
+            }
+            LocalFeature::Ints { values, .. } => match values.at(row) {
+                MISSING_INT => Place::Missing,
+                value => Place::Int(value),
             },
-            LocalFeature::Ints { values, .. } if values[row] == MISSING_INT => Place::Missing,
-            LocalFeature::Ints { values, .. } => Place::Int(values[row]),
-            LocalFeature::Floats(values) if values[row].is_nan() => Place::Missing,
-            LocalFeature::Floats(values) => Place::Float(values[row]),
+            LocalFeature::Floats(values) => match values.at(row) {
+                MISSING_INT => Place::Missing,
+                bits => Place::Float(float(bits)),
+            },
             LocalFeature::Tags(tags) => Place::Tags(tags.at(row)),
             LocalFeature::Overflow { .. } => Place::Missing,
         }
@@ -245,8 +255,7 @@ impl LocalFeature {
     pub fn rows(&self) -> usize {
         match self {
             LocalFeature::Text { codes, .. } => codes.len(),
-            LocalFeature::Ints { values, .. } => values.len(),
-            LocalFeature::Floats(values) => values.len(),
+            LocalFeature::Ints { values, .. } | LocalFeature::Floats(values) => values.len(),
             LocalFeature::Tags(tags) => tags.rows(),
             LocalFeature::Overflow { rows } => *rows,
         }
@@ -254,13 +263,26 @@ impl LocalFeature {
 
     pub fn retain(&mut self, keep: &[bool]) {
         match self {
-            LocalFeature::Text { codes, .. } => retain(codes, keep),
-            LocalFeature::Ints { values, .. } => retain(values, keep),
-            LocalFeature::Floats(values) => retain(values, keep),
+            LocalFeature::Text { codes, .. } => codes.retain(keep),
+            LocalFeature::Ints { values, .. } | LocalFeature::Floats(values) => values.retain(keep),
             LocalFeature::Tags(tags) => tags.retain(keep),
             LocalFeature::Overflow { rows } => *rows = keep.iter().filter(|&&k| k).count(),
         }
     }
+}
+
+/// Whole numbers, those that mean missing as [`MISSING_INT`].
+fn ints(input: &FeatureInput, array: &ArrayRef) -> Vec<i64> {
+    let nulls: Vec<i64> = numeric_nulls(input, |v| (v.fract() == 0.0).then_some(v as i64));
+    let value = |v: Option<i64>| v.filter(|v| !nulls.contains(v)).unwrap_or(MISSING_INT);
+    values::ints(array).iter().map(value).collect()
+}
+
+/// One batch of text by its own dictionary.
+fn batch(array: &ArrayRef, is_null: impl Fn(&str) -> bool) -> (Dictionary, LocalCodes) {
+    let (mut dictionary, mut codes) = (Dictionary::default(), LocalCodes::default());
+    dictionary.append(array, is_null, &mut codes);
+    (dictionary, codes)
 }
 
 /// Of the values that mean missing, the numbers: what a column of numbers can hold.
@@ -289,13 +311,6 @@ pub fn number(text: &str) -> Option<f64> {
     let digits = text.trim().trim_start_matches(['-', '+']);
     let code = digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.");
     if code { None } else { finite(text) }
-}
-
-/// Which codes occur.
-pub fn used(codes: &[u32], len: usize) -> Vec<bool> {
-    let mut used = vec![false; len];
-    codes.iter().filter(|&&code| code != NULL).for_each(|&code| used[code as usize] = true);
-    used
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! A worker's customer ids.
 
-use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::compute::cast;
+use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::DataType;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -41,18 +40,16 @@ impl LocalIds {
         }
         match array.data_type() {
             kind if values::is_text(kind) => {
-                let text = cast(array, &DataType::Utf8).expect("text casts to text");
-                for (i, text) in text.as_string::<i32>().iter().enumerate() {
+                for (i, text) in values::texts(array).iter().enumerate() {
                     if text.is_some_and(|text| text.trim().is_empty()) {
                         report(i, &|| missing("blank"));
                     }
                 }
             }
             DataType::Float16 | DataType::Float32 | DataType::Float64 => {
-                for (i, value) in values::floats(array).into_iter().enumerate() {
-                    if array.is_valid(i)
-                        && (value.fract() != 0.0 || value.abs() >= 9_007_199_254_740_992.0 || value.is_nan())
-                    {
+                for (i, value) in values::floats(array).iter().enumerate() {
+                    let Some(value) = value else { continue };
+                    if value.fract() != 0.0 || value.abs() >= 9_007_199_254_740_992.0 || value.is_nan() {
                         report(i, &|| Problem {
                             reason: ID_NOT_WHOLE,
                             column: column.to_owned(),
@@ -65,8 +62,12 @@ impl LocalIds {
                 }
             }
             _ => {
-                for (i, value) in values::ints(array).into_iter().enumerate() {
-                    if array.is_valid(i) && value.is_none() {
+                let ints = values::ints(array);
+                if ints.null_count() == array.null_count() {
+                    return;
+                }
+                for i in 0..array.len() {
+                    if array.is_valid(i) && ints.is_null(i) {
                         report(i, &|| Problem {
                             reason: ID_NOT_WHOLE,
                             column: column.to_owned(),
@@ -85,13 +86,12 @@ impl LocalIds {
             LocalIds::None => {}
             LocalIds::Int(ids) => match array.data_type() {
                 DataType::Float16 | DataType::Float32 | DataType::Float64 => {
-                    ids.extend(values::floats(array).into_iter().map(|v| v as i64));
+                    ids.extend(values::floats(array).values().iter().map(|&v| v as i64));
                 }
-                _ => ids.extend(values::ints(array).into_iter().map(|id| id.expect("checked"))),
+                _ => ids.extend_from_slice(values::ints(array).values()),
             },
             LocalIds::Text(ids) => {
-                let text = cast(array, &DataType::Utf8).expect("text casts to text");
-                ids.extend(text.as_string::<i32>().iter().map(|id| Box::from(id.expect("checked"))));
+                ids.extend(values::texts(array).iter().map(|id| Box::from(id.expect("checked"))));
             }
         }
     }
@@ -131,6 +131,7 @@ pub enum IdRef<'a> {
 
 /// A seeded hash of an id (XXH3, 64 bits). Text that is a whole number as it would be printed hashes as the number, so a
 /// table has the same hold-out as CSV and as Parquet.
+#[inline]
 pub fn hash(id: IdRef, seed: u64) -> u64 {
     let int = match id {
         IdRef::Int(id) => Some(id),

@@ -2,6 +2,7 @@
 //!
 //! One pass over the table fills these; the codebook agreed afterwards turns them into codes without reading again.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use arrow::array::{BooleanArray, RecordBatch};
@@ -10,7 +11,9 @@ use arrow::compute::filter_record_batch;
 use super::features::LocalFeature;
 use super::ids::LocalIds;
 use super::metrics::LocalMetric;
+use super::origin::Origins;
 use super::reading::Reading;
+use crate::audience::RowRuns;
 use crate::job::{Job, MetricMissing, OnBadRow};
 use crate::source::{Chunk, RejectSample, Rejects, Table};
 
@@ -61,9 +64,8 @@ pub struct Intake {
     pub latest: Option<LocalFeature>,
     pub metrics: Vec<LocalMetric>,
     pub features: Vec<LocalFeature>,
-    /// Which file and row each kept row was, to name it: runs of (file, first kept row of the run).
-    runs: Vec<(usize, usize)>,
-    rows: Vec<u64>,
+    /// Which file and row each kept row was, to name it.
+    origins: Origins,
     pub rejects: Rejects,
 }
 
@@ -78,55 +80,45 @@ impl Intake {
             latest: reading.latest_by.map(|by| LocalFeature::ordered(&kinds[by])),
             metrics: reading.metrics.iter().map(|m| LocalMetric::new(m, &job.input.csv)).collect(),
             features: features.collect(),
-            runs: Vec::new(),
-            rows: Vec::new(),
+            origins: Origins::default(),
             rejects: Rejects::default(),
         }
     }
 
     /// Kept rows.
     pub fn rows(&self) -> usize {
-        self.rows.len()
+        self.origins.rows()
     }
 
     /// Takes in the usable rows of a chunk.
     pub fn push(&mut self, reading: &Reading, chunk: &Chunk) -> Result<(), BadRow> {
         let batch = &chunk.rows;
-        let mut problems: Vec<Option<Problem>> = vec![None; batch.num_rows()];
-        let mut any = false;
+        let mut problems: BTreeMap<usize, Problem> = BTreeMap::new();
         let mut report = |row: usize, problem: &dyn Fn() -> Problem| {
-            any = true;
-            if problems[row].is_none() {
-                problems[row] = Some(problem());
-            }
+            problems.entry(row).or_insert_with(problem);
         };
         if let Some(id) = reading.id {
-            self.ids.check(batch.column(id), &batch.schema().field(id).name().clone(), &mut report);
+            self.ids.check(&chunk.values(id, batch.column(id)), batch.schema_ref().field(id).name(), &mut report);
         }
         for (metric, input) in self.metrics.iter_mut().zip(&reading.metrics) {
-            metric.check(input, batch, &mut report);
+            metric.check(input, chunk, &mut report);
         }
         for (feature, input) in self.features.iter_mut().zip(&reading.features) {
-            feature.check(input, batch.column(input.column), &mut report);
+            feature.check(input, chunk, &mut report);
         }
-        let (kept, batch) = if any { self.leave_out(chunk, &problems)? } else { (None, batch.clone()) };
+        let (kept, batch) = if problems.is_empty() { (None, batch.clone()) } else { self.leave_out(chunk, &problems)? };
+        let kept = kept.as_deref();
 
-        if self.runs.last().is_none_or(|&(file, _)| file != chunk.file) {
-            self.runs.push((chunk.file, self.rows.len()));
-        }
-        let is_kept = |i: &usize| kept.as_ref().is_none_or(|kept| kept.value(*i));
-        self.rows.extend((0..chunk.rows.num_rows()).filter(is_kept).map(|i| chunk.row_number(i)));
+        self.origins.append(chunk, kept);
         if let Some(id) = reading.id {
-            self.ids.push(batch.column(id));
+            self.ids.push(&chunk.values(id, batch.column(id)));
         }
         if let (Some(latest), Some(by)) = (&mut self.latest, reading.latest_by) {
-            latest.push_order(batch.column(by));
+            latest.push_order(&chunk.values(by, batch.column(by)));
         }
-        for (metric, input) in self.metrics.iter_mut().zip(&reading.metrics) {
-            metric.push(input, &batch);
-        }
+        self.metrics.iter_mut().for_each(|metric| metric.push(kept));
         for (feature, input) in self.features.iter_mut().zip(&reading.features) {
-            feature.push(input, batch.column(input.column));
+            feature.push_of(input, chunk, batch.column(input.column));
         }
         Ok(())
     }
@@ -135,10 +127,9 @@ impl Intake {
     fn leave_out(
         &mut self,
         chunk: &Chunk,
-        problems: &[Option<Problem>],
-    ) -> Result<(Option<BooleanArray>, RecordBatch), BadRow> {
-        for (i, problem) in problems.iter().enumerate() {
-            let Some(problem) = problem else { continue };
+        problems: &BTreeMap<usize, Problem>,
+    ) -> Result<(Option<Vec<bool>>, RecordBatch), BadRow> {
+        for (&i, problem) in problems {
             let row = chunk.row_number(i);
             let path = &self.files[chunk.file];
             if self.on_bad_row == OnBadRow::Fail && !problem.dropped {
@@ -160,8 +151,9 @@ impl Intake {
                 value: problem.value.clone(),
             });
         }
-        let kept: BooleanArray = problems.iter().map(|p| Some(p.is_none())).collect();
-        let batch = filter_record_batch(&chunk.rows, &kept).expect("one flag a row");
+        let mut kept = vec![true; chunk.rows.num_rows()];
+        problems.keys().for_each(|&row| kept[row] = false);
+        let batch = filter_record_batch(&chunk.rows, &BooleanArray::from(kept.clone())).expect("one flag a row");
         Ok((Some(kept), batch))
     }
 
@@ -173,8 +165,7 @@ impl Intake {
 
     /// Where a kept row was read: file and row within it.
     pub fn origin(&self, row: usize) -> (usize, u64) {
-        let run = self.runs.partition_point(|&(_, first)| first <= row) - 1;
-        (self.runs[run].0, self.rows[row])
+        self.origins.at(row)
     }
 
     pub fn file(&self, file: usize) -> &PathBuf {
@@ -189,15 +180,8 @@ impl Intake {
     }
 
     /// Row numbers over all files in order, given how many rows each file has.
-    pub fn global_rows(&self, file_rows: &[u64]) -> Vec<u64> {
-        let mut offsets = vec![0u64];
-        file_rows.iter().for_each(|rows| offsets.push(offsets[offsets.len() - 1] + rows));
-        let ends = self.runs.iter().skip(1).map(|&(_, first)| first).chain([self.rows.len()]);
-        let mut global = Vec::with_capacity(self.rows.len());
-        for (&(file, first), end) in self.runs.iter().zip(ends) {
-            global.extend(self.rows[first..end].iter().map(|row| offsets[file] + row));
-        }
-        global
+    pub fn global_rows(&self, file_rows: &[u64]) -> RowRuns {
+        self.origins.global(file_rows)
     }
 
     /// Removes rows, given by increasing position.
@@ -205,14 +189,12 @@ impl Intake {
         if rows.is_empty() {
             return;
         }
-        let mut keep = vec![true; self.rows.len()];
+        let mut keep = vec![true; self.rows()];
         rows.iter().for_each(|&row| keep[row] = false);
         self.ids.retain(&keep);
         self.metrics.iter_mut().for_each(|m| m.retain(&keep));
         self.features.iter_mut().chain(&mut self.latest).for_each(|f| f.retain(&keep));
-        let kept_before = |first: usize| keep[..first].iter().filter(|&&k| k).count();
-        self.runs.iter_mut().for_each(|(_, first)| *first = kept_before(*first));
-        retain(&mut self.rows, &keep);
+        self.origins.retain(&keep);
     }
 }
 

@@ -1,13 +1,14 @@
 //! A worker's metric columns: read as they are, scaled to integers once all workers agree on the scale.
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Decimal128Type};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{DataType, Decimal128Type, UInt8Type};
 
 use super::intake::{METRIC_MISSING, METRIC_NOT_A_NUMBER, Problem, Report, retain};
 use super::reading::MetricInput;
-use super::values::{self, TextRows};
+use super::values;
 use crate::job::{CsvSpec, MetricMissing};
-use crate::source::is_null_text;
+use crate::source::{Chunk, is_null_text};
 use crate::stats::MetricKind;
 
 /// A metric's values, not scaled yet.
@@ -16,8 +17,11 @@ pub struct LocalMetric {
     pub num: LocalNumbers,
     pub den: Option<LocalNumbers>,
     null_values: CsvSpec,
-    /// Of a rate: some of the values that were seen, to explain a metric that is always no.
+    /// Of a rate: some of the values that were seen while none of them meant yes, to explain a metric that is always no.
     pub seen: Vec<String>,
+    any_yes: bool,
+    /// The batch that was checked last: numerator, denominator.
+    checked: Vec<LocalNumbers>,
 }
 
 /// Numbers kept exactly: whole ones, decimals of one scale, or floats.
@@ -32,12 +36,13 @@ pub enum LocalNumbers {
     Floats(Vec<f64>),
 }
 
-/// One batch of a metric column; missing as `None`.
-enum Batch {
-    Bits(Vec<Option<u8>>),
-    Ints(Vec<Option<i64>>, u8),
-    /// A value that is no number is in `bad`, with its text.
-    Floats(Vec<Option<f64>>, Vec<(usize, String)>),
+/// One batch of a metric column. What is missing or bad is zero in `values`.
+struct Batch {
+    values: LocalNumbers,
+    /// Rows, and how they show it.
+    missing: Vec<(usize, &'static str)>,
+    /// Values that are no finite number, with their text.
+    bad: Vec<(usize, String)>,
 }
 
 /// Values a rate shows when it is always no.
@@ -51,154 +56,211 @@ impl LocalMetric {
             den: input.denominator.map(|_| numbers()),
             null_values: csv.clone(),
             seen: Vec::new(),
+            any_yes: false,
+            checked: Vec::new(),
         }
     }
 
-    pub fn check(&mut self, input: &MetricInput, batch: &RecordBatch, report: Report) {
+    /// Reads a batch, and reports what is missing or no number. The rows to keep are then taken in by `push`.
+    pub fn check(&mut self, input: &MetricInput, chunk: &Chunk, report: Report) {
+        self.checked.clear();
         for column in std::iter::once(input.column).chain(input.denominator) {
-            let name = batch.schema().field(column).name().clone();
-            let missing = |value: &str| Problem {
-                reason: METRIC_MISSING,
-                column: name.clone(),
-                value: value.to_owned(),
-                remedy: match input.setting.as_str() {
-                    "metric" => {
-                        "metric.missing = \"drop\" leaves such customers out of the base, \"zero\" counts them as 0"
-                            .into()
+            let read = self.read(input, chunk, column);
+            let name = || chunk.rows.schema_ref().field(column).name().clone();
+            if input.missing != MetricMissing::Zero {
+                for (row, value) in read.missing {
+                    report(row, &|| {
+                        Problem {
+                        reason: METRIC_MISSING,
+                        column: name(),
+                        value: value.to_owned(),
+                        remedy: match input.setting.as_str() {
+                            "metric" => {
+                                "metric.missing = \"drop\" leaves such customers out of the base, \"zero\" counts them as 0"
+                                    .into()
+                            }
+                            setting => format!("{setting}.missing = \"zero\" counts them as 0"),
+                        },
+                        dropped: input.missing == MetricMissing::Drop,
                     }
-                    setting => format!("{setting}.missing = \"zero\" counts them as 0"),
-                },
-                dropped: input.missing == MetricMissing::Drop,
-            };
-            let counts_as_zero = input.missing == MetricMissing::Zero;
-            let read = self.read(input, batch.column(column));
-            let mut each_missing = |rows: &mut dyn Iterator<Item = (usize, &'static str)>| {
-                if !counts_as_zero {
-                    rows.for_each(|(i, value)| report(i, &|| missing(value)));
-                }
-            };
-            match &read {
-                Batch::Bits(v) => {
-                    each_missing(&mut v.iter().enumerate().filter(|v| v.1.is_none()).map(|v| (v.0, "null")))
-                }
-                Batch::Ints(v, _) => {
-                    each_missing(&mut v.iter().enumerate().filter(|v| v.1.is_none()).map(|v| (v.0, "null")))
-                }
-                Batch::Floats(v, _) => {
-                    each_missing(&mut v.iter().enumerate().filter(|v| v.1.is_none()).map(|v| (v.0, "null")));
-                    each_missing(
-                        &mut v.iter().enumerate().filter(|v| v.1.is_some_and(f64::is_nan)).map(|v| (v.0, "NaN")),
-                    );
+                    });
                 }
             }
-            let not_a_number = |value: String| Problem {
-                reason: METRIC_NOT_A_NUMBER,
-                column: name.clone(),
-                value,
-                remedy: format!(
-                    "{}.kind = \"{}\" needs finite numbers",
-                    input.setting,
-                    if input.kind == MetricKind::Ratio { "ratio" } else { "amount" }
-                ),
-                dropped: false,
-            };
-            if let Batch::Floats(values, bad) = &read {
-                bad.iter().for_each(|(i, text)| report(*i, &|| not_a_number(format!("{text:?}"))));
-                let infinite = values.iter().enumerate().filter(|(_, v)| v.is_some_and(f64::is_infinite));
-                infinite.for_each(|(i, v)| report(i, &|| not_a_number(v.map_or(String::new(), |v| v.to_string()))));
+            for (row, text) in read.bad {
+                report(row, &|| Problem {
+                    reason: METRIC_NOT_A_NUMBER,
+                    column: name(),
+                    value: text.clone(),
+                    remedy: format!(
+                        "{}.kind = \"{}\" needs finite numbers",
+                        input.setting,
+                        if input.kind == MetricKind::Ratio { "ratio" } else { "amount" }
+                    ),
+                    dropped: false,
+                });
             }
+            self.checked.push(read.values);
         }
     }
 
-    fn read(&mut self, input: &MetricInput, array: &ArrayRef) -> Batch {
-        let csv = &self.null_values;
-        let kind = array.data_type().clone();
+    /// Takes in the batch that was checked last, but for the rows that are not kept.
+    pub fn push(&mut self, kept: Option<&[bool]>) {
+        let sides = std::iter::once(&mut self.num).chain(&mut self.den);
+        for (numbers, mut batch) in sides.zip(self.checked.drain(..)) {
+            if let Some(kept) = kept {
+                batch.retain(kept);
+            }
+            numbers.append(batch);
+        }
+    }
+
+    fn read(&mut self, input: &MetricInput, chunk: &Chunk, column: usize) -> Batch {
+        let rows = chunk.rows.column(column);
         let rate = input.kind == MetricKind::Rate;
-        match kind {
+        match chunk.dictionary(column) {
+            // Once there is a yes, nobody asks what was seen.
+            Some(dictionary) if rate && self.any_yes && dictionary.data_type().is_integer() => {
+                let yes = input.positive.numbers();
+                let mut table = [0; 1 << 8];
+                for (bit, value) in table.iter_mut().zip(values::floats(dictionary).values()) {
+                    *bit = u8::from(yes.contains(value));
+                }
+                let keys = rows.as_primitive::<UInt8Type>();
+                let mut bits: Vec<u8> = keys.values().iter().map(|&key| table[usize::from(key)]).collect();
+                zero(&mut bits, keys.nulls());
+                Batch::of(LocalNumbers::Bits(bits), keys.nulls())
+            }
+            _ if rate => {
+                let batch = self.rate(input, &chunk.values(column, rows));
+                if let LocalNumbers::Bits(bits) = &batch.values {
+                    self.any_yes = self.any_yes || bits.contains(&1);
+                }
+                batch
+            }
+            _ => self.numbers(&chunk.values(column, rows)),
+        }
+    }
+
+    fn rate(&mut self, input: &MetricInput, array: &ArrayRef) -> Batch {
+        let csv = self.null_values.clone();
+        match array.data_type() {
             DataType::Boolean => {
                 let values = values::bools(array);
-                if rate {
+                if !self.any_yes {
                     let seen = [false, true].into_iter().filter(|value| values.contains(&Some(*value)));
                     seen.for_each(|value| self.see(&value.to_string()));
                 }
-                match rate {
-                    true => {
-                        Batch::Bits(values.into_iter().map(|v| v.map(|v| u8::from(input.positive.bool(v)))).collect())
-                    }
-                    false => Batch::Ints(values.into_iter().map(|v| v.map(i64::from)).collect(), 0),
-                }
+                let bits = values.iter().map(|v| u8::from(v.is_some_and(|v| input.positive.bool(v))));
+                Batch::of(LocalNumbers::Bits(bits.collect()), array.nulls())
             }
-            DataType::Decimal128(_, scale) if !rate && (0..=9).contains(&scale) => {
-                let values = array.as_primitive::<Decimal128Type>();
-                let mut bad = Vec::new();
-                let ints: Vec<Option<i64>> = values
-                    .iter()
-                    .enumerate()
-                    .map(|(i, v)| {
-                        v.map(|v| {
-                            i64::try_from(v).unwrap_or_else(|_| {
-                                bad.push((i, v.to_string()));
-                                0
-                            })
-                        })
-                    })
-                    .collect();
-                if bad.is_empty() {
-                    return Batch::Ints(ints, scale as u8);
-                }
-                Batch::Floats(ints.into_iter().map(|v| v.map(|v| v as f64)).collect(), bad)
-            }
-            _ if kind.is_integer() && !rate => {
-                let values = values::ints(array);
-                let bad: Vec<(usize, String)> = (0..array.len())
-                    .filter(|&i| array.is_valid(i) && values[i].is_none())
-                    .map(|i| (i, "above 2^63".to_owned()))
-                    .collect();
-                if bad.is_empty() { Batch::Ints(values, 0) } else { Batch::Floats(vec![Some(0.0); array.len()], bad) }
-            }
-            _ if kind.is_numeric() => {
-                let floats = values::floats(array);
-                let present = floats.iter().enumerate().map(|(i, &v)| array.is_valid(i).then_some(v));
-                if rate {
+            kind if kind.is_numeric() => {
+                let array = values::floats(array);
+                let yes = input.positive.numbers();
+                if !self.any_yes {
                     let mut seen: Vec<f64> = Vec::new();
-                    for value in present.clone().flatten().filter(|v| !v.is_nan()) {
-                        if seen.len() < MOST_SEEN && !seen.contains(&value) {
+                    for value in array.iter().flatten().filter(|v| !v.is_nan()) {
+                        if seen.len() == MOST_SEEN {
+                            break;
+                        }
+                        if !seen.contains(&value) {
                             seen.push(value);
                         }
                     }
                     seen.iter().for_each(|value| self.see(&value.to_string()));
                 }
-                match rate {
-                    true => Batch::Bits(
-                        present
-                            .map(|v| v.filter(|v| !v.is_nan()).map(|v| u8::from(input.positive.number(v))))
-                            .collect(),
-                    ),
-                    false => Batch::Floats(present.collect(), Vec::new()),
-                }
+                let mut bits: Vec<u8> = match yes[..] {
+                    [yes] => array.values().iter().map(|&value| u8::from(value == yes)).collect(),
+                    _ => array.values().iter().map(|value| u8::from(yes.contains(value))).collect(),
+                };
+                zero(&mut bits, array.nulls());
+                Batch::of_floats(LocalNumbers::Bits(bits), &array)
             }
             _ => {
-                let texts = values::texts(array);
-                let of = |text: Option<&str>| text.filter(|text| !is_null_text(text, csv)).map(str::to_owned);
-                let rows: Vec<Option<String>> = match &texts.rows {
-                    TextRows::Plain(rows) => rows.iter().map(of).collect(),
-                    TextRows::Keys(keys) => {
-                        keys.iter().map(|k| of(k.and_then(|k| texts.distinct[k as usize].as_deref()))).collect()
+                let (mut bits, mut missing) = (Vec::with_capacity(array.len()), Vec::new());
+                for (i, text) in values::texts(array).iter().enumerate() {
+                    match text.filter(|text| !is_null_text(text, &csv)) {
+                        None => {
+                            missing.push((i, "null"));
+                            bits.push(0);
+                        }
+                        Some(text) => {
+                            if !self.any_yes {
+                                self.see(text);
+                            }
+                            bits.push(u8::from(input.positive.text(text)));
+                        }
                     }
-                };
-                if rate {
-                    rows.iter().flatten().for_each(|text| self.see(text));
-                    return Batch::Bits(
-                        rows.iter().map(|t| t.as_ref().map(|t| u8::from(input.positive.text(t)))).collect(),
-                    );
                 }
+                Batch { values: LocalNumbers::Bits(bits), missing, bad: Vec::new() }
+            }
+        }
+    }
+
+    fn numbers(&self, array: &ArrayRef) -> Batch {
+        let csv = &self.null_values;
+        match array.data_type() {
+            DataType::Boolean => {
+                let values = values::bools(array).into_iter().map(|v| i64::from(v == Some(true))).collect();
+                Batch::of(LocalNumbers::Ints { values, decimals: 0 }, array.nulls())
+            }
+            DataType::Decimal128(_, scale) if (0..=9).contains(scale) => {
+                let decimals = *scale as u8;
+                let array = array.as_primitive::<Decimal128Type>();
                 let mut bad = Vec::new();
-                let floats = rows.into_iter().enumerate().map(|(i, text)| {
-                    let text = text?;
-                    text.trim().parse::<f64>().map_err(|_| bad.push((i, text.clone()))).ok().or(Some(0.0))
-                });
-                let floats = floats.collect();
-                Batch::Floats(floats, bad)
+                let value = |(i, v): (usize, Option<i128>)| {
+                    let v = v.unwrap_or(0);
+                    i64::try_from(v).unwrap_or_else(|_| {
+                        bad.push((i, format!("{:?}", v.to_string())));
+                        0
+                    })
+                };
+                let values = array.iter().enumerate().map(value).collect();
+                Batch { bad, ..Batch::of(LocalNumbers::Ints { values, decimals }, array.nulls()) }
+            }
+            kind if kind.is_integer() => {
+                let ints = values::ints(array);
+                let mut values = ints.values().to_vec();
+                let mut bad = Vec::new();
+                if ints.null_count() > 0 {
+                    for i in (0..ints.len()).filter(|&i| ints.is_null(i)) {
+                        values[i] = 0;
+                        if array.is_valid(i) {
+                            bad.push((i, format!("{:?}", "above 2^63")));
+                        }
+                    }
+                }
+                Batch { bad, ..Batch::of(LocalNumbers::Ints { values, decimals: 0 }, array.nulls()) }
+            }
+            kind if kind.is_numeric() => {
+                let array = values::floats(array);
+                let mut batch = Batch::of_floats(LocalNumbers::Floats(Vec::new()), &array);
+                let infinite = array.iter().enumerate().filter_map(|(i, v)| Some((i, v.filter(|v| v.is_infinite())?)));
+                batch.bad.extend(infinite.map(|(i, v)| (i, v.to_string())));
+                let zeroed = array.iter().map(|v| v.filter(|v| v.is_finite()).unwrap_or(0.0));
+                Batch { values: LocalNumbers::Floats(zeroed.collect()), ..batch }
+            }
+            _ => {
+                let mut batch = Batch { values: LocalNumbers::Bits(Vec::new()), missing: Vec::new(), bad: Vec::new() };
+                let mut floats = Vec::with_capacity(array.len());
+                for (i, text) in values::texts(array).iter().enumerate() {
+                    let text = text.filter(|text| !is_null_text(text, csv));
+                    floats.push(match text.map(|text| (text, text.trim().parse::<f64>())) {
+                        Some((_, Ok(value))) if value.is_finite() => value,
+                        Some((_, Ok(value))) if value.is_infinite() => {
+                            batch.bad.push((i, value.to_string()));
+                            0.0
+                        }
+                        Some((text, Err(_))) => {
+                            batch.bad.push((i, format!("{text:?}")));
+                            0.0
+                        }
+                        none => {
+                            batch.missing.push((i, if none.is_some() { "NaN" } else { "null" }));
+                            0.0
+                        }
+                    });
+                }
+                Batch { values: LocalNumbers::Floats(floats), ..batch }
             }
         }
     }
@@ -206,17 +268,6 @@ impl LocalMetric {
     fn see(&mut self, text: &str) {
         if self.seen.len() < MOST_SEEN && !self.seen.iter().any(|seen| seen == text) {
             self.seen.push(text.to_owned());
-        }
-    }
-
-    pub fn push(&mut self, input: &MetricInput, batch: &RecordBatch) {
-        let read = self.read(input, batch.column(input.column));
-        self.num.push(read);
-        if let Some(column) = input.denominator {
-            let read = self.read(input, batch.column(column));
-            if let Some(den) = &mut self.den {
-                den.push(read);
-            }
         }
     }
 
@@ -231,35 +282,58 @@ impl LocalMetric {
     }
 
     pub fn retain(&mut self, keep: &[bool]) {
-        for numbers in std::iter::once(&mut self.num).chain(&mut self.den) {
-            match numbers {
-                LocalNumbers::Bits(values) => retain(values, keep),
-                LocalNumbers::Ints { values, .. } => retain(values, keep),
-                LocalNumbers::Floats(values) => retain(values, keep),
-            }
+        std::iter::once(&mut self.num).chain(&mut self.den).for_each(|numbers| numbers.retain(keep));
+    }
+}
+
+fn zero(bits: &mut [u8], nulls: Option<&NullBuffer>) {
+    if let Some(nulls) = nulls {
+        (0..bits.len()).filter(|&i| nulls.is_null(i)).for_each(|i| bits[i] = 0);
+    }
+}
+
+impl Batch {
+    fn of(values: LocalNumbers, nulls: Option<&NullBuffer>) -> Batch {
+        let missing = match nulls.filter(|nulls| nulls.null_count() > 0) {
+            Some(nulls) => (0..nulls.len()).filter(|&i| nulls.is_null(i)).map(|i| (i, "null")).collect(),
+            None => Vec::new(),
+        };
+        Batch { values, missing, bad: Vec::new() }
+    }
+
+    fn of_floats(values: LocalNumbers, array: &Float64Array) -> Batch {
+        let mut batch = Batch::of(values, array.nulls());
+        if array.values().iter().any(|value| value.is_nan()) {
+            let nan = |i: &usize| array.is_valid(*i) && array.value(*i).is_nan();
+            batch.missing.extend((0..array.len()).filter(nan).map(|i| (i, "NaN")));
         }
+        batch
     }
 }
 
 impl LocalNumbers {
-    /// Appends a batch that passed the check; what is missing now counts as zero.
-    fn push(&mut self, batch: Batch) {
+    fn append(&mut self, batch: LocalNumbers) {
         match (&mut *self, batch) {
-            (LocalNumbers::Bits(values), Batch::Bits(new)) => values.extend(new.into_iter().map(|v| v.unwrap_or(0))),
-            (LocalNumbers::Ints { values, decimals }, Batch::Ints(new, scale))
+            (LocalNumbers::Bits(values), LocalNumbers::Bits(new)) => values.extend(new),
+            (LocalNumbers::Ints { values, decimals }, LocalNumbers::Ints { values: new, decimals: scale })
                 if values.is_empty() || *decimals == scale =>
             {
                 *decimals = scale;
-                values.extend(new.into_iter().map(|v| v.unwrap_or(0)));
+                values.extend(new);
             }
-            (LocalNumbers::Ints { values, .. }, Batch::Floats(new, _)) if values.is_empty() => {
-                *self =
-                    LocalNumbers::Floats(new.into_iter().map(|v| v.filter(|v| !v.is_nan()).unwrap_or(0.0)).collect());
+            (LocalNumbers::Ints { values, .. }, LocalNumbers::Floats(new)) if values.is_empty() => {
+                *self = LocalNumbers::Floats(new);
             }
-            (LocalNumbers::Floats(values), Batch::Floats(new, _)) => {
-                values.extend(new.into_iter().map(|v| v.filter(|v| !v.is_nan()).unwrap_or(0.0)));
-            }
+            (LocalNumbers::Floats(values), LocalNumbers::Floats(new)) => values.extend(new),
             (_, _) => unreachable!("a column has one type in all files"),
+        }
+    }
+
+    fn retain(&mut self, keep: &[bool]) {
+        match self {
+            LocalNumbers::Bits(values) => retain(values, keep),
+            LocalNumbers::Ints { values, .. } => retain(values, keep),
+            LocalNumbers::Floats(values) => retain(values, keep),
         }
     }
 }

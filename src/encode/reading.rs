@@ -66,13 +66,15 @@ impl Positive {
         })
     }
 
-    pub fn number(&self, number: f64) -> bool {
-        self.values.iter().any(|value| match value {
-            Scalar::Int(yes) => number == *yes as f64,
-            Scalar::Float(yes) => number == *yes,
-            Scalar::Text(yes) => yes.parse::<f64>().is_ok_and(|yes| yes == number),
-            Scalar::Bool(_) => false,
-        })
+    /// The numbers that mean yes.
+    pub fn numbers(&self) -> Vec<f64> {
+        let number = |value: &Scalar| match value {
+            Scalar::Int(yes) => Some(*yes as f64),
+            Scalar::Float(yes) => Some(*yes),
+            Scalar::Text(yes) => yes.parse().ok(),
+            Scalar::Bool(_) => None,
+        };
+        self.values.iter().filter_map(number).collect()
     }
 
     pub fn bool(&self, value: bool) -> bool {

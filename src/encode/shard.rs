@@ -150,11 +150,11 @@ impl Shard {
         self.features.iter().map(load).collect()
     }
 
-    /// Bytes held, ids not counted.
+    /// Bytes held.
     pub fn bytes(&self) -> u64 {
         let features: usize = self.features.iter().map(Codes::bytes).sum();
         let metrics: usize = self.metrics.iter().map(MetricColumn::bytes).sum();
-        (features + metrics + self.part.len() + 4 * self.order.len()) as u64
+        (features + metrics + self.part.len() + 4 * self.order.len()) as u64 + self.ids.bytes()
     }
 }
 
@@ -186,15 +186,6 @@ impl Codes {
             Codes::U8(codes) => u16::from(codes[row]),
             Codes::U16(codes) => codes[row],
             Codes::Tags(_) => unreachable!("a set is not one code"),
-        }
-    }
-
-    /// Adds a row to the counts of its codes.
-    pub fn count(&self, row: usize, counts: &mut [i64]) {
-        match self {
-            Codes::U8(codes) => counts[usize::from(codes[row])] += 1,
-            Codes::U16(codes) => counts[usize::from(codes[row])] += 1,
-            Codes::Tags(tags) => tags.row(row).iter().for_each(|&tag| counts[usize::from(tag)] += 1),
         }
     }
 

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
-use super::features::{IntKind, LocalFeature, MISSING_INT, number, used};
+use super::Map;
+use super::features::{IntKind, LocalFeature, number};
+use super::numbers::{MISSING_INT, Numbers, float};
 use super::tags::Tag;
-use super::text::NULL;
 
 /// Distinct numbers that are counted one by one; beyond, in buckets of relative width 2^-12.
 pub const EXACT_NUMBERS: usize = 1 << 16;
@@ -47,43 +47,22 @@ impl Sketch {
     pub fn of(feature: &LocalFeature) -> Sketch {
         match feature {
             LocalFeature::Text { dictionary, codes, .. } => {
-                let used = used(codes, dictionary.len());
-                let mut counts = vec![0u64; dictionary.len()];
-                codes.iter().filter(|&&c| c != NULL).for_each(|&c| counts[c as usize] += 1);
-                let values = dictionary.values().iter().zip(counts).zip(used).filter(|(_, used)| *used);
-                let mut values: Vec<(String, u64)> =
-                    values.map(|((text, count), _)| (text.to_string(), count)).collect();
+                let counts = codes.counts(dictionary.codes());
+                // Values of rows that were left out since have none.
+                let values = dictionary.values().iter().zip(&counts[1..]).filter(|(_, count)| **count > 0);
+                let mut values: Vec<(String, u64)> = values.map(|(text, &count)| (text.to_string(), count)).collect();
                 values.sort_unstable();
-                let nulls = codes.iter().filter(|&&c| c == NULL).count() as u64;
-                Sketch { rows: codes.len() as u64, nulls, values: Values::Texts(values) }
+                Sketch { rows: codes.len() as u64, nulls: counts[0], values: Values::Texts(values) }
             }
             LocalFeature::Ints { values, what } => {
-                let mut counts: HashMap<i64, u64, foldhash::fast::FixedState> = HashMap::default();
-                let mut nulls = 0;
-                for &value in values {
-                    if value == MISSING_INT {
-                        nulls += 1;
-                    } else {
-                        *counts.entry(value).or_default() += 1;
-                    }
-                }
+                let (counts, nulls) = counts(values, |value| value != MISSING_INT);
                 let mut counts: Vec<(i64, u64)> = counts.into_iter().collect();
                 counts.sort_unstable();
                 Sketch { rows: values.len() as u64, nulls, values: Values::Ints(*what, counts).bounded() }
             }
             LocalFeature::Floats(values) => {
-                let mut counts: HashMap<u64, u64, foldhash::fast::FixedState> = HashMap::default();
-                let mut nulls = 0;
-                for &value in values {
-                    if value.is_finite() {
-                        // Adding zero makes -0 and 0 one value.
-                        *counts.entry((value + 0.0).to_bits()).or_default() += 1;
-                    } else {
-                        nulls += 1;
-                    }
-                }
-                let mut counts: Vec<(f64, u64)> =
-                    counts.into_iter().map(|(bits, n)| (f64::from_bits(bits), n)).collect();
+                let (counts, nulls) = counts(values, |value| value != MISSING_INT && float(value).is_finite());
+                let mut counts: Vec<(f64, u64)> = counts.into_iter().map(|(bits, n)| (float(bits), n)).collect();
                 counts.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
                 Sketch { rows: values.len() as u64, nulls, values: Values::Floats(counts).bounded() }
             }
@@ -123,6 +102,19 @@ impl Sketch {
             Values::TooMany => 0,
         }
     }
+}
+
+/// How many rows have each number that `counts`, and how many have none of those.
+fn counts(numbers: &Numbers, counts: impl Fn(i64) -> bool) -> (Map<i64, u64>, u64) {
+    let (mut by_number, mut others) = (Map::default(), 0);
+    numbers.counted(|number, count| {
+        if counts(number) {
+            *by_number.entry(number).or_insert(0) += count;
+        } else {
+            others += count;
+        }
+    });
+    (by_number, others)
 }
 
 /// The sums of two lists of counts.
@@ -246,9 +238,9 @@ mod tests {
             values in proptest::collection::vec(prop_oneof![any::<f64>(), (-5i32..5).prop_map(f64::from)], 0..200),
             cut in 0usize..200,
         ) {
-            let whole = Sketch::of(&LocalFeature::Floats(values.clone()));
+            let whole = Sketch::of(&LocalFeature::Floats(values.iter().copied().collect()));
             let (a, b) = values.split_at(cut.min(values.len()));
-            let [a, b] = [a, b].map(|part| Sketch::of(&LocalFeature::Floats(part.to_vec())));
+            let [a, b] = [a, b].map(|part| Sketch::of(&LocalFeature::Floats(part.iter().copied().collect())));
             prop_assert_eq!(b.clone().merge(a.clone(), 10), whole.clone());
             let bucketed = |sketch: Sketch| Sketch { values: sketch.values.bucketed(), ..sketch };
             prop_assert_eq!(bucketed(a).merge(b, 10), bucketed(whole));

@@ -78,7 +78,7 @@ impl TagSource {
 #[derive(Debug)]
 pub struct LocalTags {
     names: Names,
-    /// Row `r` has `codes[starts[r]..starts[r + 1]]`.
+    /// Row `r` has `codes[starts[r]..starts[r + 1]]`: places among the names.
     starts: Vec<u64>,
     codes: Vec<u32>,
     spaced: bool,
@@ -130,7 +130,7 @@ impl LocalTags {
                 let tag = piece.trim_matches(WHITE);
                 if !tag.is_empty() && !nulls.iter().any(|null| null == tag) {
                     self.spaced |= tag.len() < piece.len();
-                    self.codes.push(dictionary.code(tag));
+                    self.codes.push(dictionary.code(tag, &|_| false) - 1);
                 }
             };
             match (text, one) {
@@ -161,7 +161,7 @@ impl LocalTags {
                     Names::Texts(dictionary) => {
                         let texts = valid.map(|i| values.as_string::<i32>().value(i));
                         let tags = texts.filter(|text| !text.is_empty() && !nulls.iter().any(|null| null == text));
-                        self.codes.extend(tags.map(|tag| dictionary.code(tag)));
+                        self.codes.extend(tags.map(|tag| dictionary.code(tag, &|_| false) - 1));
                     }
                     Names::Ints { values: known, index } => {
                         let ints = valid.map(|i| values.as_primitive::<Int64Type>().value(i));
@@ -243,7 +243,7 @@ impl LocalTags {
         let mut codes: Vec<Option<ItemCode>> = Vec::new();
         for (item, code) in feature.items.iter().zip(0..) {
             let local = match (item, &self.names) {
-                (ItemValue::Text(tag), Names::Texts(dictionary)) => dictionary.find(tag),
+                (ItemValue::Text(tag), Names::Texts(dictionary)) => dictionary.find(tag).map(|code| code - 1),
                 (ItemValue::Int(tag), Names::Ints { index, .. }) => index.get(tag).copied(),
                 _ => None,
             };

@@ -1,53 +1,28 @@
 //! Arrow columns to plain values: the one place that knows arrow's types.
 
-use arrow::array::{Array, ArrayRef, AsArray, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray};
 use arrow::compute::{DatePart as ArrowPart, cast, date_part};
-use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimeUnit};
+use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 
 use crate::job::DatePart;
 
-/// A column of text: the distinct values of this batch, and the place of each row's among them.
-pub struct Texts {
-    pub distinct: Vec<Option<String>>,
-    /// Place in `distinct`, or `None` for null.
-    pub rows: TextRows,
+/// Text, in whatever form it is held, as one array.
+pub fn texts(array: &ArrayRef) -> StringArray {
+    plain(array, &DataType::Utf8, "text columns are text").as_string::<i32>().clone()
 }
 
-pub enum TextRows {
-    Keys(Vec<Option<u32>>),
-    Plain(StringArray),
+/// Whole numbers; unsigned ones beyond `i64` are null too, which the caller must have excluded.
+pub fn ints(array: &ArrayRef) -> Int64Array {
+    plain(array, &DataType::Int64, "integer columns cast to integers").as_primitive::<Int64Type>().clone()
 }
 
-/// Text as it is held: dictionary keys where the reader kept them.
-pub fn texts(array: &ArrayRef) -> Texts {
-    match array.data_type() {
-        DataType::Dictionary(_, _) => {
-            let dictionary = array.as_any_dictionary();
-            let values = plain_text(dictionary.values());
-            let distinct = (0..values.len()).map(|i| values.is_valid(i).then(|| values.value(i).to_owned())).collect();
-            let keys = cast(dictionary.keys(), &DataType::Int64).expect("dictionary keys are integers");
-            let keys = keys.as_primitive::<Int64Type>().iter();
-            let keys = keys.map(|key| key.and_then(|key| u32::try_from(key).ok())).collect();
-            Texts { distinct, rows: TextRows::Keys(keys) }
-        }
-        _ => Texts { distinct: Vec::new(), rows: TextRows::Plain(plain_text(array)) },
-    }
+/// Numbers as floats.
+pub fn floats(array: &ArrayRef) -> Float64Array {
+    plain(array, &DataType::Float64, "numeric columns cast to floats").as_primitive::<Float64Type>().clone()
 }
 
-fn plain_text(array: &ArrayRef) -> StringArray {
-    cast(array, &DataType::Utf8).expect("text columns are text").as_string::<i32>().clone()
-}
-
-/// Whole numbers, missing as `None`; unsigned ones beyond `i64` are missing too, which the caller must have excluded.
-pub fn ints(array: &ArrayRef) -> Vec<Option<i64>> {
-    let cast = cast(array, &DataType::Int64).expect("integer columns cast to integers");
-    cast.as_primitive::<Int64Type>().iter().collect()
-}
-
-/// Numbers, missing as NaN.
-pub fn floats(array: &ArrayRef) -> Vec<f64> {
-    let cast = cast(array, &DataType::Float64).expect("numeric columns cast to floats");
-    cast.as_primitive::<Float64Type>().iter().map(|value| value.unwrap_or(f64::NAN)).collect()
+fn plain(array: &ArrayRef, kind: &DataType, why: &str) -> ArrayRef {
+    if array.data_type() == kind { ArrayRef::clone(array) } else { cast(array, kind).expect(why) }
 }
 
 pub fn bools(array: &ArrayRef) -> Vec<Option<bool>> {
@@ -96,12 +71,12 @@ pub fn is_text(kind: &DataType) -> bool {
     }
 }
 
-/// Microseconds since 1970 of a date, a time or a number: what `latest_by` compares.
-pub fn order(array: &ArrayRef) -> Option<Vec<Option<i64>>> {
+/// Microseconds since 1970 of a date or a time: what `latest_by` compares.
+pub fn order(array: &ArrayRef) -> Option<Int64Array> {
     match array.data_type() {
         DataType::Date32 | DataType::Date64 | DataType::Timestamp(_, _) => {
             let micros = cast(array, &DataType::Timestamp(TimeUnit::Microsecond, None)).ok()?;
-            Some(micros.as_primitive::<arrow::datatypes::TimestampMicrosecondType>().iter().collect())
+            Some(micros.as_primitive::<TimestampMicrosecondType>().reinterpret_cast())
         }
         _ => None,
     }

@@ -34,6 +34,7 @@ pub(super) fn write(staging: &Staging, result: &RunResult) -> Result<(), SinkErr
     members.into_par_iter().zip(groups).try_for_each(|(mut members, group)| {
         match &assigned.ids {
             CustomerIds::Row(ids) => members.sort_unstable_by_key(|&c| ids[c as usize]),
+            CustomerIds::Runs(runs) => members.sort_unstable_by_key(|&c| runs.at(c as usize)),
             CustomerIds::Int(ids) => members.sort_unstable_by_key(|&c| ids[c as usize]),
             CustomerIds::Text(ids) => {
                 members.sort_unstable_by(|&a, &b| ids[a as usize].as_bytes().cmp(ids[b as usize].as_bytes()))
@@ -54,6 +55,9 @@ fn columns(result: &RunResult, texts: &[String], group: u32, members: &[u32]) ->
     let (name, ids): (_, arrow::array::ArrayRef) = match &assigned.ids {
         CustomerIds::Row(ids) => {
             ("row", Arc::new(Int64Array::from_iter_values(members.clone().map(|c| ids[c] as i64))))
+        }
+        CustomerIds::Runs(runs) => {
+            ("row", Arc::new(Int64Array::from_iter_values(members.clone().map(|c| runs.at(c) as i64))))
         }
         CustomerIds::Int(ids) => {
             (result.id_column.unwrap_or("id"), Arc::new(Int64Array::from_iter_values(members.clone().map(|c| ids[c]))))

@@ -61,7 +61,7 @@ pub enum SourceError {
     OpenQuote { path: PathBuf, line: u64, quote: char },
     #[error(
         "{path:?} line {line}: a record of more than {} MiB; most likely a quote {quote:?} that is never closed; input.csv.quote = \"\\u0000\" reads quotes as text",
-        super::csv::MAX_RECORD >> 20
+        super::records::MAX_RECORD >> 20
     )]
     LongRecord { path: PathBuf, line: u64, quote: char },
     #[error("{path:?} line {line}: {problem}; input.on_bad_row = \"quarantine\" leaves such rows out and counts them")]

@@ -3,10 +3,14 @@
 //! A table is listed once, and its files must have the same columns. [`Table::scan`] then gives each worker rows that
 //! no other worker gets. Which rows those are follows from the files and the number of workers alone.
 
+mod blocks;
 mod csv;
 mod error;
 mod files;
+mod hybrid;
+mod pages;
 mod parquet;
+mod records;
 mod rejects;
 
 #[cfg(test)]
@@ -18,7 +22,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::compute::take;
 use arrow::datatypes::DataType;
 
 pub use csv::is_null_text;
@@ -42,6 +47,8 @@ struct Inner {
     columns: Vec<Column>,
     /// Of Parquet files, in the order of `files`.
     footers: Vec<parquet::Footer>,
+    /// Of CSV files, in the order of `files`.
+    blocks: Vec<blocks::Blocks>,
     digest: String,
 }
 
@@ -49,7 +56,8 @@ struct Inner {
 pub struct Column {
     pub name: String,
     pub kind: ColumnKind,
-    /// Of this column in every chunk. Text is `Utf8`, or `Dictionary(Int32, Utf8)` when every data page is encoded so.
+    /// Of this column's values, but where chunks hold them by [`Chunk::dictionaries`]. Text is `Utf8`, or
+    /// `Dictionary(Int32, Utf8)` when every data page is encoded so.
     pub data_type: DataType,
 }
 
@@ -98,7 +106,8 @@ impl Table {
             TableFormat::Parquet => parquet::open(&mut files)?,
         };
         let digest = files::digest(&files, format)?;
-        Ok(Table { inner: Arc::new(Inner { input: input.clone(), format, files, columns, footers, digest }) })
+        let blocks = files.iter().map(|_| blocks::Blocks::default()).collect();
+        Ok(Table { inner: Arc::new(Inner { input: input.clone(), format, files, columns, footers, blocks, digest }) })
     }
 
     /// In the order of the first file.
@@ -154,24 +163,26 @@ impl Table {
         assert!(worker < workers, "worker {worker} of {workers}");
         let table = Arc::clone(&self.inner);
         let reader = match self.inner.format {
-            TableFormat::Csv => Reader::Csv(csv::CsvScan::new(table, columns, worker, workers)),
-            TableFormat::Parquet => Reader::Parquet(parquet::ParquetScan::new(table, columns, worker, workers)),
+            TableFormat::Csv => Reader::Csv(Box::new(csv::CsvScan::new(table, columns, worker, workers))),
+            TableFormat::Parquet => {
+                Reader::Parquet(Box::new(parquet::ParquetScan::new(table, columns, worker, workers)))
+            }
         };
-        Scan { reader: Box::new(reader), ended: false, rows_read: 0, rejects: Rejects::default() }
+        Scan { reader, ended: false, rows_read: 0, rejects: Rejects::default() }
     }
 }
 
 /// A worker's way through a table.
 pub struct Scan {
-    reader: Box<Reader>,
+    reader: Reader,
     ended: bool,
     rows_read: u64,
     rejects: Rejects,
 }
 
 enum Reader {
-    Csv(csv::CsvScan),
-    Parquet(parquet::ParquetScan),
+    Csv(Box<csv::CsvScan>),
+    Parquet(Box<parquet::ParquetScan>),
 }
 
 /// Some rows of one file.
@@ -182,11 +193,27 @@ pub struct Chunk {
     /// The first row's number within the file, from 0.
     pub first_row: u64,
     pub rows: RecordBatch,
+    /// For columns of few values, these: `rows` then holds places among them, in bytes. Shorter where no more follow.
+    ///
+    /// Arrow's own dictionary arrays look at each key when they are made, which takes as long as unpacking it.
+    pub dictionaries: Vec<Option<ArrayRef>>,
     /// Each row's number within the file, when rows in between were left out.
     pub row_numbers: Option<Vec<u64>>,
 }
 
 impl Chunk {
+    /// The values of a column whose rows may be places in a dictionary. `column` is that of `rows`, or some rows of it.
+    pub fn values(&self, place: usize, column: &ArrayRef) -> ArrayRef {
+        match self.dictionary(place) {
+            Some(dictionary) => take(dictionary, column, None).expect("every key is a place in the dictionary"),
+            None => ArrayRef::clone(column),
+        }
+    }
+
+    pub fn dictionary(&self, place: usize) -> Option<&ArrayRef> {
+        self.dictionaries.get(place).and_then(Option::as_ref)
+    }
+
     /// The number within the file of row `i` of this chunk.
     pub fn row_number(&self, i: usize) -> u64 {
         match &self.row_numbers {
@@ -203,7 +230,7 @@ impl Iterator for Scan {
         if self.ended {
             return None;
         }
-        let next = match &mut *self.reader {
+        let next = match &mut self.reader {
             Reader::Csv(scan) => scan.next(&mut self.rows_read, &mut self.rejects),
             Reader::Parquet(scan) => scan.next(&mut self.rows_read),
         };
@@ -220,7 +247,7 @@ impl Scan {
 
     /// The records of each file, over all workers; complete once the iterator has ended without an error.
     pub fn file_rows(&self) -> Vec<u64> {
-        match &*self.reader {
+        match &self.reader {
             Reader::Csv(scan) => scan.file_rows.clone(),
             Reader::Parquet(scan) => scan.file_rows(),
         }
@@ -233,7 +260,7 @@ impl Scan {
 
     /// Bytes this worker has read from files so far: for Parquet an estimate from the sizes of the column chunks.
     pub fn bytes_read(&self) -> u64 {
-        match &*self.reader {
+        match &self.reader {
             Reader::Csv(scan) => scan.bytes.load(Ordering::Relaxed),
             Reader::Parquet(scan) => scan.bytes,
         }

@@ -10,11 +10,12 @@ use ::parquet::arrow::arrow_reader::{
 };
 use ::parquet::basic::Encoding;
 use ::parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
-use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 
 use super::files::TableFile;
+use super::pages::{Pages, Part};
 use super::{Chunk, Column, ColumnKind, Inner, SourceError, decode};
 
 /// Rows decoded at once: a dozen columns of 64-bit values then stay within a second-level cache.
@@ -270,10 +271,20 @@ pub(super) struct ParquetScan {
 
 struct Open {
     unit: Unit,
-    reader: ParquetRecordBatchReader,
+    /// Of all columns that `pages` does not read.
+    reader: Option<ParquetRecordBatchReader>,
     decoded: u64,
-    /// The reader's column for each one asked for; it gives them in the file's order.
-    order: Vec<usize>,
+    /// For each column asked for.
+    columns: Vec<From>,
+}
+
+/// Where the values of a column come from.
+enum From {
+    /// The reader's column in this place; it gives them in the file's order.
+    Reader(usize),
+    Pages(Box<Pages>),
+    /// Pages turned out not to be of the common kind.
+    Alone(Box<ParquetRecordBatchReader>),
 }
 
 impl ParquetScan {
@@ -297,82 +308,173 @@ impl ParquetScan {
 
     pub(super) fn next(&mut self, rows_read: &mut u64) -> Result<Option<Chunk>, SourceError> {
         loop {
-            if self.open.is_none() {
-                let Some(unit) = self.units.next() else { return Ok(None) };
-                self.open = Some(self.start(unit)?);
-            }
-            let open = self.open.as_mut().expect("opened above");
-            let path = &self.table.files[open.unit.file].path;
-            let batch = decode(path, "Parquet", || open.reader.next().transpose().map_err(|error| error.to_string()))?;
-            let decoded = open.decoded + batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
-            if decoded > open.unit.rows || (batch.is_none() && decoded < open.unit.rows) {
-                let Unit { group, rows, from, .. } = open.unit;
-                return Err(SourceError::RowCount {
-                    path: path.clone(),
-                    place: format!("row group {group}, from its row {from}"),
-                    declared: i64::try_from(rows).unwrap_or(i64::MAX),
-                    found: decoded,
-                });
-            }
-            let Some(batch) = batch else {
-                self.open = None;
-                continue;
+            let mut open = match self.open.take() {
+                Some(open) => open,
+                None => match self.units.next() {
+                    Some(unit) => self.start(unit)?,
+                    None => return Ok(None),
+                },
             };
-            let first_row = open.unit.group_row + open.unit.from + open.decoded;
-            open.decoded = decoded;
-            *rows_read += batch.num_rows() as u64;
-            let file = open.unit.file;
-            let rows = decode(path, "Parquet", || conform(&batch, &open.order, &self.schema))?;
-            return Ok(Some(Chunk { file, first_row, rows, row_numbers: None }));
+            let unit = open.unit;
+            let path = &self.table.files[unit.file].path;
+            let batch = match &mut open.reader {
+                Some(reader) => decode(path, "Parquet", || reader.next().transpose().map_err(|e| e.to_string()))?,
+                None => None,
+            };
+            let left = unit.rows - open.decoded;
+            let rows = match (&open.reader, &batch) {
+                (Some(_), batch) => batch.as_ref().map_or(0, |batch| batch.num_rows() as u64),
+                (None, _) => left.min(BATCH as u64),
+            };
+            let wrong = |found: u64| SourceError::RowCount {
+                path: path.clone(),
+                place: format!("row group {}, from its row {}", unit.group, unit.from),
+                declared: i64::try_from(unit.rows).unwrap_or(i64::MAX),
+                found,
+            };
+            if rows > left || (rows == 0 && left > 0) {
+                return Err(wrong(open.decoded + rows));
+            }
+            if rows == 0 {
+                continue;
+            }
+            let mut columns: Vec<ArrayRef> = Vec::with_capacity(open.columns.len());
+            let mut dictionaries = vec![None; open.columns.len()];
+            for (nth, from) in open.columns.iter_mut().enumerate() {
+                let field = self.schema.field(nth);
+                let array = loop {
+                    match from {
+                        From::Reader(place) => {
+                            let column = batch.as_ref().expect("a column is the reader's where there is one");
+                            break decode(path, "Parquet", || conform(column.column(*place), field))?;
+                        }
+                        From::Alone(reader) => {
+                            let batch = decode(path, "Parquet", || {
+                                reader.next().transpose().map_err(|error| error.to_string())
+                            })?;
+                            let Some(batch) = batch else { return Err(wrong(open.decoded)) };
+                            break decode(path, "Parquet", || conform(batch.column(0), field))?;
+                        }
+                        From::Pages(pages) => match decode(path, "Parquet", || pages.read(rows as usize))? {
+                            Part::Rows(keys, dictionary) => {
+                                dictionaries[nth] = Some(dictionary);
+                                break Arc::new(keys);
+                            }
+                            Part::Other => {
+                                let place = self.table.footers[unit.file].places[self.columns[nth]];
+                                *from = From::Alone(Box::new(self.reader(unit, &[place], open.decoded)?));
+                            }
+                        },
+                    }
+                };
+                if array.len() as u64 != rows {
+                    return Err(wrong(open.decoded + array.len() as u64));
+                }
+                columns.push(array);
+            }
+            let (file, first_row) = (unit.file, unit.group_row + unit.from + open.decoded);
+            open.decoded += rows;
+            *rows_read += rows;
+            self.open = Some(open);
+            return Ok(Some(Chunk {
+                file,
+                first_row,
+                rows: self.batch(columns, rows),
+                dictionaries,
+                row_numbers: None,
+            }));
         }
+    }
+
+    /// Columns as one batch; its types are the table's but for keys.
+    fn batch(&self, columns: Vec<ArrayRef>, rows: u64) -> RecordBatch {
+        let fields = self.schema.fields().iter().zip(&columns).map(|(field, column)| {
+            if field.data_type() == column.data_type() {
+                Arc::clone(field)
+            } else {
+                Arc::new(field.as_ref().clone().with_data_type(column.data_type().clone()))
+            }
+        });
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let options = RecordBatchOptions::new().with_row_count(Some(rows as usize));
+        RecordBatch::try_new_with_options(schema, columns, &options)
+            .expect("columns of one length, named by their types")
     }
 
     fn start(&mut self, unit: Unit) -> Result<Open, SourceError> {
         let (path, footer) = (&self.table.files[unit.file].path, &self.table.footers[unit.file]);
         let handle = File::open(path).map_err(|source| SourceError::Read { path: path.clone(), source })?;
+        let handle = Arc::new(handle);
         let places: Vec<usize> = self.columns.iter().map(|&column| footer.places[column]).collect();
-        let mut in_file = places.clone();
-        in_file.sort_unstable();
-        in_file.dedup();
-        let order = places.iter().map(|place| in_file.partition_point(|other| other < place)).collect();
         let metadata = footer.metadata.metadata();
-        let mask = ProjectionMask::roots(metadata.file_metadata().schema_descr(), in_file);
-        let chunks = metadata.row_group(unit.group).columns().iter().enumerate();
+        let group = metadata.row_group(unit.group);
+        let descriptor = metadata.file_metadata().schema_descr();
+        let mask = ProjectionMask::roots(descriptor, places.iter().copied());
+        let chunks = group.columns().iter().enumerate();
         let compressed: u128 = chunks
             .filter(|(leaf, _)| mask.leaf_included(*leaf))
             .map(|(_, chunk)| u128::try_from(chunk.compressed_size()).unwrap_or(0))
             .sum();
         let share = compressed * u128::from(unit.rows) / u128::from(footer.rows[unit.group].max(1));
         self.bytes = self.bytes.saturating_add(u64::try_from(share).unwrap_or(u64::MAX));
-        let reader = decode(path, "Parquet", || {
+
+        let mut by_pages = Vec::with_capacity(places.len());
+        for (&place, field) in places.iter().zip(self.schema.fields()) {
+            let leaf = (0..descriptor.num_columns()).find(|&leaf| descriptor.get_column_root_idx(leaf) == place);
+            let Some(chunk) = leaf.map(|leaf| group.column(leaf)).filter(|c| c.column_path().parts().len() == 1) else {
+                by_pages.push(None);
+                continue;
+            };
+            let file_type = footer.metadata.schema().field(place).data_type();
+            by_pages.push(decode(path, "Parquet", || {
+                let rows = usize::try_from(footer.rows[unit.group]).map_err(|error| error.to_string())?;
+                let pages = Pages::new(&handle, chunk, rows, file_type, field.data_type())?;
+                let Some(mut pages) = pages else { return Ok(None) };
+                let from = usize::try_from(unit.from).map_err(|error| error.to_string())?;
+                Ok(pages.skip(from)?.then_some(pages))
+            })?);
+        }
+        let others = by_pages.iter().zip(&places).filter(|(pages, _)| pages.is_none());
+        let mut others: Vec<usize> = others.map(|(_, &place)| place).collect();
+        others.sort_unstable();
+        others.dedup();
+        let columns = by_pages.into_iter().zip(&places).map(|(pages, place)| match pages {
+            Some(pages) => From::Pages(Box::new(pages)),
+            None => From::Reader(others.partition_point(|other| other < place)),
+        });
+        let columns: Vec<From> = columns.collect();
+        let needs_reader = !others.is_empty() || places.is_empty();
+        let reader = if needs_reader { Some(self.reader(unit, &others, 0)?) } else { None };
+        Ok(Open { unit, reader, decoded: 0, columns })
+    }
+
+    /// The library's reader of some of the file's columns, from a row of the unit on.
+    fn reader(&self, unit: Unit, places: &[usize], skip: u64) -> Result<ParquetRecordBatchReader, SourceError> {
+        let (path, footer) = (&self.table.files[unit.file].path, &self.table.footers[unit.file]);
+        let handle = File::open(path).map_err(|source| SourceError::Read { path: path.clone(), source })?;
+        let descriptor = footer.metadata.metadata().file_metadata().schema_descr();
+        let mask = ProjectionMask::roots(descriptor, places.iter().copied());
+        decode(path, "Parquet", || {
             let number = |rows: u64| usize::try_from(rows).map_err(|error| error.to_string());
             ParquetRecordBatchReaderBuilder::new_with_metadata(handle, footer.metadata.clone())
                 .with_projection(mask)
                 .with_row_groups(vec![unit.group])
-                .with_offset(number(unit.from)?)
-                .with_limit(number(unit.rows)?)
+                .with_offset(number(unit.from + skip)?)
+                .with_limit(number(unit.rows - skip)?)
                 .with_batch_size(BATCH)
                 .build()
                 .map_err(|error| error.to_string())
-        })?;
-        Ok(Open { unit, reader, decoded: 0, order })
+        })
     }
 }
 
-/// The columns in the order asked for, in the table's types.
-fn conform(batch: &RecordBatch, order: &[usize], schema: &Arc<Schema>) -> Result<RecordBatch, String> {
+/// A column in the table's type.
+fn conform(column: &ArrayRef, field: &Field) -> Result<ArrayRef, String> {
+    if column.data_type() == field.data_type() {
+        return Ok(Arc::clone(column));
+    }
     // A value that the wider type cannot hold, as a date long past in nanoseconds, must not become null.
     let options = CastOptions { safe: false, ..CastOptions::default() };
-    let columns = order.iter().zip(schema.fields()).map(|(&place, field)| {
-        let column = batch.column(place);
-        if column.data_type() == field.data_type() {
-            Ok(Arc::clone(column))
-        } else {
-            cast_with_options(column, field.data_type(), &options)
-                .map_err(|error| format!("column {:?}: {error}", field.name()))
-        }
-    });
-    let columns = columns.collect::<Result<Vec<_>, String>>()?;
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).map_err(|error| error.to_string())
+    cast_with_options(column, field.data_type(), &options)
+        .map_err(|error| format!("column {:?}: {error}", field.name()))
 }

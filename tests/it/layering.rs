@@ -26,6 +26,7 @@ const MODULES: &str = "
     highlight | segment stats job score              | high impact, low uv, not said by a simpler segment
     profile   | segment stats encode score           | what sets an audience apart
     merge     | segment stats job encode score highlight profile | groups, named and compared by their profiles
+    coverage  | segment stats audience encode        | customers by which segments cover them
     sink      | above                                | what is published
 
     the stages, spread over workers
@@ -47,11 +48,12 @@ const CRATES: &str = "
     arrow                 | source encode sink planted   | record batches
     parquet               | source sink planted          | files
     csv                   | source sink planted          | files
+    memchr                | source                       | quotes and line ends of CSV
     flate2                | source planted               | compressed CSV
     zstd                  | source planted               | compressed CSV
     glob                  | source encode                | input paths; patterns of feature names
     rayon                 | enumerate highlight merge sink planted | where no dataflow runs: inside it, workers own the cores
-    hashbrown             | encode enumerate             | maps with a fixed seed
+    hashbrown             | encode enumerate coverage    | maps with a fixed seed
     foldhash              | encode enumerate dataflow    | their seed
     xxhash_rust           | source encode planted        | hashes that mean the same in every run
     statrs                | score                        | distributions

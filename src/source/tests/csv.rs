@@ -1,7 +1,7 @@
 //! What CSV files do to their readers.
 
 use super::*;
-use crate::source::csv::MAX_RECORD;
+use crate::source::records::MAX_RECORD;
 
 #[test]
 fn csv_quirks_do_not_change_the_values() {
@@ -171,6 +171,9 @@ proptest! {
                     .filter(|record| record.len() == 2)
                     .map(|record| record.iter().map(|field| (!field.is_empty()).then(|| field.clone())).collect::<Vec<_>>())
                     .collect();
+                let table = Table::open(&input).expect("a table");
+                let alone = (rows.clone(), rejects.clone(), file_rows.clone());
+                prop_assert!(merged(&table, 1) == alone && merged(&table, 3) == alone);
                 let found: Vec<Vec<Option<String>>> = rows.into_iter().map(|(_, _, fields)| fields).collect();
                 prop_assert_eq!(found, expected);
                 prop_assert_eq!(file_rows, vec![records.len() as u64]);

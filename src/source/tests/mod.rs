@@ -58,14 +58,15 @@ fn share(table: &Table, worker: usize, workers: usize) -> Result<(Rows, Rejects,
     let mut rows = Rows::new();
     for chunk in scan.by_ref() {
         let chunk = chunk?;
-        let texts: Vec<ArrayRef> = chunk
-            .rows
-            .columns()
-            .iter()
-            .zip(table.columns())
-            .map(|(values, column)| {
-                assert_eq!(values.data_type(), &column.data_type);
-                cast(values, &DataType::Utf8).expect("text of anything")
+        let plain = |kind: &DataType| match kind {
+            DataType::Dictionary(_, values) => values.as_ref().clone(),
+            kind => kind.clone(),
+        };
+        let texts: Vec<ArrayRef> = (0..columns.len())
+            .map(|place| {
+                let values = chunk.values(place, chunk.rows.column(place));
+                assert_eq!(plain(values.data_type()), plain(&table.columns()[place].data_type));
+                cast(&values, &DataType::Utf8).expect("text of anything")
             })
             .collect();
         for i in 0..chunk.rows.num_rows() {

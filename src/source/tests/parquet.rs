@@ -1,7 +1,8 @@
 //! Parquet files of all kinds, and damaged ones.
 
 use ::parquet::arrow::ArrowWriter;
-use ::parquet::file::properties::WriterProperties;
+use ::parquet::basic::Compression;
+use ::parquet::file::properties::{WriterProperties, WriterVersion};
 use arrow::array::LargeStringArray;
 use arrow::datatypes::{Int64Type, TimeUnit};
 
@@ -108,7 +109,8 @@ fn a_scan_gives_the_columns_asked_for_in_that_order() {
     let chunks: Vec<Chunk> = table.scan(&[2, 0, 2], 0, 1).collect::<Result<_, _>>().expect("rows");
     let last = &chunks[1];
     assert_eq!((last.first_row, last.rows.num_rows()), (2, 1));
-    let values: Vec<i64> = last.rows.columns().iter().map(|c| c.as_primitive::<Int64Type>().value(0)).collect();
+    let value = |place: usize| last.values(place, last.rows.column(place)).as_primitive::<Int64Type>().value(0);
+    let values: Vec<i64> = (0..3).map(value).collect();
     assert_eq!(values, [22, 2, 22]);
     let none: u64 = table.scan(&[], 0, 1).map(|chunk| chunk.expect("rows").rows.num_rows() as u64).sum();
     assert_eq!(none, 3);
@@ -151,6 +153,70 @@ fn one_row_group_is_shared_evenly() {
         assert_eq!(shares.iter().sum::<u64>(), 200_000);
         let (least, most) = (shares.iter().min().expect("a worker"), shares.iter().max().expect("a worker"));
         assert!(most - least <= MIN_SLICE, "{shares:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, rng_seed: proptest::test_runner::RngSeed::Fixed(3), ..ProptestConfig::default() })]
+
+    /// The library's own reader is the oracle.
+    #[test]
+    fn columns_of_few_values_are_read_as_the_library_reads_them(
+        rows in proptest::collection::vec((0u32..1000, any::<bool>(), any::<i32>()), 1..1500),
+        distinct in proptest::sample::select(vec![1u32, 2, 3, 8, 100, 255, 256, 257, 900]),
+        nulls in proptest::sample::select(vec![0u32, 3, 500, 1000]),
+        page in proptest::sample::select(vec![7usize, 100, 5000]), group in 1usize..900,
+        second in any::<bool>(), snappy in any::<bool>(),
+    ) {
+        // Runs as well as single values.
+        let value = |i: usize| rows[if rows[i].1 { i / 50 * 50 } else { i }].0;
+        let value = |i: usize| (value(i) >= nulls || nulls == 0).then(|| value(i) % distinct);
+        let all = 0..rows.len();
+        let text: StringArray = all.clone().map(|i| value(i).map(|v| format!("v{v}退"))).collect();
+        let ints: Int64Array = all.clone().map(|i| value(i).map(|v| i64::from(v) * 7_000_000_000 - 9)).collect();
+        let small: arrow::array::Int32Array = all.map(|i| value(i).map(|v| v as i32 - 5)).collect();
+        let plain: arrow::array::Int32Array = rows.iter().map(|row| Some(row.2)).collect();
+        let one = batch(vec![
+            ("text", Arc::new(text)), ("ints", Arc::new(ints)), ("small", Arc::new(small)), ("plain", Arc::new(plain)),
+        ]);
+        let version = if second { WriterVersion::PARQUET_2_0 } else { WriterVersion::PARQUET_1_0 };
+        let properties = WriterProperties::builder()
+            .set_max_row_group_row_count(Some(group))
+            .set_data_page_row_count_limit(page)
+            .set_write_batch_size(page.min(64))
+            .set_writer_version(version)
+            .set_compression(if snappy { Compression::SNAPPY } else { Compression::UNCOMPRESSED })
+            .build();
+        let mut writer = ArrowWriter::try_new(Vec::new(), one.schema(), Some(properties)).expect("a writer");
+        writer.write(&one).expect("memory takes it");
+        let (_dir, input) = folder(&[("t.parquet", &writer.into_inner().expect("memory takes it"))]);
+        let table = Table::open(&input).expect("a table");
+        let (found, ..) = merged(&table, 1);
+        let texts: Vec<ArrayRef> = one.columns().iter().map(|c| cast(c, &DataType::Utf8).expect("text of anything")).collect();
+        for (i, (_, row, fields)) in found.iter().enumerate() {
+            let expected = texts.iter().map(|c| c.is_valid(i).then(|| c.as_string::<i32>().value(i).to_owned()));
+            prop_assert_eq!((*row, fields), (i as u64, &expected.collect::<Vec<_>>()));
+        }
+        prop_assert_eq!(found.len(), rows.len());
+    }
+}
+
+/// One row group in pages, read in slices: a worker passes over the pages before its own.
+#[test]
+fn slices_of_a_row_group_pass_over_what_is_before_them() {
+    let rows = 6 * MIN_SLICE as usize + 77;
+    let text: StringArray = (0..rows).map(|i| (i % 11 > 0).then(|| format!("v{}", i / 100 % 9))).collect();
+    let ints: Int64Array = (0..rows).map(|i| Some((i / 1000) as i64)).collect();
+    let one = batch(vec![("text", Arc::new(text)), ("ints", Arc::new(ints))]);
+    for limit in [1000, rows] {
+        let properties = WriterProperties::builder().set_data_page_row_count_limit(limit).build();
+        let mut writer = ArrowWriter::try_new(Vec::new(), one.schema(), Some(properties)).expect("a writer");
+        writer.write(&one).expect("memory takes it");
+        let (_dir, input) = folder(&[("t.parquet", &writer.into_inner().expect("memory takes it"))]);
+        let table = Table::open(&input).expect("a table");
+        let alone = merged(&table, 1);
+        assert_eq!(alone.0.len(), rows);
+        assert!((2..=4).all(|workers| merged(&table, workers) == alone));
     }
 }
 
