@@ -60,7 +60,13 @@ pub fn available() -> Option<Size> {
     Some(Size(groups_leave().unwrap_or(u64::MAX).min(machine)))
 }
 
-/// A line of `/proc/meminfo`, in bytes.
+/// What this process holds now. None where the system does not say.
+pub fn resident() -> Option<Size> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    meminfo(&status, "VmRSS").map(Size)
+}
+
+/// A line of `/proc/meminfo` or `/proc/self/status`, in bytes.
 fn meminfo(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)
@@ -129,7 +135,7 @@ mod tests {
         assert_eq!(meminfo(text, "Swap"), None);
         assert_eq!(file_pages("anon 5\nfile 4096\nkernel 1\n"), Some(4096));
         if cfg!(target_os = "linux") {
-            assert!(available().is_some_and(|size| size.0 > 0));
+            assert!(available().is_some_and(|size| size.0 > 0) && resident().is_some_and(|size| size.0 > 1 << 20));
         }
     }
 }

@@ -290,7 +290,7 @@ fn judge(path: &Path, set: &[Override], json: bool) -> Result<(), Failure> {
     let progress = Progress::new(job.enumerate.max_level);
     let shared = Shared::new(1, Size(u64::MAX));
     let verdicts = on_workers(&layout, move |worker| {
-        let mut loaded = dataflow::load(worker, &job, &table, &reading, &progress, |_| {})?;
+        let mut loaded = dataflow::load(worker, &job, &table, &reading, &shared, &progress, |_| {})?;
         Ok(dataflow::screened(worker, &shared, &job, &mut loaded))
     })?;
     match json {

@@ -64,7 +64,7 @@ pub fn plan(args: &JobArgs, asked: &Asked, json: bool) -> Result<(), Failure> {
     let shared = Shared::new(asked.threads, asked.memory);
     let (memory, rows) = (asked.memory, asked.rows);
     let planned = on_workers(&layout, move |worker| {
-        let mut loaded = dataflow::load(worker, &job, &table, &reading, &progress, |_| {})?;
+        let mut loaded = dataflow::load(worker, &job, &table, &reading, &shared, &progress, |_| {})?;
         let verdicts = dataflow::screened(worker, &shared, &job, &mut loaded);
         let load = dataflow::agree_load(worker, &shared, &loaded.shard);
         let bytes: u64 = dataflow::gather(worker, loaded.shard.bytes()).into_iter().sum();

@@ -8,6 +8,7 @@ use timely::worker::Worker;
 
 use super::agree::{Failure, FailureKind, agree, decide};
 use super::collective::gather;
+use super::shared::Shared;
 use super::unique::unique;
 use crate::audience::{CustomerIds, RowRuns};
 use crate::encode::{
@@ -15,6 +16,7 @@ use crate::encode::{
     band_counts, code, feature, hash,
 };
 use crate::job::Job;
+use crate::memory::{self, Size};
 use crate::sink::{ColumnQuality, Quality, RejectedRow, RowAccounts};
 use crate::source::{ErrorKind, Rejects, SourceError, Table};
 use crate::stats::{MetricKind, Scale};
@@ -73,14 +75,20 @@ pub fn load(
     job: &Job,
     table: &Table,
     reading: &Reading,
+    shared: &Shared,
     progress: &Progress,
     read_all: impl FnOnce(usize),
 ) -> Result<Loaded, Failure> {
+    let room = room(worker, table, reading, shared);
+    agree(worker, room.err())?;
     let mut intake = Intake::new(job, reading, table);
     let mut scan = table.scan(&reading.columns, worker.index(), worker.peers());
     let mut failure = None;
-    for chunk in &mut scan {
+    for (n, chunk) in (&mut scan).enumerate() {
         let pushed = match chunk {
+            Ok(_) if n % CHUNKS_BETWEEN_LOOKS == 0 && memory::resident().is_some_and(|held| held > shared.memory()) => {
+                Err(full(intake.rows(), shared))
+            }
             Ok(chunk) => {
                 progress.rows.fetch_add(chunk.rows.num_rows() as u64, Ordering::Relaxed);
                 intake
@@ -199,6 +207,33 @@ pub fn load(
         columns: agreed.columns,
         file_rows: agreed.file_rows,
     })
+}
+
+/// Chunks read between two looks at the memory held.
+const CHUNKS_BETWEEN_LOOKS: usize = 16;
+
+/// Whether the rows can be held at all, where the files say how many there are: each takes at least a byte a feature.
+fn room(worker: &Worker, table: &Table, reading: &Reading, shared: &Shared) -> Result<(), Failure> {
+    let Some(rows) = table.rows() else { return Ok(()) };
+    let own = rows.div_ceil((worker.peers() / shared.threads()) as u64);
+    let least = Size(own.saturating_mul(reading.features.len() as u64));
+    if least <= shared.memory() {
+        return Ok(());
+    }
+    Err(refused(format!("{own} rows of {} features take at least {least}", reading.features.len()), shared))
+}
+
+fn full(rows: usize, shared: &Shared) -> Failure {
+    let held = memory::resident().unwrap_or(shared.memory());
+    refused(format!("{held} are held when {rows} rows of this worker are read"), shared)
+}
+
+fn refused(what: String, shared: &Shared) -> Failure {
+    let memory = shared.memory();
+    let text = format!(
+        "not enough memory to read the table: {what}, of {memory} for a process (--memory). Give more with --memory, spread the rows over more machines (--hostfile), or read less: features.exclude, features.include"
+    );
+    Failure { kind: FailureKind::Resources, place: (usize::MAX, u64::MAX), text }
 }
 
 fn source_failure(error: &SourceError, table: &Table) -> Failure {

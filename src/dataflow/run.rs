@@ -82,7 +82,7 @@ pub fn run(
 ) -> Result<(), Failure> {
     let logs = worker.index() == 0;
     let mut stages = Stages { progress, logs, started: Instant::now(), done: Vec::new() };
-    let mut loaded = load(worker, job, table, reading, progress, |rows| stages.end(rows))?;
+    let mut loaded = load(worker, job, table, reading, shared, progress, |rows| stages.end(rows))?;
     stages.end(loaded.codebook.features.len());
     let verdicts = screened(worker, shared, job, &mut loaded);
     stages.end(loaded.codebook.features.len());
