@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::encode::Shard;
 use crate::segment::{Item, Segment};
+use crate::stats::{Parts, Stats};
 
 /// Customer ids as the input has them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -148,27 +149,74 @@ impl Tile {
         })
     }
 
-    /// The rows of the shard that segment `i` covers, in order.
-    pub fn rows(&self, i: usize) -> impl Iterator<Item = usize> + '_ {
-        ones(&self.segments[i]).map(|row| self.start + row)
+    /// The rows of the tile that segment `i` covers.
+    pub fn bits(&self, i: usize) -> &[u64] {
+        &self.segments[i]
     }
 
-    /// The segments that cover a row of the shard, increasing.
-    pub fn covering(&self, row: usize) -> Vec<u32> {
-        let at = row - self.start;
-        let covers = |bits: &Vec<u64>| bits[at / 64] >> (at % 64) & 1 == 1;
-        (0..).zip(&self.segments).filter(|(_, bits)| covers(bits)).map(|(i, _)| i).collect()
+    /// The rows of the shard that some bits of this tile stand for, in order.
+    pub fn rows_of<'a>(&self, bits: &'a [u64]) -> impl Iterator<Item = usize> + use<'a> {
+        let start = self.start;
+        ones(bits).map(move |row| start + row)
     }
 
-    /// For each segment in turn, the rows that it covers and none before it does.
-    pub fn first_come(&self, mut each: impl FnMut(usize, &[usize])) {
+    /// Adds the customers of some bits of this tile to the sums by metric, from the primary one on, and part.
+    ///
+    /// Within a run all rates are the same, and what else is zero need not be looked at: there the bits are only counted.
+    pub fn add_sums(&self, shard: &Shard, bits: &[u64], sums: &mut [Parts<Stats>]) {
+        let moments = shard.moments();
+        let mut values = Vec::with_capacity(moments.width());
+        let mut add = |row: usize, times: i64, part: usize, sums: &mut [Parts<Stats>]| {
+            values.clear();
+            shard.metrics.iter().for_each(|metric| metric.moments_at(row, |v| values.push(v * i128::from(times))));
+            for (metric, stats) in sums.iter_mut().enumerate() {
+                stats[part] = stats[part] + moments.stats(metric, times, &values);
+            }
+        };
+        for run in shard.runs() {
+            let (first, end) = (run.rows.start.max(self.start), run.rows.end.min(self.start + self.len));
+            if first >= end {
+                continue;
+            }
+            if run.zero {
+                let customers = count(bits, first - self.start..end - self.start);
+                if customers > 0 {
+                    add(first, customers, run.part, sums);
+                }
+            } else {
+                let (words, own) = (&bits[(first - self.start) / 64..(end - self.start).div_ceil(64)], first..end);
+                let offset = self.start + (first - self.start) / 64 * 64;
+                ones(words)
+                    .map(|row| offset + row)
+                    .filter(|row| own.contains(row))
+                    .for_each(|row| add(row, 1, run.part, sums));
+            }
+        }
+    }
+
+    /// For each segment in turn, the rows that it covers and none before it does, as bits.
+    pub fn first_come(&self, mut each: impl FnMut(usize, &[u64])) {
         let mut free = full(self.len);
+        let mut taken = vec![0; free.len()];
         for (i, bits) in self.segments.iter().enumerate() {
-            let taken: Vec<u64> = bits.iter().zip(&free).map(|(a, b)| a & b).collect();
-            each(i, &ones(&taken).map(|row| self.start + row).collect::<Vec<_>>());
+            taken.iter_mut().zip(bits.iter().zip(&free)).for_each(|(taken, (a, b))| *taken = a & b);
+            each(i, &taken);
             free.iter_mut().zip(&taken).for_each(|(a, b)| *a &= !b);
         }
     }
+}
+
+/// How many bits are set in a range.
+fn count(bits: &[u64], range: Range<usize>) -> i64 {
+    let (first, last) = (range.start / 64, (range.end - 1) / 64);
+    let mask = |word: usize| {
+        let low = if word == first { u64::MAX << (range.start % 64) } else { u64::MAX };
+        let high = if word == last { u64::MAX >> (63 - (range.end - 1) % 64) } else { u64::MAX };
+        low & high
+    };
+    let inner = bits[first + 1..last.max(first + 1)].iter().map(|word| i64::from(word.count_ones())).sum::<i64>();
+    let ends = if first == last { &[first][..] } else { &[first, last][..] };
+    inner + ends.iter().map(|&word| i64::from((bits[word] & mask(word)).count_ones())).sum::<i64>()
 }
 
 fn full(len: usize) -> Vec<u64> {
@@ -189,7 +237,7 @@ fn ones(bits: &[u64]) -> impl Iterator<Item = usize> + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encode::Codes;
+    use crate::encode::{Codes, MetricColumn};
 
     /// 150 rows: feature 0 is the row modulo 3, feature 1 the row modulo 5.
     fn shard() -> Shard {
@@ -206,18 +254,36 @@ mod tests {
     }
 
     #[test]
-    fn tiles_know_the_rows_of_segments_and_the_segments_of_rows() {
+    fn tiles_know_the_rows_of_segments() {
         let shard = shard();
         let segments = [segment(&[(0, 1)]), segment(&[(1, 2)]), segment(&[(0, 1), (1, 2)]), segment(&[(0, 2)])];
         let tiles: Vec<Tile> = Tile::all(&shard, &segments).collect();
         assert_eq!(tiles.len(), 1);
         assert_eq!(
-            tiles[0].rows(2).collect::<Vec<_>>(),
+            tiles[0].rows_of(tiles[0].bits(2)).collect::<Vec<_>>(),
             (0..150).filter(|r| r % 3 == 1 && r % 5 == 2).collect::<Vec<_>>()
         );
-        for row in 0..150 {
-            let covers = [row % 3 == 1, row % 5 == 2, row % 3 == 1 && row % 5 == 2, row % 3 == 2];
-            assert_eq!(tiles[0].covering(row), (0..4).filter(|&i| covers[i as usize]).collect::<Vec<u32>>());
+    }
+
+    #[test]
+    fn sums_of_bits_are_those_of_their_rows_in_whatever_runs_they_lie() {
+        let rows = 1000usize;
+        let column = Codes::U8((0..rows).map(|row| (row % 3) as u8).collect());
+        let metrics = vec![
+            MetricColumn::Rate((0..rows).map(|row| u8::from(row % 7 == 0)).collect()),
+            MetricColumn::Amount((0..rows as i64).map(|row| if row % 4 == 0 { row - 300 } else { 0 }).collect()),
+        ];
+        let part = (0..rows).map(|row| u8::from(row % 10 == 0)).collect();
+        let shard = Shard::new(vec![column], part, metrics, CustomerIds::Row((0..rows as u64).collect()));
+        let mut sums = vec![[Stats::default(); 2]; 2];
+        Tile::all(&shard, &[segment(&[(0, 1)])]).for_each(|tile| tile.add_sums(&shard, tile.bits(0), &mut sums));
+        for part in 0..2 {
+            let own = || (0..rows as i128).filter(|r| r % 3 == 1 && usize::from(r % 10 == 0) == part);
+            let (uv, yes) = (own().count() as i64, own().filter(|r| r % 7 == 0).count() as i128);
+            let value = |r: i128| if r % 4 == 0 { r - 300 } else { 0 };
+            assert_eq!(sums[0][part], Stats { uv, sum: yes, sq: yes, ..Stats::default() });
+            let (sum, sq) = (own().map(value).sum(), own().map(|r| value(r) * value(r)).sum());
+            assert_eq!(sums[1][part], Stats { uv, sum, sq, ..Stats::default() });
         }
     }
 
@@ -226,7 +292,7 @@ mod tests {
         let shard = shard();
         let segments = [segment(&[(0, 1), (1, 2)]), segment(&[(0, 1)]), segment(&[(1, 2)])];
         let mut taken = vec![Vec::new(); 3];
-        Tile::all(&shard, &segments).for_each(|tile| tile.first_come(|i, rows| taken[i].extend_from_slice(rows)));
+        Tile::all(&shard, &segments).for_each(|tile| tile.first_come(|i, bits| taken[i].extend(tile.rows_of(bits))));
         let rows = |keep: fn(usize) -> bool| (0..150).filter(|&r| keep(r)).collect::<Vec<_>>();
         assert_eq!(taken[0], rows(|r| r % 3 == 1 && r % 5 == 2));
         assert_eq!(taken[1], rows(|r| r % 3 == 1 && r % 5 != 2));

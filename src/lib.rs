@@ -20,7 +20,6 @@ pub mod score;
 pub mod highlight;
 pub mod merge;
 pub mod profile;
-pub mod coverage;
 pub mod sink;
 
 pub mod dataflow;

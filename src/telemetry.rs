@@ -51,6 +51,11 @@ pub struct LevelRecord {
     pub seconds: f64,
     /// Sent between workers, estimated from the blocks' sizes.
     pub bytes_exchanged: u64,
-    /// Microseconds to count one covering block over one worker's rows: median, 99th percentile, maximum.
+    /// Microseconds to count one covering block over the rows of one worker, or of several of a process at once: median,
+    /// 99th percentile, maximum.
     pub block_us: [u64; 3],
+    /// All of these times, from which those of several levels or runs can be merged: microseconds to three significant
+    /// digits and how many blocks took them, the shortest first.
+    #[serde(default)]
+    pub block_us_counts: Vec<[u64; 2]>,
 }

@@ -13,6 +13,7 @@ impl PlantArgs {
         Planting {
             customers: self.customers,
             features: self.features,
+            cardinalities: self.cardinalities.clone(),
             niches: self.niches,
             seed: self.seed,
             language: self.language.into(),
@@ -51,8 +52,9 @@ pub fn demo(dir: &Path, args: &PlantArgs, threads: usize, json: bool, bar: bool)
     let layout = Layout::threads(threads).map_err(|error| Failure::new(FailureKind::Usage, &error))?;
     let table = dir.join("customers.parquet");
     std::fs::create_dir_all(dir).map_err(|error| Failure::new(FailureKind::Resources, &error))?;
-    let truth = planted::plant(&args.planting(), &table).map_err(|error| Failure::new(kind(&error), &error))?;
-    let text = planted::job(&table, dir, args.language.into());
+    let planting = args.planting();
+    let truth = planted::plant(&planting, &table).map_err(|error| Failure::new(kind(&error), &error))?;
+    let text = planting.job(&table, dir);
     let file = dir.join("job.toml");
     std::fs::write(&file, &text).map_err(|error| Failure::new(FailureKind::Resources, &error))?;
     let job = Job::parse(&text, &file, &[]).map_err(|error| Failure::new(FailureKind::Bug, &error))?;

@@ -211,6 +211,9 @@ struct PlantArgs {
     /// Columns to combine.
     #[arg(long, default_value_t = 12)]
     features: usize,
+    /// Number of items of each feature, in place of the features of a shop: 4 to 200 numbers from 2 to 60000.
+    #[arg(long, value_name = "N,N,...", value_delimiter = ',', conflicts_with = "features")]
+    cardinalities: Vec<usize>,
     #[arg(long, default_value_t = 8)]
     niches: usize,
     #[arg(long, default_value_t = 1)]

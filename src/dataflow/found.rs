@@ -1,11 +1,12 @@
 //! What worker 0 makes of the exact sums, stage by stage, between the passes over the rows.
 
 use super::enumerate::Answer;
-use super::target::{MetricSums, Overlaps, Taken};
+use super::target::{Asked, MetricSums, Overlaps, Taken};
 use crate::audience::Assigned;
 use crate::encode::Codebook;
 use crate::highlight::{
-    self, Condition, Direction, Frequent, Funnel, Highlight, explained, fold, jaccard, mark, pool, rule, validate,
+    self, Bounds, Condition, Direction, Frequent, Funnel, Highlight, explained, fold, jaccard, mark, pairs, pool, rule,
+    validate,
 };
 use crate::job::{Job, PRIVACY_FLOOR};
 use crate::merge::{self, Clusters, Group, Grouping, Leaf, Space, cut, priority};
@@ -85,12 +86,17 @@ impl Found {
         (1..self.kinds.len()).map(of).collect()
     }
 
-    /// Applies the rule; gives the segments whose overlaps decide what is folded.
-    pub fn candidates(&mut self, job: &Job) -> Vec<Segment> {
-        let (ranked, funnel) = rule(&job.highlight, &self.frequent(), &self.scored, self.kind, self.scale);
+    /// Applies the rule; gives the segments of which some pairs decide what is folded, and these.
+    pub fn candidates(&mut self, job: &Job, min_uv: u64, exclusive: &[bool]) -> Asked {
+        let frequent = self.frequent();
+        let (ranked, funnel) = rule(&job.highlight, &frequent, &self.scored, self.kind, self.scale);
+        let n = ranked.len().min(pool(job.highlight.top));
+        let min_uv = i64::try_from(min_uv).unwrap_or(i64::MAX);
+        let bounds = Bounds { frequent: &frequent, max_level: job.enumerate.max_level, min_uv, exclusive };
+        let pairs = pairs(&ranked, n, &bounds, &job.highlight, self.kind, self.scale);
         self.highlights = ranked;
         self.funnel = funnel;
-        self.highlights.iter().take(pool(job.highlight.top)).map(|h| h.segment).collect()
+        (self.highlights[..n].iter().map(|h| h.segment).collect(), pairs)
     }
 
     /// Folds the candidates that say what a stronger one says, given what each two share, and checks the others on the

@@ -21,7 +21,7 @@ pub use room::Room;
 pub use run::{Outcome, run};
 pub use screen::screened;
 pub use shared::{Plan, Shared, Task};
-pub use target::{Audience, MetricSums, Overlaps, Taken, assign, overlaps, taken};
+pub use target::{Asked, Audience, MetricSums, Overlaps, Taken, assign, overlaps, taken};
 pub use unique::unique;
 #[cfg(test)]
 mod tagged;

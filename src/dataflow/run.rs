@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use hdrhistogram::Histogram;
 use timely::worker::Worker;
 
 use super::agree::{Failure, decide};
@@ -99,8 +100,9 @@ pub fn run(
     let mut found = first.then(|| Found::score(&answer, &shard.moments(), scales[0]));
     drop(answer);
     stages.end(found.as_ref().map_or(0, |found| found.scored.len()));
-    let candidates = found.as_mut().map(|found| found.candidates(job));
-    let (coverage, common) = overlaps(worker, &shard, candidates);
+    let exclusive = vec![true; codebook.features.len()];
+    let candidates = found.as_mut().map(|found| found.candidates(job, min_uv, &exclusive));
+    let common = overlaps(worker, &shard, candidates);
     if let Some(found) = &mut found {
         found.fold(job, &common);
     }
@@ -108,13 +110,12 @@ pub fn run(
 
     // What each highlight is left with once stronger ones have taken their customers decides which of them are merged.
     let sums = loop {
-        let sums = taken(worker, &shard, &coverage, found.as_ref().map(Found::asked));
+        let sums = taken(worker, &shard, found.as_ref().map(Found::asked));
         let explained = found.as_mut().map(|found| found.drop_explained(job, &sums));
         if !broadcast(worker, explained) {
             break sums;
         }
     };
-    drop(coverage);
     let audience = assign(worker, &shard, &shape.cardinality, found.as_ref().map(Found::asked));
     drop(shard);
     let influences: Vec<f64> = verdicts.iter().filter(|v| v.kept).map(|v| v.influence).collect();
@@ -186,6 +187,7 @@ fn level_records(worker: &mut Worker, enumeration: &Enumeration, shape: &Shape) 
                     seconds: all().map(|c| c.seconds).fold(0.0, f64::max),
                     bytes_exchanged: all().map(|c| c.bytes_exchanged).sum(),
                     block_us: [at(0.5), at(0.99), block_us.max()],
+                    block_us_counts: counts(&block_us),
                     ..record
                 },
                 false => record,
@@ -193,4 +195,32 @@ fn level_records(worker: &mut Worker, enumeration: &Enumeration, shape: &Shape) 
         }
     }
     records
+}
+
+/// The values of a histogram and how often each was recorded, as [`LevelRecord::block_us_counts`] has them.
+fn counts(histogram: &Histogram<u64>) -> Vec<[u64; 2]> {
+    histogram.iter_recorded().map(|step| [step.value_iterated_to(), step.count_at_value()]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn histograms_are_rebuilt_from_their_counts_and_merge() {
+        let of = |values: &[u64]| {
+            let mut histogram = Histogram::<u64>::new(3).expect("a histogram");
+            values.iter().for_each(|&value| histogram.record(value).expect("it resizes"));
+            histogram
+        };
+        // Above 2,047 three significant digits do not tell all neighbours apart: 4,000 and 4,001 are one value.
+        let (a, b) = (of(&[7, 7, 950, 4_000, 4_001, 123_456]), of(&[0, 7, 4_001]));
+        assert_eq!(counts(&of(&[7, 7, 950])), [[7, 2], [950, 1]]);
+        let mut merged = Histogram::<u64>::new(3).expect("a histogram");
+        for [us, passes] in [counts(&a), counts(&b)].concat() {
+            merged.record_n(us, passes).expect("it resizes");
+        }
+        assert_eq!(merged, of(&[7, 7, 950, 4_000, 4_001, 123_456, 0, 7, 4_001]));
+        assert_eq!(counts(&of(&[])), Vec::<[u64; 2]>::new());
+    }
 }

@@ -130,10 +130,27 @@ impl Shard {
             let word = |codes: &[T]| codes.iter().enumerate().fold(0, |word, (i, &c)| word | u64::from(c == code) << i);
             codes.chunks(64).map(word).collect()
         }
+        /// Eight codes at a time: a byte of the difference is zero where a code is the one.
+        fn bytes(codes: &[u8], code: u8) -> Vec<u64> {
+            const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+            let all = u64::from_ne_bytes([code; 8]);
+            let eight = |codes: &[u8; 8]| {
+                let differ = u64::from_le_bytes(*codes) ^ all;
+                let zero = !((differ & LOW).wrapping_add(LOW) | differ | LOW) >> 7;
+                // The lowest bit of byte k moves to bit 56 + k.
+                zero.wrapping_mul(0x0102_0408_1020_4080) >> 56
+            };
+            let (words, rest) = codes.as_chunks::<64>();
+            let word = |codes: &[u8; 64]| {
+                let (eights, _) = codes.as_chunks::<8>();
+                eights.iter().enumerate().fold(0, |word, (i, codes)| word | eight(codes) << (8 * i))
+            };
+            words.iter().map(word).chain(bits(rest, code)).collect()
+        }
         match &self.features[usize::from(item.feature)] {
             // A code that does not fit the width occurs nowhere.
             Codes::U8(codes) => match u8::try_from(item.code) {
-                Ok(code) => bits(&codes[start..start + len], code),
+                Ok(code) => bytes(&codes[start..start + len], code),
                 Err(_) => vec![0; len.div_ceil(64)],
             },
             Codes::U16(codes) => bits(&codes[start..start + len], item.code),

@@ -5,6 +5,7 @@
 //! discovery part alone, so that what the validation part shows is not flattered by the selection.
 
 mod fold;
+mod pairs;
 mod rule;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use crate::score::{Measures, Test};
 use crate::segment::Segment;
 
 pub use fold::{Folded, explained, fold, jaccard, pool};
+pub use pairs::{Bounds, pairs};
 pub use rule::{Frequent, mark, rule, score, validate};
 
 /// Which side of the base a segment is on.

@@ -22,7 +22,7 @@ pub struct Frequent<'a> {
 }
 
 impl Frequent<'_> {
-    fn position(&self, segment: Segment) -> usize {
+    pub(super) fn position(&self, segment: Segment) -> usize {
         self.segments.binary_search(&segment).expect("a segment is listed if a longer one that contains it is")
     }
 }

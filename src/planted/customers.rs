@@ -1,4 +1,5 @@
-//! What planted customers are like: features with skewed shares that depend on a hidden kind of customer, in two languages.
+//! What planted customers are like: features with skewed shares that depend on a hidden kind of customer, in two languages
+//! or with as many items each as were asked for.
 
 use super::draw::{Draws, mix};
 use crate::job::Language;
@@ -123,8 +124,8 @@ const TEXTS: [(Word, &[Word]); 11] = [
     ),
 ];
 
-/// Where age stands among the features.
-pub const AGE_PLACE: usize = 1;
+/// Where age stands among the features of a shop.
+const AGE_PLACE: usize = 1;
 
 /// Features with names of their own; the others are `trait_13` and so on.
 const NAMED: usize = TEXTS.len() + 1;
@@ -147,13 +148,13 @@ const AGES: [(u64, u64, u64); 8] =
     [(18, 19, 4), (20, 29, 24), (30, 39, 25), (40, 49, 18), (50, 59, 13), (60, 69, 9), (70, 79, 5), (80, 90, 2)];
 
 /// The code of the ages from 30 to 39.
-pub const THIRTIES: u8 = 2;
+pub const THIRTIES: u16 = 2;
 
 /// Hidden kinds of customers, in percent: what makes features hang together.
 const KINDS: [u64; 4] = [40, 30, 20, 10];
 
 /// The code of a customer without a value.
-pub const NULL: u8 = u8::MAX;
+pub const NULL: u16 = u16::MAX;
 
 /// Of a hundred customers, how many have not said their gender.
 const NULL_PERCENT: u64 = 3;
@@ -177,14 +178,17 @@ pub struct Feature {
     pub name: String,
     /// What the codes mean, as a table has them; age bands as a job with bands of ten years labels them.
     pub items: Vec<String>,
-    /// Whether an item may be part of a niche: the outer age bands have labels that depend on the table.
+    /// Whether an item may be part of a niche: the outer age bands have labels that depend on the table. Items beyond the
+    /// list may not, as they are too rare.
     pub plantable: Vec<bool>,
+    /// Whether the table has whole years instead of the items, which are bands of ten.
+    pub is_age: bool,
     nullable: bool,
     /// For each kind of customer, the running sums of the items' weights.
     running: Vec<Vec<u64>>,
 }
 
-/// The features of a table of this width, in table order.
+/// The features of a shop's table of this width, in table order.
 pub fn features(count: usize, language: Language) -> Vec<Feature> {
     (0..count).map(|place| feature(place, language)).collect()
 }
@@ -198,8 +202,9 @@ fn feature(place: usize, language: Language) -> Feature {
             name: age_name(language),
             items,
             plantable: AGES.iter().map(inner).collect(),
+            is_age: true,
             nullable: false,
-            running: running(place, &AGES.map(|(_, _, weight)| weight * 100)),
+            running: running(&AGES.map(|(_, _, weight)| weight * 100), taste(place)),
         };
     }
     let (name, words, nullable) = if place < NAMED {
@@ -216,14 +221,41 @@ fn feature(place: usize, language: Language) -> Feature {
         name,
         items: words.iter().map(|&item| word(item, language).to_owned()).collect(),
         plantable: vec![true; words.len()],
+        is_age: false,
         nullable,
-        running: running(place, &weights),
+        running: running(&weights, taste(place)),
     }
 }
 
+/// Items of a feature with a given cardinality that may be part of a niche, the most frequent ones: of a feature with
+/// thousands of items nearly all are rarer than a niche.
+const MOST_PLANTABLE: usize = 64;
+
+/// Features with these numbers of items, in table order: `f00` with `v0`, `v1` and so on, in every language.
+pub fn features_with(cardinalities: &[usize]) -> Vec<Feature> {
+    let feature = |(place, &items): (usize, &usize)| {
+        // Zipf's law with exponent 1, down to the last of 60,000 items.
+        let weights: Vec<u64> = (1..=items as u64).map(|rank| 1_000_000_000_000 / rank).collect();
+        let taste = |kind: usize, item: usize| 60 + mix(mix((place * KINDS.len() + kind) as u64) ^ item as u64) % 100;
+        Feature {
+            name: format!("f{place:02}"),
+            items: (0..items).map(|item| format!("v{item}")).collect(),
+            plantable: vec![true; items.min(MOST_PLANTABLE)],
+            is_age: false,
+            nullable: false,
+            running: running(&weights, taste),
+        }
+    };
+    cardinalities.iter().enumerate().map(feature).collect()
+}
+
 /// Each kind of customer has its own taste: an item's weight is 60 to 159 percent of what it is in general.
-fn running(place: usize, weights: &[u64]) -> Vec<Vec<u64>> {
-    let taste = |kind: usize, item: usize| 60 + mix((place * 1000 + kind * 100 + item) as u64) % 100;
+fn taste(place: usize) -> impl Fn(usize, usize) -> u64 {
+    move |kind, item| 60 + mix((place * 1000 + kind * 100 + item) as u64) % 100
+}
+
+/// For each kind of customer, the running sums of the items' weights times the kind's taste in percent.
+fn running(weights: &[u64], taste: impl Fn(usize, usize) -> u64) -> Vec<Vec<u64>> {
     (0..KINDS.len())
         .map(|kind| {
             let mut sum = 0;
@@ -237,19 +269,20 @@ fn running(place: usize, weights: &[u64]) -> Vec<Vec<u64>> {
 }
 
 /// The item whose part of the running sums a draw falls into.
-fn pick(running: &[u64], draws: Draws, purpose: u64) -> u8 {
+fn pick(running: &[u64], draws: Draws, purpose: u64) -> u16 {
     let total = *running.last().expect("every feature has items");
     let drawn = draws.below(purpose, total);
-    running.partition_point(|&sum| sum <= drawn) as u8
+    running.partition_point(|&sum| sum <= drawn) as u16
 }
 
 /// Customers in a row, column by column, without their metrics.
 pub struct Customers {
     pub draws: Vec<Draws>,
     pub ids: Vec<i64>,
+    /// Nothing in a table without that feature.
     pub ages: Vec<i64>,
     /// By feature.
-    pub codes: Vec<Vec<u8>>,
+    pub codes: Vec<Vec<u16>>,
 }
 
 /// The customers of some rows of the table with this seed.
@@ -262,12 +295,12 @@ pub fn customers(features: &[Feature], seed: u64, rows: std::ops::Range<u64>) ->
         share += percent;
         share
     });
-    let kinds: Vec<u8> = draws.iter().map(|&d| pick(&kinds_running, d, purpose::KIND)).collect();
-    let codes: Vec<Vec<u8>> = features
+    let kinds: Vec<u16> = draws.iter().map(|&d| pick(&kinds_running, d, purpose::KIND)).collect();
+    let codes: Vec<Vec<u16>> = features
         .iter()
         .enumerate()
         .map(|(place, feature)| {
-            let code = |(&draws, &kind): (&Draws, &u8)| {
+            let code = |(&draws, &kind): (&Draws, &u16)| {
                 if feature.nullable && draws.below(purpose::NULL, 100) < NULL_PERCENT {
                     return NULL;
                 }
@@ -276,11 +309,12 @@ pub fn customers(features: &[Feature], seed: u64, rows: std::ops::Range<u64>) ->
             draws.iter().zip(&kinds).map(code).collect()
         })
         .collect();
-    let age = |(&draws, &code): (&Draws, &u8)| {
+    let age = |(&draws, &code): (&Draws, &u16)| {
         let (low, high, _) = AGES[usize::from(code)];
         (low + draws.below(purpose::YEAR, high - low + 1)) as i64
     };
-    let ages = draws.iter().zip(&codes[AGE_PLACE]).map(age).collect();
+    let bands = features.iter().zip(&codes).find(|(feature, _)| feature.is_age);
+    let ages = bands.map_or(Vec::new(), |(_, codes)| draws.iter().zip(codes).map(age).collect());
     Customers { draws, ids, ages, codes }
 }
 

@@ -25,6 +25,10 @@ pub struct Planting {
     pub customers: u64,
     /// Columns that are features, 4 to 200: beside these the table has an id and three metric columns.
     pub features: usize,
+    /// How many items each feature has, 2 to 60,000, for tables whose shape matters more than what they tell of: 4 to 200
+    /// features `f00`, `f01` and so on take the place of a shop's, and `features` is not looked at. Shares fall as Zipf's
+    /// law says, so that of thousands of items the last may not occur. Empty: a shop's features.
+    pub cardinalities: Vec<usize>,
     /// 0 to 24: more would together have most of the conversions. With 0 there is nothing to be found.
     pub niches: usize,
     pub seed: u64,
@@ -34,7 +38,8 @@ pub struct Planting {
 
 impl Default for Planting {
     fn default() -> Self {
-        Planting { customers: 200_000, features: 12, niches: 8, seed: 1, language: Language::En }
+        let cardinalities = Vec::new();
+        Planting { customers: 200_000, features: 12, cardinalities, niches: 8, seed: 1, language: Language::En }
     }
 }
 
@@ -71,8 +76,21 @@ impl Planting {
             false => Err(PlantError::Range { setting, value, allowed }),
         };
         range("customers", self.customers, 20_000, 1_000_000_000, "20000 to 1000000000")?;
-        range("features", self.features as u64, 4, 200, "4 to 200")?;
+        match self.cardinalities.len() as u64 {
+            0 => range("features", self.features as u64, 4, 200, "4 to 200")?,
+            count => range("features in cardinalities", count, 4, 200, "4 to 200")?,
+        }
+        for &items in &self.cardinalities {
+            range("items in cardinalities", items as u64, 2, 60_000, "2 to 60000 for each feature")?;
+        }
         range("niches", self.niches as u64, 0, 24, "0 to 24")
+    }
+
+    fn columns(&self) -> Vec<Feature> {
+        match self.cardinalities.as_slice() {
+            [] => customers::features(self.features, self.language),
+            cardinalities => customers::features_with(cardinalities),
+        }
     }
 }
 
@@ -100,11 +118,11 @@ struct Rows {
 pub fn plant(planting: &Planting, path: &Path) -> Result<Truth, PlantError> {
     planting.check()?;
     let format = write::Format::of(path)?;
-    let features = customers::features(planting.features, planting.language);
+    let features = planting.columns();
     let sample = customers::customers(&features, planting.seed, 0..planting.customers.min(SAMPLE));
     let plans = niche::choose(&features, &sample, planting.niches, planting.seed).map_err(|placed| {
-        let Planting { niches, customers, features, .. } = *planting;
-        PlantError::NoRoom { niches, placed, customers, features }
+        let Planting { niches, customers, .. } = *planting;
+        PlantError::NoRoom { niches, placed, customers, features: features.len() }
     })?;
     drop(sample);
 
@@ -164,13 +182,24 @@ pub fn truth_path(table: &Path) -> PathBuf {
     name.into()
 }
 
-/// A job file that mines a planted table into the folder `out`.
+/// A job file that mines a planted table of a shop into the folder `out`.
 pub fn job(table: &Path, out: &Path, language: Language) -> String {
-    // Every JSON string is a basic string of TOML.
-    let quoted = |text: &str| serde_json::Value::from(text).to_string();
-    let name = |column| quoted(&customers::name(column, language));
-    format!(
-        r#"[input]
+    Planting { language, ..Planting::default() }.job(table, out)
+}
+
+impl Planting {
+    /// A job file that mines the planted table into the folder `out`.
+    pub fn job(&self, table: &Path, out: &Path) -> String {
+        let language = self.language;
+        // Every JSON string is a basic string of TOML.
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        let name = |column| quoted(&customers::name(column, language));
+        let bands = match self.cardinalities.is_empty() {
+            true => format!("[features.{}]\nbin = {{ width = 10 }}\n\n", quoted(&customers::age_name(language))),
+            false => String::new(),
+        };
+        format!(
+            r#"[input]
 path = {path}
 id = {id}
 
@@ -181,28 +210,25 @@ kind = "rate"
 [features]
 exclude = [{spend}, {visits}]
 
-[features.{age}]
-bin = {{ width = 10 }}
-
-[enumerate]
+{bands}[enumerate]
 min_share = 0.001
 
 [output]
 dir = {out}
 language = "{language}"
 "#,
-        path = quoted(&table.to_string_lossy()),
-        id = name(customers::ID),
-        converted = name(customers::CONVERTED),
-        spend = name(customers::SPEND),
-        visits = name(customers::VISITS),
-        age = quoted(&customers::age_name(language)),
-        out = quoted(&out.to_string_lossy()),
-        language = match language {
-            Language::En => "en",
-            Language::Zh => "zh",
-        },
-    )
+            path = quoted(&table.to_string_lossy()),
+            id = name(customers::ID),
+            converted = name(customers::CONVERTED),
+            spend = name(customers::SPEND),
+            visits = name(customers::VISITS),
+            out = quoted(&out.to_string_lossy()),
+            language = match language {
+                Language::En => "en",
+                Language::Zh => "zh",
+            },
+        )
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Where the niches are: conjunctions of items that are small, of several sizes, and out of each other's way in the table.
 
-use super::customers::{AGE_PLACE, Customers, Feature, THIRTIES};
+use super::customers::{Customers, Feature, THIRTIES};
 use super::draw::Draws;
 use crate::highlight::Direction;
 
@@ -38,7 +38,7 @@ const LEAST_PARENT: f64 = 2.0;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// Places of features and codes of items, in table order.
-    pub items: Vec<(usize, u8)>,
+    pub items: Vec<(usize, u16)>,
     pub direction: Direction,
     /// Probability of conversion.
     pub conversion: f64,
@@ -72,7 +72,7 @@ fn size(bits: &Bits) -> f64 {
 
 /// A conjunction with its customers in the sample.
 struct Chosen {
-    items: Vec<(usize, u8)>,
+    items: Vec<(usize, u16)>,
     customers: Bits,
     share: f64,
 }
@@ -84,7 +84,7 @@ pub fn choose(features: &[Feature], sample: &Customers, niches: usize, seed: u64
         .iter()
         .zip(&sample.codes)
         .map(|(feature, codes)| {
-            let mut items = vec![vec![0u64; rows.div_ceil(64)]; feature.items.len()];
+            let mut items = vec![vec![0u64; rows.div_ceil(64)]; feature.plantable.len()];
             for (row, &code) in codes.iter().enumerate() {
                 if let Some(item) = items.get_mut(usize::from(code)) {
                     item[row / 64] |= 1 << (row % 64);
@@ -124,19 +124,17 @@ pub fn choose(features: &[Feature], sample: &Customers, niches: usize, seed: u64
 }
 
 /// Two or three items over distinct features, in table order; none where an item is not fit.
-fn conjunction(features: &[Feature], draws: Draws, of_age: bool) -> Option<Vec<(usize, u8)>> {
-    let mut items: Vec<(usize, u8)> = Vec::new();
-    if of_age {
-        items.push((AGE_PLACE, THIRTIES));
-    }
+fn conjunction(features: &[Feature], draws: Draws, of_age: bool) -> Option<Vec<(usize, u16)>> {
+    let age = features.iter().position(|feature| of_age && feature.is_age);
+    let mut items: Vec<(usize, u16)> = age.map(|place| (place, THIRTIES)).into_iter().collect();
     let level = 2 + draws.below(0, 2) as usize;
     for purpose in (1..).step_by(2).take(level - items.len()) {
         let feature = draws.below(purpose, features.len() as u64) as usize;
-        let code = draws.below(purpose + 1, features[feature].items.len() as u64) as usize;
+        let code = draws.below(purpose + 1, features[feature].plantable.len() as u64) as usize;
         if !features[feature].plantable[code] || items.iter().any(|&(other, _)| other == feature) {
             return None;
         }
-        items.push((feature, code as u8));
+        items.push((feature, code as u16));
     }
     items.sort_unstable();
     Some(items)
@@ -145,7 +143,7 @@ fn conjunction(features: &[Feature], draws: Draws, of_age: bool) -> Option<Vec<(
 fn fits(
     bits: &[Vec<Bits>],
     rows: f64,
-    items: Vec<(usize, u8)>,
+    items: Vec<(usize, u16)>,
     shares: [f64; 2],
     chosen: &[Chosen],
     apart: bool,
@@ -155,7 +153,7 @@ fn fits(
     if chosen.iter().any(|other| shared(other) > usize::from(!apart)) {
         return None;
     }
-    let of = |items: &mut dyn Iterator<Item = &(usize, u8)>| {
+    let of = |items: &mut dyn Iterator<Item = &(usize, u16)>| {
         common(items.map(|&(feature, code)| &bits[feature][usize::from(code)]))
     };
     let customers = of(&mut items.iter());

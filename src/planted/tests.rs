@@ -10,7 +10,8 @@ use super::*;
 use crate::highlight::Direction;
 use crate::job::Job;
 
-const SMALL: Planting = Planting { customers: 20_000, features: 12, niches: 8, seed: 1, language: Language::En };
+const SMALL: Planting =
+    Planting { customers: 20_000, features: 12, cardinalities: Vec::new(), niches: 8, seed: 1, language: Language::En };
 
 /// The header and the rows of a Parquet file, every value as text and null as nothing.
 fn read_parquet(path: &Path) -> (Vec<String>, Vec<Vec<String>>) {
@@ -54,7 +55,8 @@ fn assert_truth_is_a_recount(planting: &Planting) -> Truth {
     assert!(beside.niches.iter().zip(&truth.niches).all(|(a, b)| (a.lift - b.lift).abs() < 1e-12));
     let (header, rows) = read_parquet(&path);
     assert_eq!(rows.len() as u64, planting.customers);
-    assert_eq!(header.len(), planting.features + 4);
+    let features = if planting.cardinalities.is_empty() { planting.features } else { planting.cardinalities.len() };
+    assert_eq!((truth.features, header.len()), (features, features + 4));
     let metric = header.iter().position(|name| *name == truth.metric).expect("the metric");
     let yes = |row: &&Vec<String>| row[metric] == "1";
     assert!(rows.iter().all(|row| row[metric] == "1" || row[metric] == "0"));
@@ -249,10 +251,40 @@ fn columns_are_those_of_a_shop() {
 }
 
 #[test]
+fn features_have_as_many_items_as_were_asked_for() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("t.parquet");
+    let cardinalities = vec![2, 9, 4, 300, 7, 5];
+    let planting = Planting { customers: 60_000, cardinalities: cardinalities.clone(), niches: 4, ..SMALL };
+    plant(&planting, &path).expect("planted");
+    let (header, rows) = read_parquet(&path);
+    assert_eq!(header.join(" "), "customer_id f00 f01 f02 f03 f04 f05 converted spend visits");
+    let items = |column: usize| rows.iter().map(|row| row[column].as_str()).collect::<BTreeSet<&str>>();
+    assert_eq!((1..=6).map(|column| items(column).len()).collect::<Vec<_>>(), cardinalities);
+    assert_eq!(items(1), BTreeSet::from(["v0", "v1"]));
+    assert!(items(4).contains("v299"));
+    let of = |column: usize, item: &str| rows.iter().filter(|row| row[column] == item).count();
+    assert!(
+        of(4, "v0") > 10 * of(4, "v99"),
+        "a hundredth of the first by Zipf's law, and tastes differ by 2.7 at most"
+    );
+    let text = planting.job(&path, Path::new("out"));
+    let job = Job::parse(&text, Path::new("job.toml"), &[]).expect("a job");
+    assert!(job.features.by_name.is_empty(), "there is no age to be banded");
+}
+
+#[test]
+fn niches_have_their_sizes_among_features_of_any_cardinality() {
+    assert_truth_is_a_recount(&Planting { cardinalities: vec![2, 9, 4, 300, 7, 5], niches: 4, ..SMALL });
+    assert_truth_is_a_recount(&Planting { cardinalities: vec![60_000, 8, 6, 7, 5], niches: 4, seed: 2, ..SMALL });
+    assert_truth_is_a_recount(&Planting { cardinalities: vec![6; 30], language: Language::Zh, ..SMALL });
+}
+
+#[test]
 fn features_are_skewed_and_hang_together() {
     let features = customers::features(12, Language::En);
     let sample = customers::customers(&features, 1, 0..100_000);
-    for (place, codes) in sample.codes.iter().enumerate().filter(|(place, _)| *place != customers::AGE_PLACE) {
+    for (place, codes) in sample.codes.iter().enumerate().filter(|&(place, _)| !features[place].is_age) {
         let of = |code: usize| codes.iter().filter(|&&c| usize::from(c) == code).count();
         assert!(of(0) > of(features[place].items.len() - 1), "{}", features[place].name);
     }
@@ -281,6 +313,13 @@ fn a_setting_out_of_range_is_named_with_its_range() {
     assert_eq!(refused(Planting { features: 3, ..SMALL }, path), "features = 3: expected 4 to 200");
     assert_eq!(refused(Planting { features: 201, ..SMALL }, path), "features = 201: expected 4 to 200");
     assert_eq!(refused(Planting { niches: 25, ..SMALL }, path), "niches = 25: expected 0 to 24");
+    let of = |cardinalities: Vec<usize>| Planting { cardinalities, features: 0, ..SMALL };
+    assert_eq!(refused(of(vec![5; 3]), path), "features in cardinalities = 3: expected 4 to 200");
+    assert_eq!(refused(of(vec![5; 201]), path), "features in cardinalities = 201: expected 4 to 200");
+    for (items, shown) in [(1, "1"), (60_001, "60001")] {
+        let expected = format!("items in cardinalities = {shown}: expected 2 to 60000 for each feature");
+        assert_eq!(refused(of(vec![5, 5, items, 5]), path), expected);
+    }
     for name in ["t.json", ".parquet", "t"] {
         assert_eq!(refused(SMALL, name), format!("{name:?}: expected a name that ends in .parquet, .csv or .csv.gz"));
     }

@@ -52,7 +52,7 @@ impl Truth {
             .iter()
             .zip(&tallies[1..])
             .map(|(plan, stats)| {
-                let item = |&(feature, code): &(usize, u8)| {
+                let item = |&(feature, code): &(usize, u16)| {
                     let feature = &features[feature];
                     format!("{}={}", feature.name, feature.items[usize::from(code)])
                 };
@@ -76,7 +76,7 @@ impl Truth {
         });
         Truth {
             customers: planting.customers,
-            features: planting.features,
+            features: features.len(),
             seed: planting.seed,
             metric: customers::name(customers::CONVERTED, planting.language),
             base_mean: of(&tallies[0]).metric_mean,

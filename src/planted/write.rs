@@ -13,7 +13,7 @@ use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
-use super::customers::{self, AGE_PLACE, Feature, NULL};
+use super::customers::{self, Feature, NULL};
 use super::{GROUP, PlantError, Rows};
 use crate::job::Language;
 
@@ -81,9 +81,9 @@ impl TableWriter {
     ) -> Result<TableWriter, PlantError> {
         let text = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
         let mut fields = vec![Field::new(customers::name(customers::ID, language), DataType::Int64, false)];
-        fields.extend(features.iter().enumerate().map(|(place, feature)| match place {
-            AGE_PLACE => Field::new(&feature.name, DataType::Int64, false),
-            _ => Field::new(&feature.name, text.clone(), true),
+        fields.extend(features.iter().map(|feature| match feature.is_age {
+            true => Field::new(&feature.name, DataType::Int64, false),
+            false => Field::new(&feature.name, text.clone(), true),
         }));
         fields.extend(
             [
@@ -119,7 +119,7 @@ impl TableWriter {
     /// Appends rows; in Parquet as a row group.
     pub fn write(&mut self, rows: &Rows) -> Result<(), PlantError> {
         if let Sink::Parquet(writer) = &mut self.out {
-            let batch = batch(&self.schema, &self.items, rows);
+            let batch = batch(&self.schema, &self.features, &self.items, rows);
             return writer.write(&batch).and_then(|()| writer.flush()).map_err(|e| refused(&self.path, e));
         }
         let text = csv(&self.features, rows);
@@ -156,15 +156,15 @@ fn parquet(
     ArrowWriter::try_new_with_options(out, schema, options)
 }
 
-fn batch(schema: &SchemaRef, items: &[ArrayRef], rows: &Rows) -> RecordBatch {
+fn batch(schema: &SchemaRef, features: &[Feature], items: &[ArrayRef], rows: &Rows) -> RecordBatch {
     let ints = |values: &Vec<i64>| Arc::new(Int64Array::from(values.clone())) as ArrayRef;
     let mut columns = vec![ints(&rows.customers.ids)];
-    columns.extend(rows.customers.codes.iter().enumerate().map(|(place, codes)| {
-        if place == AGE_PLACE {
+    columns.extend(features.iter().zip(items).zip(&rows.customers.codes).map(|((feature, items), codes)| {
+        if feature.is_age {
             return ints(&rows.customers.ages);
         }
         let keys: Int32Array = codes.iter().map(|&code| (code != NULL).then_some(i32::from(code))).collect();
-        let array = DictionaryArray::<Int32Type>::try_new(keys, items[place].clone());
+        let array = DictionaryArray::<Int32Type>::try_new(keys, items.clone());
         Arc::new(array.expect("every code is that of an item")) as ArrayRef
     }));
     columns.push(ints(&rows.converted));
@@ -182,9 +182,9 @@ fn csv(features: &[Feature], rows: &Rows) -> String {
     for row in 0..rows.converted.len() {
         let mut put = |args: std::fmt::Arguments| text.write_fmt(args).expect("memory does not refuse text");
         put(format_args!("{},", customers.ids[row]));
-        for (place, (feature, codes)) in features.iter().zip(&customers.codes).enumerate() {
+        for (feature, codes) in features.iter().zip(&customers.codes) {
             match codes[row] {
-                _ if place == AGE_PLACE => put(format_args!("{},", customers.ages[row])),
+                _ if feature.is_age => put(format_args!("{},", customers.ages[row])),
                 NULL => put(format_args!(",")),
                 code => put(format_args!("{},", feature.items[usize::from(code)])),
             }

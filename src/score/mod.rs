@@ -126,6 +126,34 @@ pub fn impact_reference(kind: MetricKind, scale: Scale, base: &Stats) -> f64 {
     }
 }
 
+/// What no `uv` or fewer of these customers can exceed in absolute impact: for a rate, as if they were all of its yes or all of
+/// its no; otherwise by the inequality of Cauchy and Schwarz over their distances from the base's mean.
+pub fn impact_at_most(kind: MetricKind, scale: Scale, stats: &Stats, base: &Stats, uv: i64) -> f64 {
+    let all = divisor(kind, base);
+    if all == 0 {
+        return 0.0;
+    }
+    let mean = base.sum as f64 / all as f64;
+    let uv = uv.min(stats.uv).max(0) as f64;
+    let most = match kind {
+        MetricKind::Rate => {
+            let (yes, no) = (stats.sum as f64, (i128::from(stats.uv) - stats.sum) as f64);
+            (yes.min(uv) * (1.0 - mean)).max(no.min(uv) * mean)
+        }
+        MetricKind::Amount | MetricKind::Ratio => {
+            let (cross, square) = match kind {
+                MetricKind::Ratio => (stats.cross as f64, stats.den_sq as f64),
+                _ => (stats.sum as f64, stats.uv as f64),
+            };
+            // What cancels leaves an error in proportion to what was subtracted from.
+            let terms = [stats.sq as f64, -2.0 * mean * cross, mean * mean * square];
+            let slack = 1e-12 * terms.iter().map(|term| term.abs()).sum::<f64>();
+            (uv * (terms.iter().sum::<f64>() + slack).max(0.0)).sqrt() / sum_unit(kind, scale)
+        }
+    };
+    most * (1.0 + 1e-9)
+}
+
 /// A lift further from 1 than this, or its inverse, is no further away for [`position`]: a segment without a single
 /// order would otherwise be infinitely far from all others.
 const FARTHEST_LIFT: f64 = 64.0;
@@ -231,6 +259,33 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn no_part_of_some_customers_has_more_impact_than_the_bound(
+            customers in prop::collection::vec((-1000i128..1000, 1i128..50, any::<bool>()), 1..30),
+            others in prop::collection::vec((-1000i128..1000, 1i128..50), 1..5),
+        ) {
+            let of = |kind: MetricKind, value: i128, den: i128| match kind {
+                MetricKind::Rate => Stats { uv: 1, sum: value & 1, sq: value & 1, ..Stats::default() },
+                MetricKind::Amount => Stats { uv: 1, sum: value, sq: value * value, ..Stats::default() },
+                MetricKind::Ratio => {
+                    Stats { uv: 1, sum: value, sq: value * value, den, den_sq: den * den, cross: value * den }
+                }
+            };
+            let scale = Scale { decimals: 2, den_decimals: 1 };
+            for kind in [MetricKind::Rate, MetricKind::Amount, MetricKind::Ratio] {
+                let all: Stats = customers.iter().map(|&(value, den, _)| of(kind, value, den)).sum();
+                let some = customers.iter().filter(|(_, _, chosen)| *chosen);
+                let part: Stats = some.map(|&(value, den, _)| of(kind, value, den)).sum();
+                let base = all + others.iter().map(|&(value, den)| of(kind, value, den)).sum::<Stats>();
+                let scale = if kind == MetricKind::Rate { Scale::default() } else { scale };
+                let impact = measures(kind, scale, &part, &base).impact.abs();
+                for uv in [part.uv, all.uv] {
+                    let bound = impact_at_most(kind, scale, &all, &base, uv);
+                    prop_assert!(impact <= bound, "{kind:?}: {impact} of at most {bound}");
+                }
+            }
+        }
+
         #[test]
         fn impacts_of_a_partition_sum_to_zero(
             cells in prop::collection::vec((0i64..50, -1_000_000i128..1_000_000, 1i128..100), 1..20),

@@ -55,7 +55,9 @@ fn read(path: &str) -> String {
 
 fn documents() -> Vec<(PathBuf, String)> {
     let mut paths: Vec<PathBuf> =
-        ["README.md", "ARCHITECTURE.md", "cluster-config/README.md"].map(PathBuf::from).into();
+        ["README.md", "ARCHITECTURE.md", "cluster-config/README.md", "benches/README.md", "benches/peers/README.md"]
+            .map(PathBuf::from)
+            .into();
     let docs = std::fs::read_dir(root().join("docs")).unwrap();
     paths.extend(docs.map(|entry| Path::new("docs").join(entry.unwrap().file_name())));
     paths.sort();

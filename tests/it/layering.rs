@@ -13,7 +13,7 @@ const MODULES: &str = "
     stats     |                                      | exact integer sums
     block     | stats                                | the sums of many cells, as narrow as they fit
     job       | segment stats                        | what the user asked for
-    audience  | segment encode                       | bitmaps of items, which are cut from an encoded shard
+    audience  | segment stats encode                 | bitmaps of items, which are cut from an encoded shard
     memory    |                                      | sizes, and what the system gives
     telemetry |                                      | records of plain figures, for whoever makes or prints them
 
@@ -26,7 +26,6 @@ const MODULES: &str = "
     highlight | segment stats job score              | high impact, low uv, not said by a simpler segment
     profile   | segment stats encode score           | what sets an audience apart
     merge     | segment stats job encode score highlight profile | groups, named and compared by their profiles
-    coverage  | segment stats audience encode        | customers by which segments cover them
     sink      | above                                | what is published
 
     the stages, spread over workers
@@ -53,7 +52,7 @@ const CRATES: &str = "
     zstd                  | source planted               | compressed CSV
     glob                  | source encode                | input paths; patterns of feature names
     rayon                 | enumerate highlight merge sink planted | where no dataflow runs: inside it, workers own the cores
-    hashbrown             | encode enumerate coverage    | maps with a fixed seed
+    hashbrown             | encode enumerate             | maps with a fixed seed
     foldhash              | encode enumerate dataflow    | their seed
     xxhash_rust           | source encode planted        | hashes that mean the same in every run
     statrs                | score                        | distributions

@@ -234,10 +234,10 @@ pub fn planted(name: &str) -> PathBuf {
     let folder = MADE.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("planted");
         std::fs::create_dir_all(&folder).unwrap();
-        let planting = Planting { customers: 60_000, features: 8, niches: 6, seed: 11, language: Language::En };
+        let planting = Planting { customers: 60_000, features: 8, niches: 6, seed: 11, ..Planting::default() };
         plant(&planting, &folder.join("en.parquet")).unwrap();
         plant(&planting, &folder.join("en.csv")).unwrap();
-        plant(&Planting { language: Language::Zh, ..planting }, &folder.join("zh.parquet")).unwrap();
+        plant(&Planting { language: Language::Zh, ..planting.clone() }, &folder.join("zh.parquet")).unwrap();
         folder
     });
     folder.join(name)
