@@ -57,7 +57,12 @@ fn counting(c: &mut Criterion) {
         [("rate", MetricColumn::Rate(rate), 50_000), ("amount", MetricColumn::Amount(amount), 199_500_000i128)];
     for (name, metric, sum) in metrics {
         let shard = shard(5, metric);
-        let shape = Shape { cardinality: vec![ITEMS; 5], items: vec![ITEMS; 5], common: vec![ROWS as u64 / 8; 5] };
+        let shape = Shape {
+            cardinality: vec![ITEMS; 5],
+            items: vec![ITEMS; 5],
+            common: vec![ROWS as u64 / 8; 5],
+            tags: vec![false; 5],
+        };
         let figures = Figures::new(shard.moments(), &bounds(&shard), ROWS as u64);
         let block = the_one(cover(&triples(5), |_| ITEMS, GRID_CELLS, |_| 1.0));
         let mut tally = Tally::new(&figures);

@@ -137,7 +137,7 @@ impl Tile {
         };
         (0..shard.rows()).step_by(TILE).map(move |start| {
             let len = TILE.min(shard.rows() - start);
-            let of_item: Vec<Vec<u64>> = items.iter().map(|&item| shard.bitmap(item, start, len)).collect();
+            let of_item: Vec<Vec<u64>> = shard.bitmaps(&items, start, len);
             let of_segment = |segment: &Segment| {
                 let mut bits = full(len);
                 for item in segment.items() {

@@ -9,7 +9,7 @@ use crate::segment::{FeatureId, Item, ItemCode};
 /// How a set of customers spreads over the items of every feature: additive, like the sums of a metric.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
-    /// Customers by feature and code, in the order of the codebook, the `rest` code of a feature last.
+    /// Customers by feature and code, in the order of the codebook, the `rest` code of a feature last. Those of tags overlap.
     pub counts: Vec<Vec<i64>>,
 }
 
@@ -29,6 +29,10 @@ impl Profile {
             match codes {
                 Codes::U8(codes) => count(counts, codes, rows),
                 Codes::U16(codes) => count(counts, codes, rows),
+                Codes::Tags(tags) => {
+                    let all = rows.iter().flat_map(|&row| tags.row(row));
+                    all.for_each(|&tag| counts[usize::from(tag)] += 1);
+                }
             }
         }
     }
@@ -99,6 +103,7 @@ mod tests {
             items: (0..items as i64).map(ItemValue::Int).collect(),
             uv: vec![0; items + usize::from(rest)],
             rest,
+            tags: None,
             null_values: Vec::new(),
             completed: None,
         };

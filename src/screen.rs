@@ -22,12 +22,12 @@ pub struct Verdict {
     pub null_share: f64,
     /// Share of customers whose value was too rare to be an item.
     pub rest_share: f64,
-    /// Shannon entropy of the items, bits.
+    /// Shannon entropy of the items, bits; of tags the mean over them of that of having a tag or not.
     pub entropy: f64,
-    /// Entropy over the logarithm of the number of items: 1 when all are equally frequent.
+    /// Entropy of the items, of tags of all mentions, over the logarithm of the number of items: 1 when all are equally frequent.
     pub evenness: f64,
     /// What it says about the metric: information value for a rate (nats), share of variance between the items
-    /// (correlation ratio, eta squared) for an amount or a ratio.
+    /// (correlation ratio, eta squared) for an amount or a ratio. Of tags, the most that having one of them or not says.
     pub influence: f64,
     pub kept: bool,
     /// One clause for people: why it was kept or not.
@@ -39,6 +39,8 @@ pub struct Verdict {
 pub struct Candidate {
     /// The metric's sums by code, `rest` last.
     pub stats: Vec<Stats>,
+    /// Over all customers.
+    pub total: Stats,
     /// Customers without a value, of the whole base.
     pub nulls: u64,
     pub distinct: u64,
@@ -63,7 +65,9 @@ pub fn screen(
         .map(|(feature, candidate)| {
             let uv: Vec<i64> = feature.uv.iter().map(|&uv| uv as i64).collect();
             let rest = if feature.rest { feature.uv[feature.items.len()] } else { 0 };
-            let entropy = entropy(&uv);
+            let mentions = entropy(&uv);
+            let tags = feature.tags.is_some();
+            let entropy = if tags { mean_entropy(&uv, customers) } else { mentions };
             let share = |count: u64| count as f64 / customers.max(1) as f64;
             let mut verdict = Verdict {
                 feature: feature.name.clone(),
@@ -73,14 +77,18 @@ pub fn screen(
                 null_share: share(candidate.nulls),
                 rest_share: share(rest),
                 entropy,
-                evenness: if uv.len() > 1 { entropy / (uv.len() as f64).log2() } else { 0.0 },
-                influence: influence(kind, &candidate.stats),
+                evenness: if uv.len() > 1 { mentions / (uv.len() as f64).log2() } else { 0.0 },
+                influence: match tags {
+                    true => best_influence(kind, &candidate.stats, candidate.total),
+                    false => influence(kind, &candidate.stats),
+                },
                 kept: true,
-                reason: "kept".into(),
+                reason: if tags { "kept; a customer has a set of them".into() } else { "kept".into() },
             };
             let objection = if feature.items.is_empty() {
                 Some("no value is frequent enough to be an item".into())
-            } else if spec.off {
+            } else if spec.off || tags {
+                // Most customers may have no tag, and each tag may be rare, and some tags still make a niche.
                 None
             } else if verdict.null_share > spec.max_null_share {
                 Some(format!("{:.1} % without a value (screen.max_null_share)", 100.0 * verdict.null_share))
@@ -141,6 +149,12 @@ fn entropy(counts: &[i64]) -> f64 {
     counts.iter().filter(|&&count| count > 0).map(bits).sum::<f64>().max(0.0)
 }
 
+/// The mean entropy, in bits, of having an item or not.
+fn mean_entropy(uv: &[i64], customers: u64) -> f64 {
+    let of = |&uv: &i64| entropy(&[uv, customers as i64 - uv]);
+    uv.iter().map(of).sum::<f64>() / uv.len().max(1) as f64
+}
+
 /// The share of the entropy of feature `i` that feature `by` explains: mutual information over entropy, 0 to 1
 /// (the uncertainty coefficient, Theil 1970).
 fn redundancy(pairs: &BTreeMap<FeatureSet, Vec<i64>>, by: usize, i: usize, uv: &[u64]) -> Option<f64> {
@@ -194,10 +208,15 @@ fn influence(kind: MetricKind, stats: &[Stats]) -> f64 {
     }
 }
 
+/// The influence of the item that has most, as a feature of its own: those who have it against all others.
+fn best_influence(kind: MetricKind, stats: &[Stats], total: Stats) -> f64 {
+    stats.iter().map(|&own| influence(kind, &[own, total - own])).fold(0.0, f64::max)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encode::{Feature, ItemValue};
+    use crate::encode::{Feature, ItemValue, TagSource};
 
     fn feature(name: &str, uv: &[u64]) -> Feature {
         Feature {
@@ -206,6 +225,7 @@ mod tests {
             items: (0..uv.len() as i64).map(ItemValue::Int).collect(),
             uv: uv.to_vec(),
             rest: false,
+            tags: None,
             null_values: Vec::new(),
             completed: None,
         }
@@ -225,8 +245,12 @@ mod tests {
                 feature("coin", &[50, 50]),
             ],
         };
-        let candidate =
-            |cells: &[(i64, i128)]| Candidate { stats: stats(cells), nulls: 0, distinct: cells.len() as u64 };
+        let candidate = |cells: &[(i64, i128)]| Candidate {
+            stats: stats(cells),
+            total: stats(cells).into_iter().sum(),
+            nulls: 0,
+            distinct: cells.len() as u64,
+        };
         let candidates = [
             candidate(&[(50, 5), (30, 15), (20, 12)]),
             candidate(&[(50, 5), (50, 27)]),
@@ -247,6 +271,31 @@ mod tests {
         assert!(judge(&ScreenSpec { off: true, ..ScreenSpec::default() }).iter().all(|v| v.kept));
         let few = judge(&ScreenSpec { max_features: 1, ..ScreenSpec::default() });
         assert_eq!(few.iter().map(|v| v.kept).collect::<Vec<_>>(), [true, false, false, false]);
+    }
+
+    #[test]
+    fn tags_are_judged_one_by_one_and_kept_if_any_is_frequent() {
+        // 1000 customers, 500 with the first tag and 100 with the second, who may have both; 900 have the only tag of `few`, and
+        // all but 5 customers have none of `none`, which is no item.
+        let mut codebook =
+            Codebook { features: vec![feature("two", &[500, 100]), feature("few", &[900]), feature("none", &[])] };
+        codebook.features.iter_mut().for_each(|f| f.tags = Some(TagSource::List));
+        let candidate = |cells: &[(i64, i128)], nulls| Candidate {
+            stats: stats(cells),
+            total: stats(&[(1000, 200)])[0],
+            nulls,
+            distinct: cells.len() as u64,
+        };
+        let candidates = [candidate(&[(500, 100), (100, 80)], 450), candidate(&[(900, 180)], 100), candidate(&[], 995)];
+        let spec = ScreenSpec { min_entropy: 0.9, max_null_share: 0.2, ..ScreenSpec::default() };
+        let verdicts = screen(&spec, &codebook, &candidates, MetricKind::Rate, 1000, &BTreeMap::new());
+        assert_eq!(verdicts.iter().map(|v| v.kept).collect::<Vec<_>>(), [true, true, false]);
+        // (1 + 0.468996) / 2 bits; of 600 mentions five sixths.
+        assert!((verdicts[0].entropy - 0.734498).abs() < 1e-6, "{}", verdicts[0].entropy);
+        assert!((verdicts[0].evenness - 0.650022).abs() < 1e-6, "{}", verdicts[0].evenness);
+        let second = influence(MetricKind::Rate, &stats(&[(100, 80), (900, 120)]));
+        assert_eq!(verdicts[0].influence, second, "the first tag says nothing");
+        assert_eq!((verdicts[0].null_share, verdicts[2].null_share), (0.45, 0.995));
     }
 
     #[test]

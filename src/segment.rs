@@ -21,7 +21,8 @@ pub struct Item {
     pub code: ItemCode,
 }
 
-/// A sorted set of up to [`MAX_LEVEL`] distinct features: a segment without its items, the key of a block.
+/// A sorted list of up to [`MAX_LEVEL`] features: a segment without its items, the key of a block. A feature whose customers
+/// have several items each may stand in it several times; any other stands in it once.
 ///
 /// Each feature takes 16 bits, stored as `feature + 1`, first feature in the most significant place; so the integer
 /// order is the lexicographic order, a prefix sorts before its extensions, and zero is the empty set (the base).
@@ -34,17 +35,17 @@ impl FeatureSet {
 
     /// The set of these features.
     ///
-    /// Panics unless they are strictly increasing, at most [`MAX_LEVEL`], and below `u16::MAX`.
+    /// Panics unless they never decrease, are at most [`MAX_LEVEL`], and below `u16::MAX`.
     pub fn new(features: &[FeatureId]) -> Self {
         features.iter().fold(Self::EMPTY, |set, &f| set.with(f))
     }
 
-    /// This set extended by a feature that comes after all of its own.
+    /// This set extended by a feature that comes before none of its own.
     pub fn with(self, feature: FeatureId) -> Self {
         let level = self.level();
         assert!(level < MAX_LEVEL, "a segment has at most {MAX_LEVEL} items");
         assert!(feature < u16::MAX, "feature ids stay below {}", u16::MAX);
-        assert!(self.last().is_none_or(|last| last < feature), "features of a set are strictly increasing");
+        assert!(self.last().is_none_or(|last| last <= feature), "features of a set never decrease");
         FeatureSet(self.0 | u128::from(feature + 1) << (112 - 16 * level))
     }
 
@@ -64,7 +65,7 @@ impl FeatureSet {
         field(self.0, position) - 1
     }
 
-    /// The features in increasing order.
+    /// The features in order.
     pub fn features(self) -> impl ExactSizeIterator<Item = FeatureId> + Clone {
         (0..self.level()).map(move |i| field(self.0, i) - 1)
     }
@@ -80,7 +81,7 @@ impl std::fmt::Debug for FeatureSet {
     }
 }
 
-/// A conjunction of items over distinct features, in feature order.
+/// A conjunction of distinct items in their order: by feature, and of one feature by code.
 ///
 /// Ordered by feature set, then by codes: the order of every listing that no measure decides.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -93,14 +94,16 @@ impl Segment {
     /// The segment without conditions: the base.
     pub const BASE: Segment = Segment { features: FeatureSet::EMPTY, codes: 0 };
 
-    /// The cell of `features` with these codes, one a feature.
+    /// The cell of `features` with these codes, one a feature; those of a feature that stands there again increase.
     pub fn new(features: FeatureSet, codes: &[ItemCode]) -> Self {
         assert_eq!(features.level(), codes.len(), "one code a feature");
+        let rises = |i: usize| features.feature(i - 1) < features.feature(i) || codes[i - 1] < codes[i];
+        assert!((1..codes.len()).all(rises), "items of one feature are distinct and in order");
         let packed = codes.iter().enumerate().fold(0, |acc, (i, &c)| acc | u128::from(c) << (112 - 16 * i));
         Segment { features, codes: packed }
     }
 
-    /// A segment of items sorted by feature.
+    /// A segment of sorted items.
     pub fn of_items(items: &[Item]) -> Self {
         let features: Vec<FeatureId> = items.iter().map(|i| i.feature).collect();
         let codes: Vec<ItemCode> = items.iter().map(|i| i.code).collect();
@@ -121,13 +124,14 @@ impl Segment {
         field(self.codes, position)
     }
 
-    /// The items in feature order.
+    /// The items in order.
     pub fn items(self) -> impl ExactSizeIterator<Item = Item> + Clone {
         (0..self.level()).map(move |i| Item { feature: field(self.features.0, i) - 1, code: field(self.codes, i) })
     }
 
-    /// This segment and one more item, of a feature after all of its own.
+    /// This segment and one more item, which comes after all of its own.
     pub fn with(self, item: Item) -> Segment {
+        debug_assert!(self.items().last().is_none_or(|last| last < item), "items are distinct and in order");
         let codes = self.codes | u128::from(item.code) << (112 - 16 * self.level());
         Segment { features: self.features.with(item.feature), codes }
     }
@@ -195,6 +199,18 @@ mod tests {
             rest.remove(position);
             assert_eq!(parent, Segment::of_items(&rest), "without {position}");
             assert!(segment.contains(parent) && !parent.contains(segment));
+        }
+    }
+
+    #[test]
+    fn several_items_of_one_feature_are_a_segment_if_they_are_distinct_and_in_order() {
+        let tag = |code| Item { feature: 2, code };
+        let segment = Segment::of_items(&[Item { feature: 0, code: 9 }, tag(3), tag(5)]);
+        assert_eq!(segment.features(), FeatureSet::new(&[0, 2, 2]));
+        assert_eq!(segment.without(1), Segment::of_items(&[Item { feature: 0, code: 9 }, tag(5)]));
+        assert_eq!(segment.without(0).with(tag(6)), Segment::of_items(&[tag(3), tag(5), tag(6)]));
+        for wrong in [[tag(5), tag(3)], [tag(3), tag(3)]] {
+            assert!(std::panic::catch_unwind(|| Segment::of_items(&wrong)).is_err(), "{wrong:?}");
         }
     }
 

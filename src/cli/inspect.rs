@@ -108,8 +108,12 @@ pub fn describe(
             kind: None,
             bin: None,
             part: None,
+            separator: None,
             missing: Missing::Level,
-            null_values: if c.kind == ColumnKind::Text { null_values.clone() } else { Vec::new() },
+            null_values: match c.kind {
+                ColumnKind::Text | ColumnKind::TextList => null_values.clone(),
+                _ => Vec::new(),
+            },
         })
         .collect();
     let max_distinct = ScreenSpec::default().max_distinct;
@@ -215,6 +219,7 @@ fn summary(kind: &ColumnKind, input: &FeatureInput, sketch: &Sketch, max_distinc
         Values::Texts(texts) => texts.clone(),
         Values::Ints(what, ints) if ints.len() <= 1000 => ints.iter().map(|&(v, n)| (what.label(v), n)).collect(),
         Values::Floats(floats) if floats.len() <= 1000 => floats.iter().map(|&(v, n)| (v.to_string(), n)).collect(),
+        Values::Tags { tags, .. } => tags.iter().map(|(tag, n)| (tag.to_string(), *n)).collect(),
         Values::Ints(..) | Values::Floats(_) | Values::Buckets { .. } | Values::TooMany => Vec::new(),
     };
     let numbers = sketch.values.numbers();
@@ -233,12 +238,15 @@ fn summary(kind: &ColumnKind, input: &FeatureInput, sketch: &Sketch, max_distinc
         // CSV is all text; what matters is what the text says.
         (ColumnKind::Text, Ok(Draft::Parts(_))) => "date".into(),
         (ColumnKind::Text, _) if !numbers.is_empty() => "number".into(),
-        (kind, _) => format!("{kind:?}").to_lowercase(),
+        (kind, _) => kind.name(),
     };
     let suggestion = match (kind, draft) {
         (ColumnKind::Unsupported(name), _) => format!("none: {name} is not read"),
         (_, Err(error)) => error.to_string(),
         (_, Ok(Draft::Refused(reason))) => format!("none: {reason}"),
+        (kind, Ok(Draft::Values)) if kind.is_list() => {
+            format!("{} tags, {:.1} a customer", all.len(), total as f64 / sketch.rows.max(1) as f64)
+        }
         (_, Ok(Draft::Values)) if all.len() < 2 && sketch.nulls == 0 => "none: one value".into(),
         (_, Ok(Draft::Values)) if total > 20 && all.len() as u64 > total / 2 => {
             "id, or none: nearly all values differ".into()

@@ -27,8 +27,9 @@ use crate::block::{Block, Figures, Plane};
 use crate::encode::Shard;
 use crate::enumerate::{
     Limits, Load, Round, Shape, Survivors, Tally, Unit, Workers, bounds, candidates, count_block, count_ranked,
+    count_tagged,
 };
-use crate::segment::{FeatureSet, Segment};
+use crate::segment::{FeatureSet, MAX_LEVEL, Segment};
 use crate::stats::{Moments, PARTS, Parts, Stats};
 use crate::telemetry::Progress;
 
@@ -176,13 +177,18 @@ pub fn agree_load(worker: &mut Worker, shared: &Shared, shard: &Shard) -> Load {
     let moments = shard.moments();
     let summed = shard.runs().iter().filter(|run| !run.zero).map(|run| run.rows.len() as u64).sum::<u64>();
     let all = gather(worker, (bounds(shard), summed, shard.rows() as u64));
+    let tags = gather(worker, shard.tag_loads(MAX_LEVEL));
     let processes = workers(worker, shared).processes;
     let load = (worker.index() == 0).then(|| {
         let total = |moment| all.iter().fold(0u128, |sum, (bounds, _, _)| sum.saturating_add(bounds[moment]));
         let rows: u64 = all.iter().map(|(_, _, rows)| rows).sum();
         let summed: u64 = all.iter().map(|(_, summed, _)| summed).sum();
         let bounds = (0..moments.width()).map(|moment: usize| total(moment)).collect();
-        Load::new(moments, bounds, rows, summed, processes)
+        let tags = tags.into_iter().reduce(|mut sum, more| {
+            sum.iter_mut().zip(&more).for_each(|(a, b)| a.add(b));
+            sum
+        });
+        Load { tags: tags.unwrap_or_default(), ..Load::new(moments, bounds, rows, summed, processes) }
     });
     broadcast(worker, load)
 }
@@ -385,6 +391,7 @@ impl Counter {
         let blocks = match &round.units[task.unit] {
             Unit::Cover(block) => count_block(&shards, block, &self.shape, tally),
             Unit::Ranked(group) => count_ranked(&shards, group, &round.layouts, &self.figures),
+            Unit::Tagged(group) => count_tagged(&shards, group, &round.layouts, &self.figures),
         };
         let took = started.elapsed();
         record.seconds += took.as_secs_f64();
@@ -420,7 +427,7 @@ mod tests {
                 |f: usize, code: usize| self.rows.iter().filter(|row| usize::from(row.0[f]) == code).count() as u64;
             let most = |f: usize| (0..self.cards[f]).map(|code| with(f, code)).max().unwrap_or(0);
             let common = (0..self.cards.len()).map(most).collect();
-            Shape { cardinality: self.cards.clone(), items, common }
+            Shape { cardinality: self.cards.clone(), items, common, tags: vec![false; self.cards.len()] }
         }
 
         fn shard(&self, worker: usize, workers: usize) -> Shard {

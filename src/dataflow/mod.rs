@@ -23,3 +23,5 @@ pub use screen::screened;
 pub use shared::{Plan, Shared, Task};
 pub use target::{Asked, Audience, MetricSums, Overlaps, Taken, assign, overlaps, taken};
 pub use unique::unique;
+#[cfg(test)]
+mod tagged;

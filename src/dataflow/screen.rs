@@ -9,7 +9,7 @@ use super::enumerate::agree_load;
 use super::load::Loaded;
 use super::shared::Shared;
 use crate::block::{Block, Figures};
-use crate::enumerate::{Load, Round, Shape, Tally, Unit, count_block, count_ranked};
+use crate::enumerate::{Load, Round, Shape, Tally, Unit, count_block, count_ranked, count_tagged};
 use crate::job::Job;
 use crate::screen::{Candidate, Verdict, screen};
 use crate::segment::{FeatureId, FeatureSet};
@@ -34,11 +34,12 @@ pub fn screened(worker: &mut Worker, shared: &Shared, job: &Job, loaded: &mut Lo
         let count = |unit: &Unit| match unit {
             Unit::Cover(block) => count_block(&[shard], block, &shape, &mut tally),
             Unit::Ranked(group) => count_ranked(&[shard], group, &round.layouts, figures),
+            Unit::Tagged(group) => count_tagged(&[shard], group, &round.layouts, figures),
         };
         round.units.iter().flat_map(count).collect::<Vec<(FeatureSet, Block)>>()
     };
     let features = shape.features() as FeatureId;
-    let singles = (0..features).map(|f| FeatureSet::new(&[f])).collect();
+    let singles = (0..features).map(|f| FeatureSet::new(&[f])).chain([FeatureSet::EMPTY]).collect();
     let totals = added(worker, counted(singles, &load.figures));
 
     let mut pairs: BTreeMap<FeatureSet, Block> = BTreeMap::new();
@@ -47,6 +48,8 @@ pub fn screened(worker: &mut Worker, shared: &Shared, job: &Job, loaded: &mut Lo
         let wanted: BTreeSet<FeatureSet> = (0..features)
             .flat_map(|a| (a + 1..features).map(move |b| (a, b)))
             .filter(|&(a, b)| card(a) * card(b) <= MOST_PAIR_CELLS)
+            // A set of tags is no alias of anything.
+            .filter(|&(a, b)| !shape.tags[usize::from(a)] && !shape.tags[usize::from(b)])
             .map(|(a, b)| FeatureSet::new(&[a, b]))
             .collect();
         // Only customers are counted here.
@@ -55,19 +58,21 @@ pub fn screened(worker: &mut Worker, shared: &Shared, job: &Job, loaded: &mut Lo
     }
 
     let verdicts = (worker.index() == 0).then(|| {
+        let moments = &load.figures.moments;
+        let stats = |set: FeatureSet, code: usize| -> Stats {
+            let planes = &totals[&set].planes()[DISCOVERY * load.figures.per_part()..];
+            let sums: Vec<i128> = planes[1..=moments.width()].iter().map(|plane| plane.at(code)).collect();
+            moments.stats(0, planes[0].at(code) as i64, &sums)
+        };
+        let total = stats(FeatureSet::EMPTY, 0);
         let candidates: Vec<Candidate> = (0..shape.features())
             .map(|f| {
-                let planes =
-                    &totals[&FeatureSet::new(&[f as FeatureId])].planes()[DISCOVERY * load.figures.per_part()..];
-                let moments = &load.figures.moments;
-                let stats = |code: usize| -> Stats {
-                    let sums: Vec<i128> = planes[1..=moments.width()].iter().map(|plane| plane.at(code)).collect();
-                    moments.stats(0, planes[0].at(code) as i64, &sums)
-                };
+                let set = FeatureSet::new(&[f as FeatureId]);
                 let cells = shape.cardinality[f];
                 let name = &loaded.codebook.features[f].name;
                 let column = loaded.columns.iter().find(|c| c.name == *name).expect("every feature was read");
-                Candidate { stats: (0..cells).map(stats).collect(), nulls: column.nulls, distinct: column.distinct }
+                let stats = (0..cells).map(|code| stats(set, code)).collect();
+                Candidate { stats, total, nulls: column.nulls, distinct: column.distinct }
             })
             .collect();
         let kind = load.figures.moments.kinds()[0];

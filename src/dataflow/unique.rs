@@ -138,7 +138,8 @@ fn keep(job: &Job, rows: &[(usize, Suspect)]) -> Result<usize, &'static str> {
 
 fn order_key(latest: &LocalFeature, position: usize) -> OrderKey {
     match latest.at(position) {
-        Place::Missing => OrderKey::Missing,
+        // Tags have no order.
+        Place::Missing | Place::Tags(_) => OrderKey::Missing,
         Place::Int(value) => OrderKey::Int(value),
         Place::Float(value) => {
             let bits = (value + 0.0).to_bits();

@@ -12,6 +12,7 @@ use super::numbers::{MISSING_INT, bits, float};
 use super::reading::FeatureInput;
 use super::shard::Codes;
 use super::sketch::{Sketch, Values, parsed};
+use super::tags::{TagSource, items as tag_items};
 use super::values;
 use crate::job::{BinSpec, DatePart, FeatureKind, Missing};
 use crate::segment::ItemCode;
@@ -75,6 +76,7 @@ impl Draft {
             }
             Values::Ints(IntKind::Bool | IntKind::Part(_), _) => return Ok(Draft::Values),
             Values::Ints(IntKind::Number, _) | Values::Floats(_) | Values::Buckets { .. } => sketch.values.numbers(),
+            Values::Tags { .. } => return Ok(Draft::Values),
             Values::TooMany => Vec::new(),
         };
         let (Some(&(least, _)), Some(&(mut largest, _))) = (numbers.first(), numbers.last()) else {
@@ -182,7 +184,7 @@ pub fn band_counts(feature: &LocalFeature, draft: &Draft) -> Vec<u64> {
             let values = dictionary.values().iter().zip(&rows[1..]);
             values.for_each(|(v, rows)| counts[band(borders, number(v).unwrap_or(0.0))] += rows);
         }
-        LocalFeature::Overflow { .. } => {}
+        LocalFeature::Tags(_) | LocalFeature::Overflow { .. } => {}
     }
     counts
 }
@@ -195,6 +197,25 @@ pub fn feature(
     bands: &[u64],
     min_uv: u64,
 ) -> Result<Feature, String> {
+    if let (Draft::Values, Values::Tags { tags, spaced }) = (draft, &sketch.values) {
+        // Missing is no item of them, and rare tags share no code: a customer who has one may have others.
+        let (items, uv) = tag_items(tags, min_uv);
+        few_enough(items.len())?;
+        let source = match &input.separator {
+            Some(separator) => TagSource::Text { separator: separator.clone(), spaced: *spaced },
+            None => TagSource::List,
+        };
+        return Ok(Feature {
+            name: input.name.clone(),
+            column: input.column_name.clone(),
+            items,
+            uv,
+            rest: false,
+            tags: Some(source),
+            null_values: input.null_values.clone(),
+            completed: None,
+        });
+    }
     let mut groups: Vec<(ItemValue, u64)> = match (draft, &sketch.values) {
         (Draft::Refused(reason), _) => return Err(reason.clone()),
         (Draft::Bands(borders), _) => bands
@@ -243,12 +264,7 @@ pub fn feature(
         }
     }
     let (items, rare): (Vec<_>, Vec<_>) = groups.into_iter().partition(|(_, count)| *count >= min_uv);
-    if items.len() > MOST_ITEMS {
-        return Err(format!(
-            "{} frequent values are more than the {MOST_ITEMS} a feature can have; raise enumerate.min_uv",
-            items.len()
-        ));
-    }
+    few_enough(items.len())?;
     let rest: u64 = rare.iter().map(|(_, count)| count).sum();
     let mut uv: Vec<u64> = items.iter().map(|(_, count)| *count).collect();
     if rest > 0 {
@@ -264,12 +280,25 @@ pub fn feature(
         items,
         uv,
         rest: rest > 0,
+        tags: None,
         null_values: input.null_values.clone(),
     })
 }
 
+fn few_enough(items: usize) -> Result<(), String> {
+    match items <= MOST_ITEMS {
+        true => Ok(()),
+        false => Err(format!(
+            "{items} frequent values are more than the {MOST_ITEMS} a feature can have; raise enumerate.min_uv"
+        )),
+    }
+}
+
 /// Codes one feature's values, which are dropped.
 pub fn code(local: LocalFeature, draft: &Draft, feature: &Feature) -> Codes {
+    if let LocalFeature::Tags(tags) = local {
+        return Codes::Tags(tags.code(feature));
+    }
     // A feature whose every value is an item has no rest code, and no value then asks for it.
     let rest = feature.items.len() as ItemCode;
     let position =
@@ -347,6 +376,7 @@ pub fn code(local: LocalFeature, draft: &Draft, feature: &Feature) -> Codes {
                 false => missing,
             })
         }
+        (LocalFeature::Tags(_), _) => unreachable!("coded above"),
         (LocalFeature::Overflow { .. }, _) => unreachable!("a refused feature is not coded"),
     }
 }
@@ -387,6 +417,7 @@ mod tests {
             kind: None,
             bin: None,
             part: None,
+            separator: None,
             missing: Missing::Level,
             null_values: Vec::new(),
         };

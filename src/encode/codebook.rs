@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::tags::TagSource;
 use crate::job::DatePart;
 use crate::segment::{FeatureId, Item, ItemCode, Segment};
 
@@ -26,6 +27,9 @@ pub struct Feature {
     pub uv: Vec<u64>,
     /// Whether values below the minimum support share one further code, `items.len()`, which no segment names.
     pub rest: bool,
+    /// Of a feature whose customers have a set of its items each, how the table holds them; none of any other.
+    #[serde(default)]
+    pub tags: Option<TagSource>,
     /// Values of the column, beside null, that mean missing.
     #[serde(default)]
     pub null_values: Vec<String>,
@@ -118,6 +122,12 @@ impl Codebook {
         let feature = self.feature(item.feature);
         let column = identifier(&feature.column);
         let value = &feature.items[usize::from(item.code)];
+        if let Some(source) = &feature.tags {
+            return match value {
+                ItemValue::Int(tag) => source.sql(&column, &tag.to_string()),
+                tag => source.sql(&column, &literal(&tag.to_string())),
+            };
+        }
         // Values that mean missing, as the numbers they are where the feature is made of numbers: -1 is also -1.0 there.
         let is_number = |v: &ItemValue| matches!(v, ItemValue::Int(_) | ItemValue::Number(_) | ItemValue::Range { .. });
         let numeric = feature.items.iter().any(is_number);
@@ -204,7 +214,7 @@ fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-fn literal(text: &str) -> String {
+pub fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
@@ -251,6 +261,7 @@ mod tests {
                 items,
                 uv,
                 rest: false,
+                tags: None,
                 null_values: vec!["unknown".into()],
                 completed: None,
             }],

@@ -8,6 +8,7 @@ use super::intake::{FEATURE_NOT_A_DATE, FEATURE_NOT_A_NUMBER, Problem, Report};
 use super::local::LocalCodes;
 use super::numbers::{MISSING_INT, Numbers, bits, float};
 use super::reading::FeatureInput;
+use super::tags::{LocalTags, Tag};
 use super::text::Dictionary;
 use super::values;
 use crate::job::{DatePart, FeatureKind};
@@ -28,6 +29,8 @@ pub enum LocalFeature {
     },
     /// By their bits; see [`super::numbers::bits`].
     Floats(Numbers),
+    /// A set a row.
+    Tags(LocalTags),
     /// More distinct texts than may be: nothing is kept but how many rows there were.
     Overflow {
         rows: usize,
@@ -57,6 +60,8 @@ impl LocalFeature {
         let ints = |what| LocalFeature::Ints { values: Numbers::default(), what };
         let part = input.part.unwrap_or(DatePart::YearMonth);
         match kind {
+            ColumnKind::TextList | ColumnKind::IntList => LocalFeature::Tags(LocalTags::new(kind, max_distinct)),
+            ColumnKind::Text if input.separator.is_some() => LocalFeature::Tags(LocalTags::new(kind, max_distinct)),
             ColumnKind::Text if input.part.is_some() || input.kind == Some(FeatureKind::Date) => {
                 ints(IntKind::Part(part))
             }
@@ -78,11 +83,13 @@ impl LocalFeature {
     /// A column to compare rows by.
     pub fn ordered(kind: &ColumnKind) -> LocalFeature {
         match kind {
-            ColumnKind::Text | ColumnKind::Unsupported(_) => LocalFeature::Text {
-                dictionary: Dictionary::default(),
-                codes: LocalCodes::default(),
-                max_distinct: usize::MAX,
-            },
+            ColumnKind::Text | ColumnKind::TextList | ColumnKind::IntList | ColumnKind::Unsupported(_) => {
+                LocalFeature::Text {
+                    dictionary: Dictionary::default(),
+                    codes: LocalCodes::default(),
+                    max_distinct: usize::MAX,
+                }
+            }
             ColumnKind::Float | ColumnKind::Decimal => LocalFeature::Floats(Numbers::default()),
             ColumnKind::Bool | ColumnKind::Int | ColumnKind::Date | ColumnKind::Timestamp => {
                 LocalFeature::Ints { values: Numbers::default(), what: IntKind::Number }
@@ -99,7 +106,7 @@ impl LocalFeature {
                 values.extend(values::floats(array).iter().map(|v| v.map_or(MISSING_INT, bits)))
             }
             (LocalFeature::Text { dictionary, codes, .. }, _) => dictionary.append(array, |_| false, codes),
-            (LocalFeature::Overflow { .. }, _) => {}
+            (LocalFeature::Tags(_) | LocalFeature::Overflow { .. }, _) => {}
         }
     }
 
@@ -182,6 +189,12 @@ impl LocalFeature {
                 let value = |v: Option<f64>| v.filter(|v| !nulls.contains(v)).map_or(MISSING_INT, bits);
                 values.extend(values::floats(array).iter().map(value));
             }
+            LocalFeature::Tags(tags) => {
+                tags.push(input, array);
+                if tags.too_many() {
+                    *self = LocalFeature::Overflow { rows: tags.rows() };
+                }
+            }
             LocalFeature::Overflow { rows } => *rows += array.len(),
         }
     }
@@ -234,6 +247,7 @@ impl LocalFeature {
                 MISSING_INT => Place::Missing,
                 bits => Place::Float(float(bits)),
             },
+            LocalFeature::Tags(tags) => Place::Tags(tags.at(row)),
             LocalFeature::Overflow { .. } => Place::Missing,
         }
     }
@@ -242,6 +256,7 @@ impl LocalFeature {
         match self {
             LocalFeature::Text { codes, .. } => codes.len(),
             LocalFeature::Ints { values, .. } | LocalFeature::Floats(values) => values.len(),
+            LocalFeature::Tags(tags) => tags.rows(),
             LocalFeature::Overflow { rows } => *rows,
         }
     }
@@ -250,6 +265,7 @@ impl LocalFeature {
         match self {
             LocalFeature::Text { codes, .. } => codes.retain(keep),
             LocalFeature::Ints { values, .. } | LocalFeature::Floats(values) => values.retain(keep),
+            LocalFeature::Tags(tags) => tags.retain(keep),
             LocalFeature::Overflow { rows } => *rows = keep.iter().filter(|&&k| k).count(),
         }
     }
@@ -275,12 +291,14 @@ fn numeric_nulls<T>(input: &FeatureInput, number: impl Fn(f64) -> Option<T>) -> 
 }
 
 /// One value of a feature column.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Place<'a> {
     Missing,
     Int(i64),
     Float(f64),
     Text(&'a str),
+    /// In order.
+    Tags(Vec<Tag>),
 }
 
 /// A finite number, as text writes it.
@@ -313,6 +331,7 @@ mod tests {
             kind: None,
             bin: None,
             part: None,
+            separator: None,
             missing: Missing::Level,
             null_values: vec!["-1".into(), "unknown".into()],
         };
@@ -336,6 +355,7 @@ mod tests {
             kind: None,
             bin: Some(BinSpec::Width(10.0)),
             part: None,
+            separator: None,
             missing: Missing::Level,
             null_values: vec!["?".into()],
         };

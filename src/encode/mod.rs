@@ -17,6 +17,7 @@ mod values;
 type Map<K, V> = hashbrown::HashMap<K, V, foldhash::fast::FixedState>;
 mod shard;
 mod sketch;
+mod tags;
 
 pub use book::{Draft, TooManyBands, band_counts, code, feature};
 pub use codebook::{Codebook, Feature, ItemValue, MISSING, civil};
@@ -27,3 +28,4 @@ pub use metrics::{LocalMetric, LocalNumbers, Overflow};
 pub use reading::{FeatureInput, Reading, ReadingError};
 pub use shard::{Codes, MetricColumn, RUN_RATES, Run, Shard};
 pub use sketch::{Sketch, Values};
+pub use tags::{Tag, TagCodes, TagLoad, TagSource};

@@ -95,6 +95,8 @@ pub struct FeatureInput {
     pub kind: Option<FeatureKind>,
     pub bin: Option<BinSpec>,
     pub part: Option<DatePart>,
+    /// What stands between the tags of a text; none where a text is one value.
+    pub separator: Option<String>,
     pub missing: Missing,
     /// Values, beside null, that mean missing.
     pub null_values: Vec<String>,
@@ -107,6 +109,10 @@ pub enum ReadingError {
     Source(#[from] SourceError),
     #[error("{setting}: column {column:?} is {kind}; expected {expected}")]
     Type { setting: String, column: String, kind: String, expected: &'static str },
+    #[error(
+        "features.{feature}.missing = \"mode\": column {column:?} is a {kind}, and a customer without tags has none; leave it out"
+    )]
+    Completed { feature: String, column: String, kind: String },
     #[error("features.include: {pattern:?} matches no column")]
     NoMatch { pattern: String },
     #[error("features.include: {pattern:?} is not a pattern: {message}")]
@@ -239,9 +245,7 @@ fn features(job: &Job, table: &Table, taken: &[usize]) -> Result<(Vec<FeatureInp
             continue;
         }
         match &column.kind {
-            ColumnKind::Unsupported(kind) => {
-                refused.push((column.name.clone(), format!("{kind} columns are not read as features")))
-            }
+            ColumnKind::Unsupported(kind) => refused.push((column.name.clone(), not_read(kind))),
             _ => found.push((place, column.name.clone(), spec.cloned().unwrap_or_default())),
         }
     }
@@ -260,11 +264,23 @@ fn features(job: &Job, table: &Table, taken: &[usize]) -> Result<(Vec<FeatureInp
             let numbers = [ColumnKind::Int, ColumnKind::Float, ColumnKind::Decimal, ColumnKind::Text];
             expect(&columns[place], &setting, "numbers", &numbers)?;
         }
+        if spec.separator.is_some() {
+            expect(&columns[place], &format!("{setting}.separator"), "text", &[ColumnKind::Text])?;
+        }
+        if spec.kind == Some(FeatureKind::Tags) {
+            let several = [ColumnKind::Text, ColumnKind::TextList, ColumnKind::IntList];
+            expect(&columns[place], &format!("{setting}.kind"), "text or a list", &several)?;
+        }
+        if kind.is_list() && spec.kind == Some(FeatureKind::Category) {
+            expect(&columns[place], &format!("{setting}.kind"), "one value a row (lists are of kind tags)", &[])?;
+        }
+        if kind.is_list() && spec.missing == Missing::Mode {
+            let column = columns[place].name.clone();
+            return Err(ReadingError::Completed { feature: name.clone(), column, kind: kind.name() });
+        }
         if spec.column.is_some() {
             match kind {
-                ColumnKind::Unsupported(kind) => {
-                    refused.push((name.clone(), format!("{kind} columns are not read as features")));
-                }
+                ColumnKind::Unsupported(kind) => refused.push((name.clone(), not_read(kind))),
                 _ => found.push((place, name.clone(), spec.clone())),
             }
         }
@@ -274,12 +290,13 @@ fn features(job: &Job, table: &Table, taken: &[usize]) -> Result<(Vec<FeatureInp
     }
     found.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
     let features = found.into_iter().map(|(place, name, spec)| {
-        let mut null_values = spec.null_values;
-        if columns[place].kind == ColumnKind::Text {
+        let mut null_values = spec.null_values.clone();
+        if matches!(columns[place].kind, ColumnKind::Text | ColumnKind::TextList) {
             null_values.extend(job.input.csv.null_values.iter().cloned());
         }
         null_values.sort();
         null_values.dedup();
+        let separator = spec.separator().filter(|_| columns[place].kind == ColumnKind::Text).map(str::to_owned);
         FeatureInput {
             name,
             column: place,
@@ -287,6 +304,7 @@ fn features(job: &Job, table: &Table, taken: &[usize]) -> Result<(Vec<FeatureInp
             kind: spec.kind,
             bin: spec.bin,
             part: spec.part,
+            separator,
             missing: spec.missing,
             null_values,
         }
@@ -294,13 +312,20 @@ fn features(job: &Job, table: &Table, taken: &[usize]) -> Result<(Vec<FeatureInp
     Ok((features.collect(), refused))
 }
 
+/// Why a column of this type is no feature.
+fn not_read(kind: &str) -> String {
+    let lists = if kind.contains("List(") {
+        "; lists of text or of whole numbers of up to 64 bits with a sign are"
+    } else {
+        ""
+    };
+    format!("{kind} columns are not read as features{lists}")
+}
+
 fn expect(column: &Column, setting: &str, expected: &'static str, kinds: &[ColumnKind]) -> Result<(), ReadingError> {
     if kinds.contains(&column.kind) {
         return Ok(());
     }
-    let kind = match &column.kind {
-        ColumnKind::Unsupported(name) => name.clone(),
-        other => format!("{other:?}").to_lowercase(),
-    };
-    Err(ReadingError::Type { setting: setting.to_owned(), column: column.name.clone(), kind, expected })
+    let (column, kind) = (column.name.clone(), column.kind.name());
+    Err(ReadingError::Type { setting: setting.to_owned(), column, kind, expected })
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::tags::{TagCodes, TagLoad};
 use crate::audience::CustomerIds;
 use crate::segment::Item;
 use crate::stats::{MetricKind, Moments, PARTS};
@@ -113,8 +114,18 @@ impl Shard {
         Moments::of(&self.metrics.iter().map(MetricColumn::kind).collect::<Vec<_>>())
     }
 
-    /// Which of `len` rows from `start` have an item, one bit a row.
-    pub fn bitmap(&self, item: Item, start: usize, len: usize) -> Vec<u64> {
+    /// Which of `len` rows from `start` have each of these sorted items, one bit a row.
+    pub fn bitmaps(&self, items: &[Item], start: usize, len: usize) -> Vec<Vec<u64>> {
+        let by_feature = items.chunk_by(|a, b| a.feature == b.feature);
+        by_feature
+            .flat_map(|items| match &self.features[usize::from(items[0].feature)] {
+                Codes::Tags(tags) => tags.bitmaps(&items.iter().map(|i| i.code).collect::<Vec<_>>(), start, len),
+                Codes::U8(_) | Codes::U16(_) => items.iter().map(|&item| self.bitmap(item, start, len)).collect(),
+            })
+            .collect()
+    }
+
+    fn bitmap(&self, item: Item, start: usize, len: usize) -> Vec<u64> {
         fn bits<T: Copy + PartialEq>(codes: &[T], code: T) -> Vec<u64> {
             let word = |codes: &[T]| codes.iter().enumerate().fold(0, |word, (i, &c)| word | u64::from(c == code) << i);
             codes.chunks(64).map(word).collect()
@@ -143,7 +154,17 @@ impl Shard {
                 Err(_) => vec![0; len.div_ceil(64)],
             },
             Codes::U16(codes) => bits(&codes[start..start + len], item.code),
+            Codes::Tags(_) => unreachable!("all items of a set of tags are looked up at once"),
         }
+    }
+
+    /// A feature each: the combinations of up to `most` tags that customers have, of one that has no tags none.
+    pub fn tag_loads(&self, most: usize) -> Vec<TagLoad> {
+        let load = |codes: &Codes| match codes {
+            Codes::Tags(tags) => tags.load(most),
+            Codes::U8(_) | Codes::U16(_) => TagLoad::default(),
+        };
+        self.features.iter().map(load).collect()
     }
 
     /// Bytes held.
@@ -154,15 +175,16 @@ impl Shard {
     }
 }
 
-/// Item codes of one feature, as narrow as they fit.
+/// Item codes of one feature: one a row, as narrow as they fit, or a set a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Codes {
     U8(Vec<u8>),
     U16(Vec<u16>),
+    Tags(TagCodes),
 }
 
 impl Codes {
-    /// Codes below `cardinality`, with room for `rows`.
+    /// Codes below `cardinality`, one a row, with room for `rows`.
     pub fn with_capacity(cardinality: usize, rows: usize) -> Codes {
         if cardinality <= 1 << 8 { Codes::U8(Vec::with_capacity(rows)) } else { Codes::U16(Vec::with_capacity(rows)) }
     }
@@ -171,13 +193,16 @@ impl Codes {
         match self {
             Codes::U8(codes) => codes.push(u8::try_from(code).expect("the cardinality chose the width")),
             Codes::U16(codes) => codes.push(code),
+            Codes::Tags(_) => unreachable!("a set is not one code"),
         }
     }
 
+    /// The code of a row, of a feature that has one a row.
     pub fn at(&self, row: usize) -> u16 {
         match self {
             Codes::U8(codes) => u16::from(codes[row]),
             Codes::U16(codes) => codes[row],
+            Codes::Tags(_) => unreachable!("a set is not one code"),
         }
     }
 
@@ -185,6 +210,7 @@ impl Codes {
         match self {
             Codes::U8(codes) => codes.len(),
             Codes::U16(codes) => codes.len(),
+            Codes::Tags(tags) => tags.len(),
         }
     }
 
@@ -196,6 +222,7 @@ impl Codes {
         match self {
             Codes::U8(codes) => Codes::U8(reordered(&codes, order)),
             Codes::U16(codes) => Codes::U16(reordered(&codes, order)),
+            Codes::Tags(tags) => Codes::Tags(tags.reordered(order)),
         }
     }
 
@@ -203,6 +230,7 @@ impl Codes {
         match self {
             Codes::U8(codes) => codes.len(),
             Codes::U16(codes) => 2 * codes.len(),
+            Codes::Tags(tags) => tags.bytes(),
         }
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Map;
 use super::features::{IntKind, LocalFeature, number};
 use super::numbers::{MISSING_INT, Numbers, float};
+use super::tags::Tag;
 
 /// Distinct numbers that are counted one by one; beyond, in buckets of relative width 2^-12.
 pub const EXACT_NUMBERS: usize = 1 << 16;
@@ -32,7 +33,13 @@ pub enum Values {
         whole: bool,
         counts: Vec<(u64, u64)>,
     },
-    /// Too many distinct texts.
+    /// Customers by tag, who may have several.
+    Tags {
+        tags: Vec<(Tag, u64)>,
+        /// Whether white space was dropped around some.
+        spaced: bool,
+    },
+    /// Too many distinct texts or tags.
     TooMany,
 }
 
@@ -59,6 +66,7 @@ impl Sketch {
                 counts.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
                 Sketch { rows: values.len() as u64, nulls, values: Values::Floats(counts).bounded() }
             }
+            LocalFeature::Tags(tags) => tags.sketch(),
             LocalFeature::Overflow { rows } => Sketch { rows: *rows as u64, nulls: 0, values: Values::TooMany },
         }
     }
@@ -69,6 +77,10 @@ impl Sketch {
             (Values::Texts(a), Values::Texts(b)) => Values::Texts(added(a, b)).limited(max_distinct),
             (Values::Ints(what, a), Values::Ints(_, b)) => Values::Ints(what, added(a, b)).bounded(),
             (Values::TooMany, _) | (_, Values::TooMany) => Values::TooMany,
+            (Values::Tags { tags: a, spaced }, Values::Tags { tags: b, spaced: too }) => {
+                let tags = added(a, b);
+                if tags.len() > max_distinct { Values::TooMany } else { Values::Tags { tags, spaced: spaced || too } }
+            }
             (Values::Texts(texts), numbers) | (numbers, Values::Texts(texts)) => match parsed(&texts) {
                 Some(parsed) => numeric(Values::Floats(parsed), numbers),
                 None => Values::TooMany,
@@ -86,6 +98,7 @@ impl Sketch {
             Values::Floats(values) => values.len() as u64,
             // Only a lower bound is known.
             Values::Buckets { .. } => EXACT_NUMBERS as u64 + 1,
+            Values::Tags { tags, .. } => tags.len() as u64,
             Values::TooMany => 0,
         }
     }
@@ -191,7 +204,7 @@ impl Values {
                 counts.iter().map(|&(bucket, n)| (from_ordered(bucket << BUCKET_BITS).max(*least), n)).collect()
             }
             Values::Texts(texts) => parsed(texts).unwrap_or_default(),
-            Values::TooMany => Vec::new(),
+            Values::Tags { .. } | Values::TooMany => Vec::new(),
         }
     }
 }

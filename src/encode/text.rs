@@ -34,7 +34,7 @@ impl Dictionary {
     }
 
     /// The code of a value, new or known. A value that means missing is not taken in.
-    fn code(&mut self, text: &str, is_null: &impl Fn(&str) -> bool) -> u32 {
+    pub fn code(&mut self, text: &str, is_null: &impl Fn(&str) -> bool) -> u32 {
         let hash = self.hasher.hash_one(text);
         let (values, hasher) = (&self.values, &self.hasher);
         let entry = self.index.entry(
@@ -52,6 +52,12 @@ impl Dictionary {
                 place + 1
             }
         }
+    }
+
+    /// The code of a value, if it is known.
+    pub fn find(&self, text: &str) -> Option<u32> {
+        let found = self.index.find(self.hasher.hash_one(text), |&place| &*self.values[place as usize] == text);
+        found.map(|place| place + 1)
     }
 
     /// Appends the codes of a batch, null and the values that mean it as missing.

@@ -6,7 +6,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::GRID_CELLS;
+use super::outline::choose;
 use crate::block::{Figures, Width};
+use crate::encode::TagLoad;
+use crate::segment::{FeatureId, FeatureSet};
 use crate::stats::Moments;
 
 /// What the plan knows of the rows, equal on all workers.
@@ -19,6 +22,8 @@ pub struct Load {
     /// What no sum of a moment over rows of all processes can exceed in magnitude.
     pub bounds: Vec<u128>,
     pub figures: Figures,
+    /// Combinations of tags that customers have, a feature each, empty where it has no tags; none at all where no feature has.
+    pub tags: Vec<TagLoad>,
 }
 
 /// Nanoseconds to add a row to its cell, by the bytes of the counters: within the first-level cache, the second, beyond.
@@ -38,6 +43,7 @@ impl Load {
             summed: summed_rows as f64 / rows.max(1) as f64,
             figures: Figures::new(moments, &bounds, rows),
             bounds,
+            tags: Vec::new(),
         }
     }
 
@@ -46,7 +52,24 @@ impl Load {
         let times = u128::from(rows.div_ceil(now.max(1)));
         let bounds = self.bounds.iter().map(|bound| bound.saturating_mul(times)).collect();
         let summed = (self.summed * rows as f64) as u64;
-        Load::new(self.figures.moments.clone(), bounds, rows, summed, processes)
+        let mut tags = self.tags.clone();
+        let scale = |sets: &mut u64| *sets = (*sets as f64 * (rows as f64 / now.max(1) as f64)) as u64;
+        tags.iter_mut().flat_map(|load| &mut load.sets).for_each(scale);
+        Load { tags, ..Load::new(self.figures.moments.clone(), bounds, rows, summed, processes) }
+    }
+
+    /// In how many cells of a feature set all customers are, at the most; none where each is in one.
+    pub fn meetings(&self, set: FeatureSet) -> Option<u64> {
+        let mut meetings: Option<u64> = None;
+        for (feature, times) in times(set) {
+            let Some(load) = self.tags.get(usize::from(feature)).filter(|load| !load.sets.is_empty()) else { continue };
+            // Over all customers those of the first such feature; times, at the most, those of a customer of each further one.
+            meetings = Some(match meetings {
+                None => load.sets.get(times).copied().unwrap_or(u64::MAX),
+                Some(meetings) => meetings.saturating_mul(choose(load.largest, times as u64)),
+            });
+        }
+        meetings
     }
 
     /// Nanoseconds of one thread to count all rows into a block of so many cells and sum its feature sets out.
@@ -67,4 +90,16 @@ impl Load {
         let row = 2.0 + if cells > GRID_CELLS { 2.0 } else { 0.5 } + self.summed * 2.0 * self.figures.sums.len() as f64;
         self.rows as f64 * row + cells as f64 * self.figures.cell_bytes() as f64 * CELL_BYTE_NS
     }
+}
+
+/// The features of a set, each with how many times it stands there.
+pub fn times(set: FeatureSet) -> Vec<(FeatureId, usize)> {
+    let mut found: Vec<(FeatureId, usize)> = Vec::new();
+    for feature in set.features() {
+        match found.last_mut() {
+            Some((last, times)) if *last == feature => *times += 1,
+            _ => found.push((feature, 1)),
+        }
+    }
+    found
 }

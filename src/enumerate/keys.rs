@@ -42,6 +42,7 @@ pub fn keys(axes: &[Axis], start: usize, keys: &mut [u16]) {
                     .zip(codes)
                     .for_each(|(key, &code)| *key = key.wrapping_add(code.wrapping_mul(axis.stride)));
             }
+            Codes::Tags(_) => unreachable!("a row with several codes is not on a grid"),
         }
     }
     for group in bytes.chunks(AT_ONCE) {

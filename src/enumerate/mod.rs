@@ -7,6 +7,7 @@ mod keys;
 mod outline;
 mod ranked;
 mod ranks;
+mod tags;
 mod tally;
 mod wanted;
 
@@ -16,6 +17,7 @@ pub use grid::count_block;
 pub use outline::{LevelOutline, Workers, held_bytes, outline};
 pub use ranked::count_ranked;
 pub use ranks::Ranks;
+pub use tags::{Extensions, TagGroup, count_tagged};
 pub use tally::{Tally, bounds};
 pub use wanted::candidates;
 
@@ -38,6 +40,8 @@ pub struct Shape {
     pub items: Vec<usize>,
     /// Customers of the most frequent item, a feature.
     pub common: Vec<u64>,
+    /// Whether a customer has a set of items, a feature.
+    pub tags: Vec<bool>,
 }
 
 impl Shape {
@@ -47,11 +51,17 @@ impl Shape {
             cardinality: codebook.features.iter().map(|f| f.cardinality()).collect(),
             items: codebook.features.iter().map(|f| f.items.len()).collect(),
             common: codebook.features.iter().map(|f| common(&f.uv, f.items.len())).collect(),
+            tags: codebook.features.iter().map(|f| f.tags.is_some()).collect(),
         }
     }
 
     pub fn features(&self) -> usize {
         self.cardinality.len()
+    }
+
+    /// Whether a row may be in several cells of a set.
+    fn has_tags(&self, set: FeatureSet) -> bool {
+        set.features().any(|f| self.tags[usize::from(f)])
     }
 
     fn card(&self, feature: FeatureId) -> usize {
@@ -87,6 +97,9 @@ pub enum Layout {
     Grid { cardinality: Vec<usize> },
     /// `rank * cardinality + code`: the rank of a frequent cell of all features but the last, and the last one's code.
     Ranked { prefixes: Arc<Vec<Segment>>, cardinality: usize, sparse: bool },
+    /// Candidates in order: the frequent cells of all features but the last, each with the codes that may follow it.
+    /// `held` are those that are held: of few all, else at the most those that customers can be in.
+    Listed { prefixes: Arc<Vec<Segment>>, list: Arc<Extensions>, sparse: bool, held: u64 },
 }
 
 impl Layout {
@@ -94,6 +107,15 @@ impl Layout {
         match self {
             Layout::Grid { cardinality } => cardinality.iter().product(),
             Layout::Ranked { prefixes, cardinality, .. } => prefixes.len() * cardinality,
+            Layout::Listed { list, .. } => list.cells() as usize,
+        }
+    }
+
+    /// Cells that a block holds at the most.
+    fn held(&self) -> u64 {
+        match self {
+            Layout::Listed { held, .. } => *held,
+            Layout::Grid { .. } | Layout::Ranked { .. } => self.cells() as u64,
         }
     }
 
@@ -120,6 +142,10 @@ impl Layout {
                 let prefix = prefixes[cell as usize / cardinality];
                 named(feature, code).then(|| prefix.with(crate::segment::Item { feature, code: code as ItemCode }))
             }
+            Layout::Listed { prefixes, list, .. } => {
+                let (prefix, code) = list.of(cell);
+                Some(prefixes[prefix].with(crate::segment::Item { feature: set.feature(set.level() - 1), code }))
+            }
         }
     }
 }
@@ -136,6 +162,7 @@ pub struct RankedGroup {
 pub enum Unit {
     Cover(CoverBlock),
     Ranked(RankedGroup),
+    Tagged(TagGroup),
 }
 
 impl Unit {
@@ -143,6 +170,7 @@ impl Unit {
         match self {
             Unit::Cover(block) => &block.sets,
             Unit::Ranked(group) => &group.sets,
+            Unit::Tagged(group) => &group.sets,
         }
     }
 }
@@ -180,34 +208,43 @@ impl Round {
     /// A block of three-feature sets holds their pairs and singles, so counting the third level counts the first two for
     /// nothing; what is risked is to count sets that the pairs would have shown to have no frequent cell.
     pub fn first(shape: &Shape, load: &Load, limits: &Limits) -> Round {
-        let features: Vec<FeatureId> = (0..shape.features() as FeatureId).collect();
-        let deepest = (2..=limits.max_level).rev().find(|&level| at_once(shape, limits, &features, level)).unwrap_or(1);
+        let features: Vec<FeatureId> =
+            (0..shape.features() as FeatureId).filter(|&f| !shape.tags[usize::from(f)]).collect();
+        // What is wanted of tags follows from the level below alone.
+        let most = if features.len() < shape.features() { 1 } else { limits.max_level };
+        let deepest = (2..=most).rev().find(|&level| at_once(shape, limits, &features, level)).unwrap_or(1);
         let mut wanted = BTreeSet::from([FeatureSet::EMPTY]);
         for level in 1..=deepest.min(features.len()) {
             cover::combinations(&features, level, &mut Vec::with_capacity(level), &mut |chosen| {
                 wanted.insert(FeatureSet::new(chosen));
             });
         }
-        Round::of(1..=deepest, wanted, None, shape, &Survivors::new(), load)
+        let listed = tags::listed(1, shape, &Survivors::new());
+        Round::of(1..=deepest, wanted, listed, None, shape, &Survivors::new(), load)
     }
 
     /// The round of `level`, given the frequent segments of the level below.
     pub fn next(level: usize, shape: &Shape, below: &Survivors, load: &Load) -> Round {
         let wanted = wanted::wanted(level, shape, below);
-        let candidates = wanted.iter().map(|(_, candidates)| candidates).sum();
+        let listed = tags::listed(level, shape, below);
+        let candidates = wanted.iter().map(|(_, candidates)| *candidates).chain(listed.iter().map(|(_, l)| l.cells()));
+        let candidates = Some(candidates.sum());
         let sets = wanted.into_iter().map(|(set, _)| set).collect();
-        Round::of(level..=level, sets, Some(candidates), shape, below, load)
+        Round::of(level..=level, sets, listed, candidates, shape, below, load)
     }
 
-    /// Every one of these sets of one level on its own account, where none needs ranks but a single feature.
-    pub fn of_sets(wanted: BTreeSet<FeatureSet>, shape: &Shape, load: &Load) -> Round {
+    /// Every one of these sets of one level on its own account, where none needs ranks or has tags but a single feature.
+    pub fn of_sets(mut wanted: BTreeSet<FeatureSet>, shape: &Shape, load: &Load) -> Round {
         let level = wanted.iter().map(|set| set.level()).max().unwrap_or(0);
-        Round::of(level..=level, wanted, None, shape, &Survivors::new(), load)
+        let mut listed = tags::listed(1, shape, &Survivors::new());
+        listed.retain(|(set, _)| wanted.remove(set));
+        Round::of(level..=level, wanted, listed, None, shape, &Survivors::new(), load)
     }
 
     fn of(
         levels: RangeInclusive<usize>,
         wanted: BTreeSet<FeatureSet>,
+        listed: Vec<(FeatureSet, Extensions)>,
         candidates: Option<u64>,
         shape: &Shape,
         below: &Survivors,
@@ -253,6 +290,7 @@ impl Round {
                 if prefix == FeatureSet::EMPTY { Ranks::none() } else { Ranks::new(prefix, &below[&prefix], shape) };
             round.units.extend(ranked::groups(ranks, sets, &round.layouts, load).map(Unit::Ranked));
         }
+        tags::plan(&mut round, listed, below, load);
         round
     }
 
@@ -263,7 +301,7 @@ impl Round {
 
     /// Cells that the blocks of a unit hold in one part.
     pub fn unit_cells(&self, unit: usize) -> u64 {
-        self.units[unit].sets().iter().map(|set| self.layouts[set].cells() as u64).sum()
+        self.units[unit].sets().iter().map(|set| self.layouts[set].held()).sum()
     }
 
     /// Nanoseconds that a unit is estimated to take one thread.
@@ -271,6 +309,10 @@ impl Round {
         match &self.units[unit] {
             Unit::Cover(block) => load.block_ns(block.features.iter().map(|&f| shape.card(f)).product()),
             Unit::Ranked(group) => group.sets.iter().map(|set| load.ranked_ns(self.layouts[set].cells())).sum(),
+            Unit::Tagged(group) => {
+                tags::CELLS_A_ROW
+                    * group.sets.iter().map(|set| load.ranked_ns(self.layouts[set].held() as usize)).sum::<f64>()
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{GRID_CELLS, Limits, Load, Round, Shape, cover};
+use super::{GRID_CELLS, Limits, Load, Round, Shape, cost, cover, tags};
 use crate::segment::{FeatureId, FeatureSet};
 
 /// Who counts.
@@ -17,9 +17,10 @@ pub struct Workers {
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct LevelOutline {
     pub level: usize,
-    /// All sets of so many features.
+    /// All sets of so many features, set-valued ones several times.
     pub feature_sets: u64,
-    /// Of a feature set, no more than `customers / min_uv` cells can be frequent.
+    /// Of a feature set, no more than `customers / min_uv` cells can be frequent, of tags no more than their combinations over
+    /// `min_uv`.
     pub candidates_at_most: u64,
     /// A part.
     pub cells_at_most: u64,
@@ -44,17 +45,42 @@ const MOST_PLANNED: u64 = 60_000;
 /// The levels of an enumeration in turn.
 pub fn outline(shape: &Shape, load: &Load, limits: &Limits, workers: Workers) -> Vec<LevelOutline> {
     let frequent = (limits.customers / limits.min_uv.max(1)).max(1);
+    // The cells of a feature set with tags, and those of them that can be frequent.
+    let listed = |set: FeatureSet| {
+        let cells = cost::times(set).into_iter().fold(1u64, |cells, (feature, times)| {
+            cells.saturating_mul(choose(shape.items[usize::from(feature)] as u64, times as u64))
+        });
+        let meetings = load.meetings(set).unwrap_or(limits.customers);
+        (cells, cells.min((meetings / limits.min_uv.max(1)).max(1)))
+    };
     let first = Round::first(shape, load, limits);
     let together = *first.levels.end();
     (1..=limits.max_level)
         .map(|level| {
-            let sets = choose(shape.features() as u64, level as u64);
+            let sets = sets(shape, level as u64);
             let (mut candidates, mut cells) = (0u64, 0u64);
+            // Cells of tags that no customer can be in, and that are not held therefore.
+            let mut empty = 0u64;
             let mut grid = BTreeSet::new();
             let mut ranked_ns = 0.0;
             let mut ranked = 0;
+            let mut prefixes = BTreeSet::new();
             if sets <= MOST_PLANNED {
-                each_set(shape.features() as FeatureId, level, FeatureSet::EMPTY, 0, &mut |set| {
+                each_set(shape, level, FeatureSet::EMPTY, 0, &mut |set| {
+                    if shape.has_tags(set) {
+                        let (all, most) = listed(set);
+                        let (_, before) = listed(set.without(level - 1));
+                        let last = shape.items[usize::from(set.feature(level - 1))] as u64;
+                        let bound = all.min(before.saturating_mul(last));
+                        candidates = candidates.saturating_add(most);
+                        cells = cells.saturating_add(bound);
+                        // A prefix is passed over once for all that it is the prefix of.
+                        ranked += u64::from(prefixes.insert(set.without(level - 1)));
+                        let held = tags::held(bound, set, load);
+                        empty = empty.saturating_add(bound - held);
+                        ranked_ns += tags::CELLS_A_ROW * load.ranked_ns(usize::try_from(held).unwrap_or(usize::MAX));
+                        return;
+                    }
                     let items = set.features().fold(1u64, |n, f| n.saturating_mul(shape.items[usize::from(f)] as u64));
                     candidates = candidates.saturating_add(items.min(frequent));
                     let all = shape.cells(set) as u64;
@@ -84,7 +110,8 @@ pub fn outline(shape: &Shape, load: &Load, limits: &Limits, workers: Workers) ->
                 let ns: f64 = blocks.iter().map(|block| load.block_ns(cells(&block.features))).sum();
                 (blocks.len() as u64 + ranked, ns + ranked_ns)
             };
-            let bytes = cells.saturating_mul(load.figures.cell_bytes());
+            let held_cells = cells.saturating_sub(empty);
+            let bytes = held_cells.saturating_mul(load.figures.cell_bytes());
             let held = held_bytes(bytes, workers.processes);
             LevelOutline {
                 level,
@@ -96,7 +123,7 @@ pub fn outline(shape: &Shape, load: &Load, limits: &Limits, workers: Workers) ->
                 memory_passes: held.div_ceil(limits.block_bytes.max(1)).max(1),
                 seconds: known.then_some(ns / 1e9 / workers.threads as f64),
                 bytes_sent_at_most: bytes - bytes / workers.processes,
-                cells_owned_at_most: cells.div_ceil(workers.processes * workers.threads),
+                cells_owned_at_most: held_cells.div_ceil(workers.processes * workers.threads),
             }
         })
         .collect()
@@ -113,24 +140,36 @@ pub fn choose(n: u64, k: u64) -> u64 {
     (0..k).fold(1u64, |c, i| c.saturating_mul(n.saturating_sub(i)) / (i + 1))
 }
 
-fn each_set(features: FeatureId, level: usize, set: FeatureSet, from: FeatureId, each: &mut impl FnMut(FeatureSet)) {
+fn each_set(shape: &Shape, level: usize, set: FeatureSet, from: FeatureId, each: &mut impl FnMut(FeatureSet)) {
     if set.level() == level {
         return each(set);
     }
-    for feature in from..features {
-        each_set(features, level, set.with(feature), feature + 1, each);
+    for feature in from..shape.features() as FeatureId {
+        let next = if shape.tags[usize::from(feature)] { feature } else { feature + 1 };
+        each_set(shape, level, set.with(feature), next, each);
     }
+}
+
+/// Sets of `level` features, of which those with tags may stand in a set several times.
+fn sets(shape: &Shape, level: u64) -> u64 {
+    let several = shape.tags.iter().filter(|&&tags| tags).count() as u64;
+    let ordinary = shape.features() as u64 - several;
+    let repeated = |k: u64| if k == 0 { 1 } else { choose((several + k).saturating_sub(1), k) };
+    let with = |k: u64| repeated(k).saturating_mul(choose(ordinary, level - k));
+    (0..=level).map(with).fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encode::TagLoad;
     use crate::stats::{MetricKind, Moments};
 
     #[test]
     fn bounds_of_three_small_features() {
         // 2, 3 and 4 items without rest: pairs have 6 + 8 + 12 cells; at most 100 / 20 = 5 of each can be frequent.
-        let shape = Shape { cardinality: vec![2, 3, 4], items: vec![2, 3, 4], common: vec![60, 50, 40] };
+        let shape =
+            Shape { cardinality: vec![2, 3, 4], items: vec![2, 3, 4], common: vec![60, 50, 40], tags: vec![false; 3] };
         let load = Load::new(Moments::of(&[MetricKind::Rate]), vec![1], 100, 0, 1);
         let limits = |block_bytes| Limits { customers: 100, min_uv: 20, max_level: 3, block_bytes };
         let outline = |bytes| super::outline(&shape, &load, &limits(bytes), Workers { processes: 2, threads: 1 });
@@ -144,5 +183,20 @@ mod tests {
         // The most frequent items of any two are likely to be frequent together, those of all three are not: singles come from
         // the blocks of pairs.
         assert_eq!(levels.iter().map(|l| l.covering_blocks).collect::<Vec<_>>(), [Some(0), Some(1), Some(1)]);
+    }
+
+    #[test]
+    fn bounds_of_tags_follow_from_the_combinations_that_customers_have() {
+        // 100 customers, 2 codes of one feature; 30 tags, of which customers have 300 in all and 400 pairs, 9 at the most.
+        let shape =
+            Shape { cardinality: vec![2, 30], items: vec![2, 30], common: vec![60, 20], tags: vec![false, true] };
+        let tags = vec![TagLoad::default(), TagLoad { sets: vec![100, 300, 400], largest: 9 }];
+        let load = Load { tags, ..Load::new(Moments::of(&[MetricKind::Rate]), vec![1], 100, 0, 1) };
+        let limits = Limits { customers: 100, min_uv: 20, max_level: 2, block_bytes: 1 << 20 };
+        let outline = outline(&shape, &load, &limits, Workers { processes: 1, threads: 1 });
+        // Level 1: 2 codes and 300 / 20 of 30 tags. Level 2: codes with tags, 300 / 20 of 60; pairs, 400 / 20 of 435. Of cells, 30
+        // are listed for each of 2 codes; for pairs, 30 for each of 15 tags, but no more than the 435 that there are.
+        let figures: Vec<_> = outline.iter().map(|l| (l.feature_sets, l.candidates_at_most, l.cells_at_most)).collect();
+        assert_eq!(figures, [(2, 17, 32), (2, 35, 60 + 435)]);
     }
 }

@@ -4,7 +4,7 @@ use super::ranks::{NONE, Ranks};
 use super::tally::{Addends, CHUNK, Rows, Tally};
 use super::{DENSE_CELLS, Layout, Load, Map, RankedGroup};
 use crate::block::{Block, Figures};
-use crate::encode::{Codes, Shard};
+use crate::encode::{Codes, Run, Shard};
 use crate::segment::FeatureSet;
 use std::collections::BTreeMap;
 
@@ -18,16 +18,25 @@ pub fn groups<'a>(
     layouts: &'a BTreeMap<FeatureSet, Layout>,
     load: &'a Load,
 ) -> impl Iterator<Item = RankedGroup> + 'a {
+    passes(sets, layouts, load).map(move |sets| RankedGroup { ranks: ranks.clone(), sets })
+}
+
+/// The sets, cut where their counters would outgrow a pass.
+pub fn passes<'a>(
+    sets: Vec<FeatureSet>,
+    layouts: &'a BTreeMap<FeatureSet, Layout>,
+    load: &'a Load,
+) -> impl Iterator<Item = Vec<FeatureSet>> + 'a {
     let mut sets = sets.into_iter().peekable();
     std::iter::from_fn(move || {
-        let mut group = RankedGroup { ranks: ranks.clone(), sets: vec![sets.next()?] };
+        let mut pass = vec![sets.next()?];
         let bytes = |set: &FeatureSet| layouts[set].cells().min(DENSE_CELLS) as u64 * load.figures.cell_bytes();
-        let mut held = bytes(&group.sets[0]);
+        let mut held = bytes(&pass[0]);
         while let Some(set) = sets.next_if(|set| held + bytes(set) <= PASS_BYTES) {
             held += bytes(&set);
-            group.sets.push(set);
+            pass.push(set);
         }
-        Some(group)
+        Some(pass)
     })
 }
 
@@ -38,8 +47,14 @@ pub fn count_ranked(
     layouts: &BTreeMap<FeatureSet, Layout>,
     figures: &Figures,
 ) -> Vec<(FeatureSet, Block)> {
-    let mut counters: Vec<Slots> =
-        group.sets.iter().map(|&set| Slots::new(set, group, &layouts[&set], figures)).collect();
+    let new = |&set: &FeatureSet| {
+        let layout = &layouts[&set];
+        let Layout::Ranked { cardinality, sparse, .. } = *layout else {
+            unreachable!("a set that fits the grid is counted in a covering block")
+        };
+        (set, cardinality, Slots::new(layout.cells(), sparse, figures))
+    };
+    let mut counters: Vec<(FeatureSet, usize, Slots)> = group.sets.iter().map(new).collect();
     let mut ranks = vec![0u32; CHUNK];
     let (mut rows, mut keys) = (Vec::with_capacity(CHUNK), Vec::with_capacity(CHUNK));
     for shard in shards {
@@ -51,60 +66,62 @@ pub fn count_ranked(
                 // Rows in no frequent cell of the prefix are in no frequent cell of its extensions.
                 rows.clear();
                 rows.extend((start as u32..).zip(&*ranks).filter(|(_, rank)| **rank != NONE).map(|(row, _)| row));
-                for slots in &mut counters {
+                for (set, cardinality, slots) in &mut counters {
+                    let codes = &shard.features[usize::from(set.feature(set.level() - 1))];
+                    let cell =
+                        |row: u32, code: u16| ranks[row as usize - start] as usize * *cardinality + usize::from(code);
                     keys.clear();
-                    slots.keys(shard, start, &rows, ranks, &mut keys);
-                    slots.tally.add(&addends, run, Rows::These(&rows), &keys);
+                    match codes {
+                        Codes::U8(codes) => {
+                            let cells = rows.iter().map(|&row| cell(row, u16::from(codes[row as usize])));
+                            slots.keys(cells, &mut keys);
+                        }
+                        Codes::U16(codes) => {
+                            slots.keys(rows.iter().map(|&row| cell(row, codes[row as usize])), &mut keys)
+                        }
+                        Codes::Tags(_) => unreachable!("a row with several codes is not ranked"),
+                    }
+                    slots.add(&addends, run, Rows::These(&rows), &keys);
                 }
             }
         }
     }
-    counters.into_iter().map(|slots| (slots.set, slots.finish())).collect()
+    counters.into_iter().map(|(set, _, slots)| (set, slots.finish())).collect()
 }
 
 /// Counters of one feature set: of its cells, or of those that occur.
-struct Slots {
-    set: FeatureSet,
-    cardinality: usize,
+pub struct Slots {
     index: Option<Map<u64, u32>>,
     tally: Tally,
 }
 
 impl Slots {
-    fn new(set: FeatureSet, group: &RankedGroup, layout: &Layout, figures: &Figures) -> Slots {
-        let Layout::Ranked { cardinality, sparse, .. } = *layout else {
-            unreachable!("a set that fits the grid is counted in a covering block")
-        };
+    pub fn new(cells: usize, sparse: bool, figures: &Figures) -> Slots {
         let mut tally = Tally::new(figures);
-        tally.reset(if sparse { 0 } else { group.ranks.cells() * cardinality });
-        Slots { set, cardinality, index: sparse.then(Map::default), tally }
+        tally.reset(if sparse { 0 } else { cells });
+        Slots { index: sparse.then(Map::default), tally }
     }
 
-    /// Where each of these rows is counted; `ranks` are those of the rows from `start` on.
-    fn keys(&mut self, shard: &Shard, start: usize, rows: &[u32], ranks: &[u32], keys: &mut Vec<u32>) {
-        let cardinality = self.cardinality;
-        let last = &shard.features[usize::from(self.set.feature(self.set.level() - 1))];
-        let cell = |row: u32, code: usize| ranks[row as usize - start] as usize * cardinality + code;
+    /// Where these cells are counted, after the keys that are there.
+    pub fn keys(&mut self, cells: impl Iterator<Item = usize>, keys: &mut Vec<u32>) {
         match &mut self.index {
-            None => match last {
-                Codes::U8(codes) => {
-                    keys.extend(rows.iter().map(|&row| cell(row, usize::from(codes[row as usize])) as u32));
-                }
-                Codes::U16(codes) => {
-                    keys.extend(rows.iter().map(|&row| cell(row, usize::from(codes[row as usize])) as u32));
-                }
-            },
+            None => keys.extend(cells.map(|cell| cell as u32)),
             Some(index) => {
-                for &row in rows {
+                for cell in cells {
                     let next = index.len() as u32;
-                    keys.push(*index.entry(cell(row, usize::from(last.at(row as usize))) as u64).or_insert(next));
+                    keys.push(*index.entry(cell as u64).or_insert(next));
                 }
                 self.tally.grow(index.len());
             }
         }
     }
 
-    fn finish(self) -> Block {
+    /// Adds rows of one run to their cells.
+    pub fn add(&mut self, addends: &Addends, run: &Run, rows: Rows, keys: &[u32]) {
+        self.tally.add(addends, run, rows, keys);
+    }
+
+    pub fn finish(self) -> Block {
         let planes = self.tally.planes();
         match self.index {
             None => Block::dense(planes),

@@ -12,14 +12,17 @@ use crate::segment::{FeatureId, FeatureSet, Item, ItemCode, Segment};
 pub fn candidates(level: usize, shape: &Shape, below: &Survivors) -> u64 {
     wanted(level, shape, below).into_iter().map(|(_, candidates)| candidates).sum()
 }
-/// The feature sets of `level`, from 2, that hold a candidate, with the number of their candidates; sorted.
+
+/// The feature sets of `level`, from 2, that hold a candidate, with the number of their candidates; sorted. Those with tags are
+/// listed apart.
 pub fn wanted(level: usize, shape: &Shape, below: &Survivors) -> Vec<(FeatureSet, u64)> {
+    let prefixes: Vec<(&FeatureSet, &Vec<Segment>)> = below.iter().filter(|(set, _)| !shape.has_tags(**set)).collect();
     let members: BTreeMap<FeatureSet, Members> =
-        below.iter().map(|(&set, segments)| (set, Members::new(set, segments, shape))).collect();
-    let prefixes: Vec<(&FeatureSet, &Vec<Segment>)> = below.iter().collect();
+        prefixes.iter().map(|&(&set, segments)| (set, Members::new(set, segments, shape))).collect();
     let of_prefix = |(&prefix, segments): (&FeatureSet, &Vec<Segment>)| {
         let mut found = Vec::new();
-        for feature in prefix.feature(level - 2) + 1..shape.features() as FeatureId {
+        let later = prefix.feature(level - 2) + 1..shape.features() as FeatureId;
+        for feature in later.filter(|&f| !shape.tags[usize::from(f)]) {
             let set = prefix.with(feature);
             let others: Option<Vec<&Members>> = (0..level - 1).map(|i| members.get(&set.without(i))).collect();
             let Some(others) = others else { continue };

@@ -219,6 +219,33 @@ impl Job {
             )?;
         }
 
+        for (name, feature) in spec.features.by_name.iter().filter(|(_, feature)| feature.separator().is_some()) {
+            let setting = format!("features.{name}.separator");
+            let white = |separator: &str| separator.chars().count() > 1 && separator.trim() != separator;
+            let separator = feature.separator().unwrap_or_default();
+            range(&setting, format!("{separator:?}"), !separator.is_empty(), "expected what stands between two tags")?;
+            range(
+                &setting,
+                format!("{separator:?}"),
+                !white(separator),
+                "leave out the white space around it: it is dropped around tags anyway",
+            )?;
+            range(
+                &setting,
+                format!("{separator:?}"),
+                matches!(feature.kind, None | Some(FeatureKind::Tags))
+                    && feature.bin.is_none()
+                    && feature.part.is_none(),
+                "only text with several tags is separated; leave out bin and part, and kind or say kind = \"tags\"",
+            )?;
+            range(
+                &format!("features.{name}.missing"),
+                shown(&Some(feature.missing)),
+                feature.missing == Missing::Level,
+                "a customer without tags has none; leave it out",
+            )?;
+        }
+
         within!(spec.screen.max_features, (1..=1000).contains(&spec.screen.max_features), "expected 1 to 1000");
         within!(spec.screen.min_entropy, spec.screen.min_entropy >= 0.0, "expected 0 bits or more");
         within!(spec.screen.max_null_share, share(spec.screen.max_null_share), "expected a share from 0 to 1");

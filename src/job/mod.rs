@@ -243,6 +243,14 @@ pub struct FeaturesSpec {
     pub by_name: BTreeMap<String, FeatureSpec>,
 }
 
+impl FeatureSpec {
+    /// What stands between tags that are written as text; none where the job says nothing of tags.
+    pub fn separator(&self) -> Option<&str> {
+        let default = (self.kind == Some(FeatureKind::Tags)).then_some("|");
+        self.separator.as_deref().or(default)
+    }
+}
+
 impl FeaturesSpec {
     fn everything() -> Vec<String> {
         vec!["*".into()]
@@ -271,8 +279,12 @@ pub struct FeatureSpec {
     /// Which part of a date or time. Absent: `year_month`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part: Option<DatePart>,
+    /// Of text: what stands between the tags of a customer, as in `travel|sports`; each tag is an item. White space around a tag
+    /// is dropped, and so are empty tags. Default with `kind = "tags"`: `|`. Lists need none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub separator: Option<String>,
     pub missing: Missing,
-    /// Further values of this column that mean missing.
+    /// Further values of this column that mean missing; of tags, each alone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub null_values: Vec<String>,
 }
@@ -286,6 +298,9 @@ pub enum FeatureKind {
     Number,
     /// A date or time; `part` says what of it. Text is read as ISO 8601.
     Date,
+    /// A set of tags a customer, each an item: text with `separator` between them. Lists of text or whole numbers are tags by
+    /// themselves.
+    Tags,
 }
 
 /// Bands of a number; all are closed below and open above: `[low, high)`.
@@ -320,10 +335,10 @@ pub enum DatePart {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Missing {
-    /// An item of its own, `(missing)`.
+    /// An item of its own, `(missing)`; a customer without tags has no item of them.
     #[default]
     Level,
-    /// The most frequent item.
+    /// The most frequent item; not for tags.
     Mode,
 }
 

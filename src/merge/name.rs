@@ -11,8 +11,8 @@ const MOST_ITEMS: usize = 3;
 /// An item is named when its standard score is at least this share of the strongest one's.
 const LEAST_SCORE: f64 = 0.5;
 
-/// A group's name: the one to three items most over-represented in it among those that its segments say, one a feature,
-/// as `feature=item · feature=item`: traits that mark it, not a conjunction, as a group is a union of segments.
+/// A group's name: the one to three items most over-represented in it among those that its segments say, one a feature (of
+/// tags several), as `feature=item · feature=item`: traits that mark it, not a conjunction, as a group is a union of segments.
 ///
 /// `profile` is sorted as [`profile()`](crate::profile::profile()) leaves it, `segments` strongest first; if none of
 /// their items is over-represented, the first segment is the name.
@@ -25,7 +25,8 @@ pub fn name(codebook: &Codebook, segments: &[Segment], profile: &[ProfileItem]) 
             break;
         }
         let said = |item: Item| segments.iter().any(|s| s.items().any(|own| own == item));
-        if said(item.item) && named.iter().all(|n| n.item.feature != item.item.feature) {
+        let several = codebook.feature(item.item.feature).tags.is_some();
+        if said(item.item) && (several || named.iter().all(|n| n.item.feature != item.item.feature)) {
             named.push(item);
         }
     }
@@ -58,7 +59,7 @@ pub fn distinct(names: Vec<String>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encode::{Feature, ItemValue};
+    use crate::encode::{Feature, ItemValue, TagSource};
 
     fn codebook() -> Codebook {
         let feature = |name: &str, items: &[&str]| Feature {
@@ -67,6 +68,7 @@ mod tests {
             items: items.iter().map(|&t| ItemValue::Text(t.into())).collect(),
             uv: vec![0; items.len()],
             rest: false,
+            tags: None,
             null_values: Vec::new(),
             completed: None,
         };
@@ -107,6 +109,14 @@ mod tests {
         // 14 is less than half of 30.
         let weaker = [(2, 0, 30.0), (0, 0, 15.0), (1, 0, 14.0)];
         assert_eq!(name(&codebook(), &segments, &profile(&weaker)), "last=success · job=retired");
+    }
+
+    #[test]
+    fn a_name_may_say_several_tags_of_one_feature() {
+        let mut codebook = codebook();
+        codebook.features[0].tags = Some(TagSource::List);
+        let items = [(0, 0, 30.0), (0, 1, 24.0), (1, 0, 20.0)];
+        assert_eq!(name(&codebook, &[segment(&[(0, 0), (0, 1)])], &profile(&items)), "job=retired · job=student");
     }
 
     #[test]

@@ -23,7 +23,8 @@ const METRIC_WEIGHT: f64 = 0.25;
 ///
 /// The squared distance of two sets of customers is
 /// `3/4 * sum over features of w(f) * H(f)² + 1/4 * (difference of positions)²`, where `H(f)² = 1/2 * sum over items of
-/// (sqrt(p) - sqrt(q))²` is the squared Hellinger distance of the features' item shares, in 0 to 1, and a position is that
+/// (sqrt(p) - sqrt(q))²` is the squared Hellinger distance of the features' item shares, in 0 to 1 (of a feature of tags the
+/// shares of all mentions, as a customer has several or none; without any mention no share), and a position is that
 /// of [`position`]. Being a sum of squared differences it is Euclidean, as Ward's linkage presupposes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Space {
@@ -92,5 +93,9 @@ mod tests {
         let (c, d) = ([[50, 0], [18, 32]], [[80, 0], [80, 0]]);
         let found = between(&[0.0, 2.0], (rate(50, 20), c), (rate(80, 8), d));
         assert!((found - (0.75 * 0.4 + 0.25f64).sqrt()).abs() < 1e-15);
+        // Nobody has any tag of feature 1: H² = 1/2 from those who have, 0 from each other.
+        let (e, f) = ([[50, 0], [0, 0]], [[80, 0], [90, 20]]);
+        assert!((between(&[0.0, 2.0], (same.0, e), (same.1, f)) - (0.75f64 * 0.5).sqrt()).abs() < 1e-15);
+        assert_eq!(between(&[0.0, 2.0], (same.0, e), (same.1, e)), 0.0);
     }
 }

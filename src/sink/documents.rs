@@ -117,7 +117,7 @@ impl GroupEntry {
             secondary: group.secondary.iter().zip(&result.secondary).map(secondary).collect(),
             description: report::describe(group, result, result.job.output.language),
             segments: group.segments.iter().map(|s| texts.segment(*s)).collect(),
-            profile: privacy::writable(group, result.floor()).into_iter().map(profile).collect(),
+            profile: privacy::writable(group, result.codebook, result.floor()).into_iter().map(profile).collect(),
             sql: result.group_sql(group),
             audience: audience_folder(group.id),
         }

@@ -72,8 +72,29 @@ pub enum ColumnKind {
     Decimal,
     Date,
     Timestamp,
+    /// Several texts a row.
+    TextList,
+    /// Several whole numbers a row.
+    IntList,
     /// Not usable; names the type.
     Unsupported(String),
+}
+
+impl ColumnKind {
+    /// As people call it.
+    pub fn name(&self) -> String {
+        match self {
+            ColumnKind::Unsupported(kind) => kind.clone(),
+            ColumnKind::TextList => "list of text".into(),
+            ColumnKind::IntList => "list of int".into(),
+            kind => format!("{kind:?}").to_lowercase(),
+        }
+    }
+
+    /// Whether a row has several values.
+    pub fn is_list(&self) -> bool {
+        matches!(self, ColumnKind::TextList | ColumnKind::IntList)
+    }
 }
 
 impl Table {

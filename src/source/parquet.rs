@@ -136,6 +136,12 @@ fn column(name: &str, data_type: DataType) -> Column {
         DataType::Decimal128(..) => ColumnKind::Decimal,
         DataType::Date32 | DataType::Date64 => ColumnKind::Date,
         DataType::Timestamp(..) => ColumnKind::Timestamp,
+        DataType::List(field) | DataType::LargeList(field) => match plain(field.data_type()) {
+            DataType::Utf8 => ColumnKind::TextList,
+            // Numbers beyond those of 64 bits with a sign would be lost.
+            integer if integer.is_integer() && integer != DataType::UInt64 => ColumnKind::IntList,
+            _ => ColumnKind::Unsupported(data_type.to_string()),
+        },
         other => ColumnKind::Unsupported(other.to_string()),
     };
     Column { name: name.to_owned(), kind, data_type }
@@ -174,8 +180,16 @@ fn agree(columns: &mut [Column], schema: &Schema) -> Result<(), String> {
 /// A type that holds every value of both.
 fn common(a: &DataType, b: &DataType) -> Option<DataType> {
     use DataType::*;
+    let list = |values| Some(LargeList(Arc::new(Field::new("item", values, true))));
     match (a, b) {
         _ if a == b => Some(a.clone()),
+        (List(_) | LargeList(_), List(_) | LargeList(_)) => {
+            match (column("", a.clone()).kind, column("", b.clone()).kind) {
+                (ColumnKind::TextList, ColumnKind::TextList) => list(Utf8),
+                (ColumnKind::IntList, ColumnKind::IntList) => list(Int64),
+                _ => None,
+            }
+        }
         _ if a.is_unsigned_integer() && b.is_unsigned_integer() => Some(UInt64),
         (UInt64, _) | (_, UInt64) => None,
         _ if a.is_integer() && b.is_integer() => Some(Int64),

@@ -8,4 +8,5 @@ mod oracle;
 mod outputs;
 mod processes;
 mod program;
+mod tags;
 mod workers;

@@ -271,7 +271,7 @@ impl View<'_, '_> {
 
     /// The strongest items above and below the base.
     fn strongest<'g>(&self, group: &'g Group) -> [Vec<&'g ProfileItem>; 2] {
-        let items = privacy::writable(group, self.result.floor());
+        let items = privacy::writable(group, self.result.codebook, self.result.floor());
         let usable = |p: &&&ProfileItem| p.index.is_finite() && p.z.is_finite();
         let up = items.iter().filter(usable).filter(|p| p.index > 100.0 && p.z > 0.0).take(STRONGEST).copied();
         let down = items.iter().rev().filter(|p| p.index.is_finite() && p.z.is_finite());
