@@ -282,13 +282,13 @@ mod tests {
         let shard = Shard::new(vec![column], part, metrics, CustomerIds::Row((0..rows as u64).collect()));
         let mut sums = vec![[Stats::default(); 2]; 2];
         Tile::all(&shard, &[segment(&[(0, 1)])]).for_each(|tile| tile.add_sums(&shard, tile.bits(0), &mut sums));
-        for part in 0..2 {
+        for (part, (rates, amounts)) in sums[0].into_iter().zip(sums[1]).enumerate() {
             let own = || (0..rows as i128).filter(|r| r % 3 == 1 && usize::from(r % 10 == 0) == part);
             let (uv, yes) = (own().count() as i64, own().filter(|r| r % 7 == 0).count() as i128);
             let value = |r: i128| if r % 4 == 0 { r - 300 } else { 0 };
-            assert_eq!(sums[0][part], Stats { uv, sum: yes, sq: yes, ..Stats::default() });
+            assert_eq!(rates, Stats { uv, sum: yes, sq: yes, ..Stats::default() });
             let (sum, sq) = (own().map(value).sum(), own().map(|r| value(r) * value(r)).sum());
-            assert_eq!(sums[1][part], Stats { uv, sum, sq, ..Stats::default() });
+            assert_eq!(amounts, Stats { uv, sum, sq, ..Stats::default() });
         }
     }
 

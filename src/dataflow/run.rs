@@ -100,7 +100,7 @@ pub fn run(
     let mut found = first.then(|| Found::score(&answer, &shard.moments(), scales[0]));
     drop(answer);
     stages.end(found.as_ref().map_or(0, |found| found.scored.len()));
-    let exclusive = vec![true; codebook.features.len()];
+    let exclusive: Vec<bool> = codebook.features.iter().map(|feature| feature.tags.is_none()).collect();
     let candidates = found.as_mut().map(|found| found.candidates(job, min_uv, &exclusive));
     let common = overlaps(worker, &shard, candidates);
     if let Some(found) = &mut found {

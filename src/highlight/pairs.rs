@@ -101,3 +101,107 @@ fn choices(items: &[Item], k: usize, chosen: &mut Vec<Item>, each: &mut impl FnM
     }
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::highlight::Direction;
+    use crate::score::{Test, measures};
+
+    const PLAIN: Scale = Scale { decimals: 0, den_decimals: 0 };
+
+    fn stats(kind: MetricKind, value: i128) -> Stats {
+        let value = if kind == MetricKind::Rate { value & 1 } else { value };
+        Stats { uv: 1, sum: value, sq: value * value, ..Stats::default() }
+    }
+
+    /// A candidate as far as pairs look at it.
+    fn candidate(segment: Segment, kind: MetricKind, whole: &Stats, own: &Stats, base: &Stats) -> Highlight {
+        let test = Test {
+            log_p: 0.0,
+            cautious_log_p: 0.0,
+            effect_low: 0.0,
+            effect_high: 0.0,
+            lift_low: None,
+            lift_high: None,
+        };
+        let discovery = measures(kind, PLAIN, own, base);
+        Highlight {
+            segment,
+            direction: if discovery.effect < 0.0 { Direction::Under } else { Direction::Over },
+            measures: measures(kind, PLAIN, whole, base),
+            discovery,
+            test,
+            q: 0.0,
+            shrunken_lift: None,
+            shrunken_effect: 0.0,
+            validation: None,
+            validation_log_p: None,
+            validated: None,
+            folds: Vec::new(),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+        #[test]
+        fn pairs_left_out_share_too_few_to_explain_or_to_fold(
+            rows in proptest::collection::vec((proptest::collection::vec(0u16..3, 5), -9i128..9, any::<bool>()), 30..200),
+            amount in any::<bool>(),
+            max_level in 2usize..4,
+            min_uv in 2i64..8,
+            max_overlap in 0.1..0.9,
+        ) {
+            let kind = if amount { MetricKind::Amount } else { MetricKind::Rate };
+            let mut cells: BTreeMap<Segment, (Stats, Stats)> = BTreeMap::new();
+            let sum = |chosen: &dyn Fn(&[u16]) -> bool, all: bool| -> Stats {
+                let of = rows.iter().filter(|(codes, _, discovery)| chosen(codes) && (all || *discovery));
+                of.map(|(_, value, _)| stats(kind, *value)).sum()
+            };
+            for (codes, value, discovery) in &rows {
+                for mask in 1u32..1 << codes.len() {
+                    let items: Vec<Item> = (0..codes.len() as u16).filter(|f| mask >> f & 1 == 1)
+                        .map(|feature| Item { feature, code: codes[usize::from(feature)] }).collect();
+                    if items.len() <= max_level {
+                        let cell = cells.entry(Segment::of_items(&items)).or_default();
+                        cell.0 = cell.0 + stats(kind, *value);
+                        if *discovery {
+                            cell.1 = cell.1 + stats(kind, *value);
+                        }
+                    }
+                }
+            }
+            cells.retain(|_, (whole, _)| whole.uv >= min_uv);
+            let (segments, sums): (Vec<Segment>, Vec<(Stats, Stats)>) = cells.into_iter().unzip();
+            let (whole, discovery): (Vec<Stats>, Vec<Stats>) = sums.into_iter().unzip();
+            let (base_whole, base_discovery) = (sum(&|_| true, true), sum(&|_| true, false));
+            let frequent = Frequent { segments: &segments, whole: &whole, discovery: &discovery, base_whole, base_discovery };
+            let bounds = Bounds { frequent: &frequent, max_level, min_uv, exclusive: &[true; 5] };
+            let spec = HighlightSpec { max_overlap, ..HighlightSpec::default() };
+            let ranked: Vec<Highlight> = (0..segments.len())
+                .map(|i| candidate(segments[i], kind, &whole[i], &discovery[i], &base_discovery))
+                .collect();
+            let n = ranked.len().min(60);
+            let kept = pairs(&ranked, n, &bounds, &spec, kind, PLAIN);
+            for i in 0..n {
+                for j in (0..i).filter(|&j| kept.binary_search(&[i as u32, j as u32]).is_err()) {
+                    let (a, b) = (&ranked[i], &ranked[j]);
+                    let has = |codes: &[u16], s: Segment| s.items().all(|x| codes[usize::from(x.feature)] == x.code);
+                    let both = |codes: &[u16]| has(codes, a.segment) && has(codes, b.segment);
+                    let shared = sum(&both, true).uv;
+                    let impact = measures(kind, PLAIN, &sum(&both, false), &base_discovery).impact.abs();
+                    let effects = [a, b].map(|h| h.discovery.effect.abs());
+                    // Of two with the same effect neither explains the other.
+                    let weaker = [a, b].into_iter().zip(effects).filter(|(_, effect)| *effect < effects[0].max(effects[1]));
+                    let explains = weaker.map(|(h, _)| h.discovery.impact.abs()).any(|i| shared > 0 && impact >= 0.5 * i);
+                    let folds = jaccard(shared, a.measures.uv, b.measures.uv) >= max_overlap;
+                    prop_assert!(a.direction != b.direction || !(explains || folds), "{:?} and {:?}", a.segment, b.segment);
+                }
+            }
+        }
+    }
+}
