@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::encode::Shard;
 use crate::segment::{Item, Segment};
 use crate::simd;
-use crate::stats::{Parts, Stats};
+use crate::stats::{Moments, PARTS, Parts, Stats};
 
 /// Customer ids as the input has them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -125,6 +125,46 @@ pub struct Tile {
     segments: Vec<Vec<u64>>,
 }
 
+/// The sums of the metrics over customers that were given as bits.
+#[derive(Clone, Debug)]
+pub struct BitSums {
+    moments: Moments,
+    /// Customers of each run of the shard that need not be looked at one by one.
+    by_run: Vec<i64>,
+    /// By metric, from the primary one on, then part: those of the others.
+    stats: Vec<Parts<Stats>>,
+}
+
+impl BitSums {
+    /// Of nobody, and of the first `metrics` metrics of a shard.
+    pub fn none(shard: &Shard, metrics: usize) -> BitSums {
+        BitSums {
+            moments: shard.moments(),
+            by_run: vec![0; shard.runs().len()],
+            stats: vec![[Stats::default(); PARTS]; metrics],
+        }
+    }
+
+    /// The sums by metric and part.
+    pub fn finish(mut self, shard: &Shard) -> Vec<Parts<Stats>> {
+        for (run, customers) in shard.runs().iter().zip(std::mem::take(&mut self.by_run)) {
+            if customers > 0 {
+                self.add(shard, run.rows.start, customers, run.part);
+            }
+        }
+        self.stats
+    }
+
+    /// Adds so many customers with the metrics of one row.
+    fn add(&mut self, shard: &Shard, row: usize, times: i64, part: usize) {
+        let mut values = Vec::with_capacity(self.moments.width());
+        shard.metrics.iter().for_each(|metric| metric.moments_at(row, |v| values.push(v * i128::from(times))));
+        for (metric, stats) in self.stats.iter_mut().enumerate() {
+            stats[part] = stats[part] + self.moments.stats(metric, times, &values);
+        }
+    }
+}
+
 /// Rows of a tile: 8 KiB a bitmap.
 pub const TILE: usize = 1 << 16;
 
@@ -161,41 +201,24 @@ impl Tile {
         ones(bits).map(move |row| start + row)
     }
 
-    /// Adds the customers of some bits of this tile to the sums by metric, from the primary one on, and part.
-    pub fn add_sums(&self, shard: &Shard, bits: &[u64], sums: &mut [Parts<Stats>]) {
-        self.add_common_sums(shard, bits, bits, sums);
-    }
-
-    /// The same of the customers that two sets of bits share.
+    /// Adds the customers that two sets of bits of this tile share.
     ///
     /// Within a run all rates are the same, and what else is zero need not be looked at: there the bits are only counted.
-    pub fn add_common_sums(&self, shard: &Shard, a: &[u64], b: &[u64], sums: &mut [Parts<Stats>]) {
-        let moments = shard.moments();
-        let mut values = Vec::with_capacity(moments.width());
-        let mut add = |row: usize, times: i64, part: usize, sums: &mut [Parts<Stats>]| {
-            values.clear();
-            shard.metrics.iter().for_each(|metric| metric.moments_at(row, |v| values.push(v * i128::from(times))));
-            for (metric, stats) in sums.iter_mut().enumerate() {
-                stats[part] = stats[part] + moments.stats(metric, times, &values);
-            }
-        };
-        for run in shard.runs() {
+    pub fn add_common(&self, shard: &Shard, a: &[u64], b: &[u64], sums: &mut BitSums) {
+        for (place, run) in shard.runs().iter().enumerate() {
             let (first, end) = (run.rows.start.max(self.start), run.rows.end.min(self.start + self.len));
             if first >= end {
                 continue;
             }
             let range = first - self.start..end - self.start;
             if run.zero {
-                let customers = common(a, b, range);
-                if customers > 0 {
-                    add(first, customers, run.part, sums);
-                }
+                sums.by_run[place] += common(a, b, range);
             } else {
                 let words = range.start / 64..range.end.div_ceil(64);
                 let both: Vec<u64> = a[words.clone()].iter().zip(&b[words.clone()]).map(|(a, b)| a & b).collect();
                 let offset = self.start + words.start * 64;
                 let rows = ones(&both).map(|row| offset + row).filter(|row| (first..end).contains(row));
-                rows.for_each(|row| add(row, 1, run.part, sums));
+                rows.for_each(|row| sums.add(shard, row, 1, run.part));
             }
         }
     }
@@ -280,8 +303,10 @@ mod tests {
         ];
         let part = (0..rows).map(|row| u8::from(row % 10 == 0)).collect();
         let shard = Shard::new(vec![column], part, metrics, CustomerIds::Row((0..rows as u64).collect()));
-        let mut sums = vec![[Stats::default(); 2]; 2];
-        Tile::all(&shard, &[segment(&[(0, 1)])]).for_each(|tile| tile.add_sums(&shard, tile.bits(0), &mut sums));
+        let mut sums = BitSums::none(&shard, 2);
+        let segments = [segment(&[(0, 1)]), Segment::BASE];
+        Tile::all(&shard, &segments).for_each(|tile| tile.add_common(&shard, tile.bits(0), tile.bits(1), &mut sums));
+        let sums = sums.finish(&shard);
         for (part, (rates, amounts)) in sums[0].into_iter().zip(sums[1]).enumerate() {
             let own = || (0..rows as i128).filter(|r| r % 3 == 1 && usize::from(r % 10 == 0) == part);
             let (uv, yes) = (own().count() as i64, own().filter(|r| r % 7 == 0).count() as i128);

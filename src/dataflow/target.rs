@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use timely::worker::Worker;
 
 use super::collective::{broadcast, gather};
-use crate::audience::{Assigned, Tile};
+use crate::audience::{Assigned, BitSums, Tile};
 use crate::encode::Shard;
 use crate::profile::Profile;
 use crate::segment::Segment;
-use crate::stats::{DISCOVERY, PARTS, Parts, Stats, VALIDATION};
+use crate::stats::{DISCOVERY, Parts, Stats, VALIDATION};
 
 /// What pairs of segments share; of the pairs that were not asked for, nobody.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -51,42 +51,41 @@ pub fn overlaps(worker: &mut Worker, shard: &Shard, asked: Option<Asked>) -> Ove
     let of_used: Vec<Segment> = used.iter().map(|&i| segments[i as usize]).collect();
     let place = |i: u32| used.binary_search(&i).expect("it is in a pair");
     let places: Vec<[usize; 2]> = pairs.iter().map(|pair| pair.map(place)).collect();
-    let mut sums: Vec<MetricSums> = vec![no_sums(1); pairs.len()];
+    let mut sums = vec![BitSums::none(shard, 1); pairs.len()];
     for tile in Tile::all(shard, &of_used) {
         for (&[i, j], sums) in places.iter().zip(&mut sums) {
-            tile.add_common_sums(shard, tile.bits(i), tile.bits(j), sums);
+            tile.add_common(shard, tile.bits(i), tile.bits(j), sums);
         }
     }
-    let mut parts = gather(worker, sums).into_iter();
-    let mut total = parts.next().unwrap_or_default();
-    parts.for_each(|part| add_sums(&mut total, &part));
+    let total = gathered(worker, shard, sums).into_iter();
     let of = |sums: MetricSums| (sums[0].iter().map(|stats| stats.uv).sum(), sums[0][DISCOVERY]);
-    Overlaps { shared: pairs.into_iter().zip(total.into_iter().map(of)).collect() }
+    Overlaps { shared: pairs.into_iter().zip(total.map(of)).collect() }
 }
 
 /// By metric, then part.
 pub type MetricSums = Vec<Parts<Stats>>;
-
-fn no_sums(metrics: usize) -> MetricSums {
-    vec![[Stats::default(); PARTS]; metrics]
-}
 
 fn add_sums(total: &mut [MetricSums], more: &[MetricSums]) {
     let both = total.iter_mut().flatten().flatten().zip(more.iter().flatten().flatten());
     both.for_each(|(a, b)| *a = *a + *b);
 }
 
-/// What each of worker 0's segments has of the customers that it and none before it covers. Elsewhere: nothing.
-pub fn taken(worker: &mut Worker, shard: &Shard, segments: Option<Vec<Segment>>) -> Vec<MetricSums> {
-    let segments = broadcast(worker, segments);
-    let mut sums: Vec<MetricSums> = vec![no_sums(shard.metrics.len()); segments.len()];
-    for tile in Tile::all(shard, &segments) {
-        tile.first_come(|i, bits| tile.add_sums(shard, bits, &mut sums[i]));
-    }
-    let mut parts = gather(worker, sums).into_iter();
+/// The workers' sums added up, at worker 0.
+fn gathered(worker: &mut Worker, shard: &Shard, sums: Vec<BitSums>) -> Vec<MetricSums> {
+    let mut parts = gather(worker, sums.into_iter().map(|s| s.finish(shard)).collect::<Vec<_>>()).into_iter();
     let mut total = parts.next().unwrap_or_default();
     parts.for_each(|part| add_sums(&mut total, &part));
     total
+}
+
+/// What each of worker 0's segments has of the customers that it and none before it covers. Elsewhere: nothing.
+pub fn taken(worker: &mut Worker, shard: &Shard, segments: Option<Vec<Segment>>) -> Vec<MetricSums> {
+    let segments = broadcast(worker, segments);
+    let mut sums = vec![BitSums::none(shard, shard.metrics.len()); segments.len()];
+    for tile in Tile::all(shard, &segments) {
+        tile.first_come(|i, bits| tile.add_common(shard, bits, bits, &mut sums[i]));
+    }
+    gathered(worker, shard, sums)
 }
 
 /// A segment over the customers that it and no stronger segment takes.
