@@ -126,6 +126,16 @@ impl Plane {
         }
     }
 
+    /// Reads the figures of these cells, in their order.
+    pub fn read<'a>(&self, cells: &[usize], into: impl Iterator<Item = &'a mut i128>) {
+        let cells = cells.iter().zip(into);
+        match self {
+            Plane::U32(from) => cells.for_each(|(&cell, to)| *to = i128::from(from[cell])),
+            Plane::I64(from) => cells.for_each(|(&cell, to)| *to = i128::from(from[cell])),
+            Plane::I128(from) => cells.for_each(|(&cell, to)| *to = from[cell]),
+        }
+    }
+
     fn is_zero(&self) -> bool {
         each_width!(self, cells => cells.iter().all(|&v| v == 0))
     }

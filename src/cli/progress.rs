@@ -14,7 +14,8 @@ use crate::telemetry::{Progress, STAGES};
 pub fn start_logging(json: bool, on_terminal: bool) {
     let level = if on_terminal && !json { "warn" } else { "info" };
     let logs = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(level))
+        // `NICHEMINE_LOG=debug` tells the steps of counting too.
+        .with_env_filter(EnvFilter::try_from_env("NICHEMINE_LOG").unwrap_or_else(|_| EnvFilter::new(level)))
         .with_target(false)
         .with_ansi(on_terminal)
         // It would say on stderr that stderr is closed, and panic.

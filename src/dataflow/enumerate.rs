@@ -23,14 +23,13 @@ use super::agree::{Failure, agree};
 use super::collective::{broadcast, gather};
 use super::room::Room;
 use super::shared::{Plan, Shared, Task};
-use crate::block::{Block, Figures, Plane};
+use crate::block::{Block, Figures};
 use crate::encode::Shard;
 use crate::enumerate::{
-    Limits, Load, Round, Shape, Survivors, Tally, Unit, Workers, bounds, candidates, count_block, count_ranked,
+    Answer, Limits, Load, Round, Shape, Survivors, Tally, Unit, Workers, bounds, candidates, count_block, count_ranked,
     count_tagged,
 };
 use crate::segment::{FeatureSet, MAX_LEVEL, Segment};
-use crate::stats::{Moments, PARTS, Parts, Stats};
 use crate::telemetry::Progress;
 
 /// The times of the dataflow: one for each state of the table.
@@ -90,61 +89,6 @@ impl Counted {
         let mut histogram = Histogram::new(3).expect("three significant digits are allowed");
         self.blocks_us.iter().for_each(|&us| histogram.record(us).expect("a histogram that resizes holds any value"));
         histogram
-    }
-}
-
-/// Frequent segments with their exact sums; at worker 0 all of them, elsewhere none.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Answer {
-    /// Sorted; the base comes first, unless there are no customers.
-    pub segments: Vec<Segment>,
-    /// Customers of each segment in each part.
-    pub uv: Vec<Parts<i64>>,
-    /// The sums of each segment: all of the discovery part, then all of the validation part.
-    pub sums: Vec<i128>,
-}
-
-impl Answer {
-    /// The frequent cells of all feature sets, whose layouts `plans` tell.
-    fn of(mut blocks: Vec<(FeatureSet, Block)>, plans: &[Arc<Plan>], shape: &Shape, width: usize) -> Answer {
-        // Cells are numbered in the order of their segments, so that sorted feature sets give sorted segments.
-        blocks.sort_unstable_by_key(|(set, _)| *set);
-        let cells = blocks.iter().map(|(_, block)| block.cells().len()).sum();
-        let mut answer = Answer {
-            segments: Vec::with_capacity(cells),
-            uv: Vec::with_capacity(cells),
-            sums: Vec::with_capacity(cells * PARTS * width),
-        };
-        let layout =
-            |set| plans.iter().find_map(|plan| plan.round.layouts.get(set)).expect("it was counted as planned");
-        for (set, block) in &blocks {
-            let layout = layout(set);
-            let (discovery, validation) = block.planes().split_at(1 + width);
-            for (i, &cell) in block.cells().iter().enumerate() {
-                let Some(segment) = layout.segment(*set, cell, shape) else { continue };
-                answer.segments.push(segment);
-                let uv = |planes: &[Plane]| planes[0].at(i) as i64;
-                answer.uv.push(std::array::from_fn(|part| uv([discovery, validation][part])));
-                answer.sums.extend([discovery, validation].into_iter().flat_map(|p| &p[1..]).map(|plane| plane.at(i)));
-            }
-        }
-        debug_assert!(answer.segments.is_sorted());
-        answer
-    }
-
-    /// The exact sums of metric `metric` over the customers of segment `i` in one part.
-    pub fn stats(&self, moments: &Moments, metric: usize, i: usize, part: usize) -> Stats {
-        let at = (PARTS * i + part) * moments.width();
-        moments.stats(metric, self.uv[i][part], &self.sums[at..at + moments.width()])
-    }
-
-    /// The segments of one level, as the level above is planned from them.
-    fn survivors(&self, level: usize) -> Survivors {
-        let mut survivors = Survivors::new();
-        for segment in self.segments.iter().filter(|segment| segment.level() == level) {
-            survivors.entry(segment.features()).or_default().push(*segment);
-        }
-        survivors
     }
 }
 
@@ -240,10 +184,13 @@ pub fn enumerate(
         };
         let min_uv = i64::try_from(limits.min_uv).unwrap_or(i64::MAX);
         let extended = (deepest < limits.max_level).then_some(deepest);
+        tracing::debug!(level = deepest, units = plan.round.units.len(), seconds = took(started), "planned");
         for pass in 0..plan.passes() {
+            let started = Instant::now();
             let found = tally(worker, &counter, pass, min_uv, extended, &mut record);
             frequent.extend(found.frequent);
             below.extend(found.extended);
+            tracing::debug!(level = deepest, pass, counting = record.seconds, seconds = took(started), "pass done");
             let held = frequent.iter().map(|(_, block): &(FeatureSet, Block)| block.cells().len() as u64).sum();
             agree(worker, room.holds(held).err())?;
         }
@@ -251,9 +198,18 @@ pub fn enumerate(
         plans.push(plan);
         level = deepest + 1;
     }
-    let answer = Answer::of(frequent, &plans, shape, load.figures.moments.width());
+    let started = Instant::now();
+    let layout = |set: FeatureSet| {
+        plans.iter().find_map(|plan| plan.round.layouts.get(&set)).expect("it was counted as planned")
+    };
+    let answer = Answer::of(frequent, layout, shape, load.figures.moments.width());
+    tracing::debug!(segments = answer.segments.len(), seconds = took(started), "answer put together");
     shared.clear();
     Ok((shard, Enumeration { answer, counted }))
+}
+
+fn took(started: Instant) -> f64 {
+    started.elapsed().as_secs_f64()
 }
 
 /// The workers of all processes, which have equally many each.

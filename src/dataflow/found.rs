@@ -1,9 +1,9 @@
 //! What worker 0 makes of the exact sums, stage by stage, between the passes over the rows.
 
-use super::enumerate::Answer;
 use super::target::{Asked, MetricSums, Overlaps, Taken};
 use crate::audience::Assigned;
 use crate::encode::Codebook;
+use crate::enumerate::Answer;
 use crate::highlight::{
     self, Bounds, Condition, Direction, Frequent, Funnel, Highlight, explained, fold, jaccard, mark, pairs, pool, rule,
     validate,

@@ -15,7 +15,7 @@ mod unique;
 
 pub use agree::{Failure, FailureKind, agree, decide};
 pub use collective::{broadcast, exchange, gather};
-pub use enumerate::{Answer, Counted, Enumeration, Planned, agree_load, enumerate, workers};
+pub use enumerate::{Counted, Enumeration, Planned, agree_load, enumerate, workers};
 pub use load::{Loaded, load};
 pub use room::Room;
 pub use run::{Outcome, run};

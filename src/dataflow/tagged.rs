@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::enumerate::{Answer, enumerate};
+use super::enumerate::enumerate;
 use super::shared::Shared;
 use crate::audience::CustomerIds;
 use crate::encode::{Codes, MetricColumn, Shard, TagCodes};
-use crate::enumerate::{Limits, Shape};
+use crate::enumerate::{Answer, Limits, Shape};
 use crate::memory::Size;
 use crate::segment::{Item, Segment};
 use crate::telemetry::Progress;

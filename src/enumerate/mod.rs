@@ -1,5 +1,6 @@
 //! From the frequent segments of one level to what is counted for the next: a pure plan, equal on all workers.
 
+mod answer;
 mod cost;
 mod cover;
 mod grid;
@@ -11,6 +12,7 @@ mod tags;
 mod tally;
 mod wanted;
 
+pub use answer::Answer;
 pub use cost::Load;
 pub use cover::{CoverBlock, cover};
 pub use grid::count_block;

@@ -4,6 +4,7 @@ mod find;
 mod jobs;
 mod docs;
 mod layering;
+mod memory;
 mod oracle;
 mod outputs;
 mod processes;
