@@ -291,7 +291,7 @@ fn judge(path: &Path, set: &[Override], json: bool) -> Result<(), Failure> {
     let shared = Shared::new(1, Size(u64::MAX));
     let verdicts = on_workers(&layout, move |worker| {
         let mut loaded = dataflow::load(worker, &job, &table, &reading, &shared, &progress, |_| {})?;
-        Ok(dataflow::screened(worker, &shared, &job, &mut loaded))
+        Ok(dataflow::screened(worker, &shared, &job, &mut loaded).0)
     })?;
     match json {
         true => print(&serde_json::to_string(&verdicts).expect("verdicts are JSON")),

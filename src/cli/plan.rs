@@ -65,8 +65,7 @@ pub fn plan(args: &JobArgs, asked: &Asked, json: bool) -> Result<(), Failure> {
     let (memory, rows) = (asked.memory, asked.rows);
     let planned = on_workers(&layout, move |worker| {
         let mut loaded = dataflow::load(worker, &job, &table, &reading, &shared, &progress, |_| {})?;
-        let verdicts = dataflow::screened(worker, &shared, &job, &mut loaded);
-        let load = dataflow::agree_load(worker, &shared, &loaded.shard);
+        let (verdicts, load) = dataflow::screened(worker, &shared, &job, &mut loaded);
         let bytes: u64 = dataflow::gather(worker, loaded.shard.bytes()).into_iter().sum();
         let customers = rows.unwrap_or(loaded.customers);
         let times = customers as f64 / loaded.customers.max(1) as f64;

@@ -148,14 +148,14 @@ pub fn enumerate(
     shared: &Arc<Shared>,
     shard: Shard,
     shape: &Shape,
+    load: &Load,
     limits: &Limits,
     progress: &Arc<Progress>,
 ) -> Result<(Arc<Shard>, Enumeration), Failure> {
     let shard = Arc::new(shard);
     shared.deposit(worker.index(), Arc::clone(&shard));
     // Every worker has deposited its rows when this is agreed.
-    let load = agree_load(worker, shared, &shard);
-    let room = Room::agree(worker, shared)?;
+    let room = Room::agree(worker, shared, &shard)?;
     let workers = workers(worker, shared);
     let (mut plans, mut counted, mut frequent): (Vec<Arc<Plan>>, Vec<Counted>, Vec<_>) = Default::default();
     let mut below: Vec<Cells> = Vec::new();
@@ -164,10 +164,10 @@ pub fn enumerate(
         let started = Instant::now();
         let plan = shared.plan(plans.len(), || {
             let round = match plans.last() {
-                None => Round::first(shape, &load, limits),
-                Some(last) => Round::next(level, shape, &survivors(&below, &last.round, shape), &load),
+                None => Round::first(shape, load, limits),
+                Some(last) => Round::next(level, shape, &survivors(&below, &last.round, shape), load),
             };
-            Plan::new(round, shape, &load, workers, room.blocks.min(limits.block_bytes))
+            Plan::new(round, shape, load, workers, room.blocks.min(limits.block_bytes))
         });
         below.clear();
         // The plans are equal, so all workers refuse alike.
@@ -354,143 +354,5 @@ impl Counter {
         record.blocks_us.push(took.as_micros().try_into().unwrap_or(u64::MAX));
         self.progress.levels[round.levels.end() - 1][0].fetch_add(1, Ordering::Relaxed);
         blocks
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-    use crate::audience::CustomerIds;
-    use crate::encode::{Codes, MetricColumn};
-    use crate::memory::Size;
-    use crate::segment::Item;
-    use proptest::prelude::*;
-
-    /// A small table: codes by feature, parts, values; the last code of a feature is `rest` where `rest` says so.
-    #[derive(Clone, Debug)]
-    struct Table {
-        cards: Vec<usize>,
-        rest: Vec<bool>,
-        rows: Vec<(Vec<u16>, u8, bool, i64)>,
-    }
-
-    impl Table {
-        fn shape(&self) -> Shape {
-            let items = self.cards.iter().zip(&self.rest).map(|(card, &rest)| card - usize::from(rest)).collect();
-            let with =
-                |f: usize, code: usize| self.rows.iter().filter(|row| usize::from(row.0[f]) == code).count() as u64;
-            let most = |f: usize| (0..self.cards[f]).map(|code| with(f, code)).max().unwrap_or(0);
-            let common = (0..self.cards.len()).map(most).collect();
-            Shape { cardinality: self.cards.clone(), items, common, tags: vec![false; self.cards.len()] }
-        }
-
-        fn shard(&self, worker: usize, workers: usize) -> Shard {
-            let rows: Vec<_> = self.rows.iter().skip(worker).step_by(workers).collect();
-            let features = (0..self.cards.len()).map(|f| {
-                let mut codes = Codes::with_capacity(self.cards[f], rows.len());
-                rows.iter().for_each(|row| codes.push(row.0[f]));
-                codes
-            });
-            Shard::new(
-                features.collect(),
-                rows.iter().map(|row| row.1).collect(),
-                vec![
-                    MetricColumn::Rate(rows.iter().map(|row| u8::from(row.2)).collect()),
-                    MetricColumn::Amount(rows.iter().map(|row| row.3).collect()),
-                    MetricColumn::Ratio {
-                        num: rows.iter().map(|row| row.3 / 2).collect(),
-                        den: rows.iter().map(|row| i64::from(row.2) + 3).collect(),
-                    },
-                ],
-                CustomerIds::Row((0..rows.len() as u64).collect()),
-            )
-        }
-
-        /// The definition, over raw rows: every segment a row is in gets the row.
-        fn brute_force(&self, max_level: usize, min_uv: i64) -> Answer {
-            let mut cells: BTreeMap<Segment, ([i64; 2], Vec<i128>)> = BTreeMap::new();
-            for (codes, part, yes, value) in &self.rows {
-                let (n, d) = (i128::from(value / 2), i128::from(*yes) + 3);
-                let y = i128::from(*value);
-                let moments = [i128::from(*yes), y, y * y, n, n * n, d, d * d, n * d];
-                for mask in 0u32..1 << codes.len() {
-                    let chosen: Vec<usize> = (0..codes.len()).filter(|i| mask >> i & 1 == 1).collect();
-                    let is_rest = |&f: &usize| self.rest[f] && usize::from(codes[f]) == self.cards[f] - 1;
-                    if chosen.len() > max_level || chosen.iter().any(is_rest) {
-                        continue;
-                    }
-                    let items: Vec<Item> = chosen.iter().map(|&f| Item { feature: f as u16, code: codes[f] }).collect();
-                    let cell = cells.entry(Segment::of_items(&items)).or_insert(([0; 2], vec![0; 16]));
-                    cell.0[usize::from(*part)] += 1;
-                    let sums = &mut cell.1[8 * usize::from(*part)..][..8];
-                    sums.iter_mut().zip(moments).for_each(|(a, b)| *a += b);
-                }
-            }
-            cells.retain(|segment, (uv, _)| segment.level() == 0 || uv.iter().sum::<i64>() >= min_uv);
-            Answer {
-                segments: cells.keys().copied().collect(),
-                uv: cells.values().map(|(uv, _)| *uv).collect(),
-                sums: cells.values().flat_map(|(_, sums)| sums.clone()).collect(),
-            }
-        }
-
-        fn engine(&self, max_level: usize, min_uv: u64, workers: usize, block_bytes: u64) -> Answer {
-            let table = self.clone();
-            let (shared, progress) = (Shared::new(workers, Size(u64::MAX)), Progress::new(max_level));
-            let guards = timely::execute(timely::Config::process(workers), move |worker| {
-                let shard = table.shard(worker.index(), worker.peers());
-                let limits = Limits { customers: table.rows.len() as u64, min_uv, max_level, block_bytes };
-                enumerate(worker, &shared, shard, &table.shape(), &limits, &progress).expect("room").1.answer
-            })
-            .expect("threads");
-            let answers: Vec<Answer> = guards.join().into_iter().map(|a| a.expect("no panic")).collect();
-            assert!(answers[1..].iter().all(|a| a.segments.is_empty()), "only worker 0 has the answer");
-            answers.into_iter().next().expect("worker 0")
-        }
-    }
-
-    fn tables() -> impl Strategy<Value = Table> {
-        // Wide features put pairs and triples beyond the grid, onto ranks.
-        let card = prop_oneof![4 => 1usize..6, 1 => Just(40), 1 => Just(300)];
-        proptest::collection::vec((card, any::<bool>()), 1..6).prop_flat_map(|features| {
-            let (cards, rest): (Vec<usize>, Vec<bool>) = features.into_iter().unzip();
-            let code = |card: usize| prop_oneof![3 => 0..card.min(3) as u16, 1 => 0..card as u16];
-            let codes: Vec<_> = cards.iter().map(|&card| code(card)).collect();
-            let value = prop_oneof![9 => -100i64..100, 1 => -4_000_000_000_000_000_000i64..4_000_000_000_000_000_000];
-            proptest::collection::vec((codes, 0u8..2, any::<bool>(), value), 0..120).prop_map(move |rows| Table {
-                cards: cards.clone(),
-                rest: rest.clone(),
-                rows,
-            })
-        })
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
-        #[test]
-        fn the_engine_counts_what_the_definition_says(
-            table in tables(),
-            max_level in 1usize..6,
-            min_uv in 1u64..8,
-            workers in 1usize..4,
-            // One block a pass, or all.
-            block_bytes in prop_oneof![Just(1), Just(1 << 30)],
-        ) {
-            let expected = table.brute_force(max_level, min_uv as i64);
-            prop_assert_eq!(table.engine(max_level, min_uv, workers, block_bytes), expected);
-        }
-    }
-
-    #[test]
-    fn cells_too_many_to_hold_are_counted_by_those_that_occur() {
-        // 2,000 x 2,000 codes exceed what is held densely; every third pair repeats.
-        let rows = (0..3000u32).map(|i| {
-            let i = i - i % 3 / 2;
-            (vec![(i % 2000) as u16, (i * 7 % 2000) as u16], (i % 2) as u8, i % 5 == 0, i64::from(i))
-        });
-        let table = Table { cards: vec![2000, 2000], rest: vec![false, false], rows: rows.collect() };
-        assert_eq!(table.engine(2, 1, 2, 1 << 30), table.brute_force(2, 1));
     }
 }

@@ -15,7 +15,7 @@ mod unique;
 
 pub use agree::{Failure, FailureKind, agree, decide};
 pub use collective::{broadcast, exchange, gather};
-pub use enumerate::{Counted, Enumeration, Planned, agree_load, enumerate, workers};
+pub use enumerate::{Counted, Enumeration, Planned, enumerate, workers};
 pub use load::{Loaded, load};
 pub use room::Room;
 pub use run::{Outcome, run};
@@ -24,4 +24,4 @@ pub use shared::{Plan, Shared, Task};
 pub use target::{Asked, Audience, MetricSums, Overlaps, Taken, assign, overlaps, taken};
 pub use unique::unique;
 #[cfg(test)]
-mod tagged;
+mod by_definition;

@@ -5,6 +5,7 @@ use timely::worker::Worker;
 use super::agree::{Failure, FailureKind};
 use super::collective::{broadcast, gather};
 use super::shared::Shared;
+use crate::encode::Shard;
 use crate::enumerate::Round;
 use crate::memory::Size;
 
@@ -26,11 +27,15 @@ const SEGMENT_BYTES: u64 = 640;
 const BLOCK_SHARE: u64 = 60;
 
 impl Room {
-    /// Every worker has deposited its rows before.
-    pub fn agree(worker: &mut Worker, shared: &Shared) -> Result<Room, Failure> {
-        let rows: u64 = shared.shards().iter().map(|shard| shard.bytes()).sum();
-        let all = gather(worker, (shared.memory().0.saturating_sub(rows), shared.memory().0, rows));
-        let (_, memory, rows) = broadcast(worker, all.into_iter().min());
+    /// Agrees on what is left where least is.
+    pub fn agree(worker: &mut Worker, shared: &Shared, shard: &Shard) -> Result<Room, Failure> {
+        let all = gather(worker, (shard.bytes(), shared.memory().0));
+        // Workers are numbered process by process.
+        let of_process = |workers: &[(u64, u64)]| {
+            let (rows, memory) = (workers.iter().map(|(bytes, _)| bytes).sum::<u64>(), workers[0].1);
+            (memory.saturating_sub(rows), memory, rows)
+        };
+        let (_, memory, rows) = broadcast(worker, all.chunks(shared.threads()).map(of_process).min());
         Room::beside(Size(memory), Size(rows))
     }
 

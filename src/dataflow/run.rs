@@ -11,7 +11,7 @@ use super::agree::{Failure, decide};
 use super::collective::{broadcast, gather};
 use super::enumerate::{Enumeration, enumerate};
 use super::found::Found;
-use super::load::{Loaded, load};
+use super::load::Loaded;
 use super::screen::screened;
 use super::shared::Shared;
 use super::target::{Taken, assign, overlaps, taken};
@@ -83,15 +83,15 @@ pub fn run(
 ) -> Result<(), Failure> {
     let logs = worker.index() == 0;
     let mut stages = Stages { progress, logs, started: Instant::now(), done: Vec::new() };
-    let mut loaded = load(worker, job, table, reading, shared, progress, |rows| stages.end(rows))?;
+    let mut loaded = super::load::load(worker, job, table, reading, shared, progress, |rows| stages.end(rows))?;
     stages.end(loaded.codebook.features.len());
-    let verdicts = screened(worker, shared, job, &mut loaded);
+    let (verdicts, load) = screened(worker, shared, job, &mut loaded);
     stages.end(loaded.codebook.features.len());
 
     let Loaded { shard, codebook, scales, customers, min_uv, quality, file_rows, .. } = loaded;
     let shape = Shape::of(&codebook);
     let limits = Limits { customers, min_uv, max_level: job.enumerate.max_level, block_bytes: u64::MAX };
-    let (shard, enumeration) = enumerate(worker, shared, shard, &shape, &limits, progress)?;
+    let (shard, enumeration) = enumerate(worker, shared, shard, &shape, &load, &limits, progress)?;
     stages.end(enumeration.answer.segments.len().saturating_sub(1));
     let levels = level_records(worker, &enumeration, &shape);
     let Enumeration { answer, .. } = enumeration;

@@ -20,8 +20,9 @@ const MOST_PAIR_CELLS: usize = 1 << 12;
 
 /// Judges the features and drops those that are not combined, from the codebook and from the rows.
 ///
-/// What crosses between workers is one sum a code, and one count a pair of codes, to worker 0. All workers get the verdicts.
-pub fn screened(worker: &mut Worker, shared: &Shared, job: &Job, loaded: &mut Loaded) -> Vec<Verdict> {
+/// What crosses between workers is one sum a code, and one count a pair of codes, to worker 0. All workers get the verdicts,
+/// and what the plan has to know of the rows.
+pub fn screened(worker: &mut Worker, shared: &Shared, job: &Job, loaded: &mut Loaded) -> (Vec<Verdict>, Load) {
     let shape = Shape::of(&loaded.codebook);
     let shard = &loaded.shard;
     let load = agree_load(worker, shared, shard);
@@ -83,9 +84,12 @@ pub fn screened(worker: &mut Worker, shared: &Shared, job: &Job, loaded: &mut Lo
     });
     let verdicts = broadcast(worker, verdicts);
     loaded.shard.keep_features(&verdicts.iter().map(|v| v.kept).collect::<Vec<_>>());
+    let mut load = load;
+    let mut keep = verdicts.iter().map(|v| v.kept);
+    load.tags.retain(|_| keep.next() == Some(true));
     let mut keep = verdicts.iter().map(|v| v.kept);
     loaded.codebook.features.retain(|_| keep.next() == Some(true));
-    verdicts
+    (verdicts, load)
 }
 
 /// The workers' blocks added up, at worker 0.

@@ -140,7 +140,7 @@ pub fn assign(
             places.extend_from_slice(&rows);
             own.group.extend(std::iter::repeat_n(i as u32, rows.len()));
             own.highlight.extend(std::iter::repeat_n(i as u32, rows.len()));
-            own.holdout.extend(rows.iter().map(|&row| usize::from(shard.part[row]) == VALIDATION));
+            own.holdout.extend(rows.iter().map(|&row| shard.part(row) == VALIDATION));
         });
     }
     own.ids = shard.ids(&places);

@@ -15,8 +15,6 @@ use crate::stats::{MetricKind, Moments, PARTS};
 pub struct Shard {
     /// One column a combined feature, in table order.
     pub features: Vec<Codes>,
-    /// 0 for the discovery part, 1 for the validation part.
-    pub part: Vec<u8>,
     /// The primary metric, then the secondary ones.
     pub metrics: Vec<MetricColumn>,
     /// In the order in which the rows were read.
@@ -41,7 +39,8 @@ pub struct Run {
 pub const RUN_RATES: usize = 2;
 
 impl Shard {
-    /// Puts the rows into runs. All columns are of one length, below 2^32; `ids` too.
+    /// Puts the rows into runs. `part` is 0 for the discovery part, 1 for the validation part. All columns are of one length,
+    /// below 2^32; `ids` too.
     pub fn new(features: Vec<Codes>, part: Vec<u8>, metrics: Vec<MetricColumn>, ids: CustomerIds) -> Shard {
         let rows = u32::try_from(part.len()).expect("a worker holds fewer than 2^32 rows");
         // What a run's rows have in common: the part, whether there is anything but rates, the rates.
@@ -84,15 +83,19 @@ impl Shard {
             order[next[usize::from(key)]] = row;
             next[usize::from(key)] += 1;
         }
-        drop(keys);
+        drop((part, keys));
         let features = features.into_iter().map(|codes| codes.reordered(&order)).collect();
         let metrics = metrics.into_iter().map(|metric| metric.reordered(&order)).collect();
-        let part = reordered(&part, &order);
-        Shard { features, part, metrics, ids, order, runs }
+        Shard { features, metrics, ids, order, runs }
     }
 
     pub fn rows(&self) -> usize {
-        self.part.len()
+        self.order.len()
+    }
+
+    /// The part that a row is in.
+    pub fn part(&self, row: usize) -> usize {
+        self.runs[self.runs.partition_point(|run| run.rows.end <= row)].part
     }
 
     pub fn runs(&self) -> &[Run] {
@@ -171,7 +174,7 @@ impl Shard {
     pub fn bytes(&self) -> u64 {
         let features: usize = self.features.iter().map(Codes::bytes).sum();
         let metrics: usize = self.metrics.iter().map(MetricColumn::bytes).sum();
-        (features + metrics + self.part.len() + 4 * self.order.len()) as u64 + self.ids.bytes()
+        (features + metrics + 4 * self.order.len()) as u64 + self.ids.bytes()
     }
 }
 
