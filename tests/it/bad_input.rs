@@ -8,17 +8,17 @@ use arrow::array::{
     ArrayRef, Float64Array, Int64Array, ListBuilder, RecordBatch, StringArray, StringBuilder, UInt64Array,
     new_null_array,
 };
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::DataType;
 
 use crate::program::{Dice, Ended, Folder, digests, json, parquet, write_parquet};
 
 /// A folder where a run of a good table is published already.
-struct Bench {
-    folder: Folder,
+pub struct Bench {
+    pub folder: Folder,
 }
 
 impl Bench {
-    fn new() -> Bench {
+    pub fn new() -> Bench {
         let folder = Folder::new();
         folder.write("good.csv", csv(200, |_| {}));
         folder.write("job.toml", job("path = \"good.csv\"", RATE, ""));
@@ -26,31 +26,31 @@ impl Bench {
         Bench { folder }
     }
 
-    fn with_table(content: impl AsRef<[u8]>) -> Bench {
+    pub fn with_table(content: impl AsRef<[u8]>) -> Bench {
         let bench = Bench::new();
         bench.folder.write("t.csv", content);
         bench
     }
 
-    fn with_parquet(batch: &RecordBatch) -> Bench {
+    pub fn with_parquet(batch: &RecordBatch) -> Bench {
         let bench = Bench::new();
         write_parquet(&bench.folder.path("t.parquet"), batch, 64);
         bench
     }
 
-    fn run(&self, job: &str, arguments: &str) -> Ended {
+    pub fn run(&self, job: &str, arguments: &str) -> Ended {
         self.folder.write("job.toml", job);
         self.folder.nichemine(&format!("run job.toml {arguments}"))
     }
 
     /// Asserts that a job is refused and the earlier run untouched, by one worker and by several.
     #[track_caller]
-    fn refused(&self, job: &str, code: i32, says: &[&str]) -> &Bench {
+    pub fn refused(&self, job: &str, code: i32, says: &[&str]) -> &Bench {
         self.refused_with(job, "", code, says)
     }
 
     #[track_caller]
-    fn refused_with(&self, job: &str, arguments: &str, code: i32, says: &[&str]) -> &Bench {
+    pub fn refused_with(&self, job: &str, arguments: &str, code: i32, says: &[&str]) -> &Bench {
         let before = digests(&self.folder.path("out"));
         for layout in ["-w 1", "-w 3"] {
             let ended = self.run(job, &format!("{layout} {arguments}")).refused(code, says);
@@ -62,24 +62,24 @@ impl Bench {
 
     /// Asserts that a job is published; gives the folder of its run.
     #[track_caller]
-    fn published(&self, job: &str) -> PathBuf {
+    pub fn published(&self, job: &str) -> PathBuf {
         let run = self.folder.publish(job, "-w 2");
         self.folder.nichemine("verify out/latest").well();
         run
     }
 }
 
-const RATE: &str = "column = \"y\"\nkind = \"rate\"";
-const AMOUNT: &str = "column = \"amount\"\nkind = \"amount\"";
-const CSV: &str = "path = \"t.csv\"\nid = \"id\"";
-const PARQUET: &str = "path = \"t.parquet\"\nid = \"id\"";
+pub const RATE: &str = "column = \"y\"\nkind = \"rate\"";
+pub const AMOUNT: &str = "column = \"amount\"\nkind = \"amount\"";
+pub const CSV: &str = "path = \"t.csv\"\nid = \"id\"";
+pub const PARQUET: &str = "path = \"t.parquet\"\nid = \"id\"";
 
-fn job(input: &str, metric: &str, rest: &str) -> String {
+pub fn job(input: &str, metric: &str, rest: &str) -> String {
     format!("[input]\n{input}\n[metric]\n{metric}\n[output]\ndir = \"out\"\n{rest}")
 }
 
 /// `id,city,plan,amount,y`, each row as changed by `change`.
-fn csv(rows: usize, change: impl Fn(&mut Row)) -> String {
+pub fn csv(rows: usize, change: impl Fn(&mut Row)) -> String {
     let mut dice = Dice(7);
     let mut text = String::from("id,city,plan,amount,y\n");
     for number in 0..rows {
@@ -98,17 +98,17 @@ fn csv(rows: usize, change: impl Fn(&mut Row)) -> String {
     text
 }
 
-struct Row {
-    number: usize,
-    id: String,
-    city: String,
-    plan: String,
-    amount: String,
-    y: String,
+pub struct Row {
+    pub number: usize,
+    pub id: String,
+    pub city: String,
+    pub plan: String,
+    pub amount: String,
+    pub y: String,
 }
 
 /// 200 rows with these further columns beside `id`, `city` and `y`.
-fn batch(more: &[(&str, ArrayRef)]) -> RecordBatch {
+pub fn batch(more: &[(&str, ArrayRef)]) -> RecordBatch {
     let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..200));
     let cities: ArrayRef = Arc::new(StringArray::from_iter_values((0..200).map(|i| ["Lyon", "Oslo"][i % 2])));
     let y: ArrayRef = Arc::new(Int64Array::from_iter_values((0..200).map(|i| i64::from(i % 5 == 0))));
@@ -120,7 +120,7 @@ fn batch(more: &[(&str, ArrayRef)]) -> RecordBatch {
     RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true))).unwrap()
 }
 
-fn quality(run: &std::path::Path) -> serde_json::Value {
+pub fn quality(run: &std::path::Path) -> serde_json::Value {
     json(run.join("quality.json"))
 }
 
@@ -465,86 +465,6 @@ fn row_without_an_id_ends_the_run_or_is_counted() {
     (ids[0], ids[1]) = (i64::MIN, i64::MAX);
     Bench::with_parquet(&batch(&[("id", Arc::new(Int64Array::from(ids)) as ArrayRef)]))
         .published(&job(PARQUET, RATE, ""));
-}
-
-#[test]
-fn wrong_delimiter_is_guessed() {
-    let bench = Bench::with_table(csv(200, |_| {}).replace(',', ";"));
-    bench.refused(&job(CSV, RATE, ""), 3, &["input.id", "\"id\"", "delimiter", "\";\""]);
-    bench.published(&job(&format!("{CSV}\ncsv = {{ delimiter = \";\" }}"), RATE, ""));
-    let bench = Bench::with_table(csv(200, |_| {}).replace(',', "\t"));
-    bench.refused(&job(CSV, RATE, ""), 3, &["input.id", "delimiter", "\"\\t\""]);
-}
-
-#[test]
-fn damaged_parquet_is_named_and_never_a_panic_or_a_hang() {
-    let bench = Bench::with_parquet(&batch(&[(
-        "amount",
-        Arc::new(Float64Array::from_iter_values((0..200).map(f64::from))) as ArrayRef,
-    )]));
-    let table = bench.folder.path("t.parquet");
-    let whole = std::fs::read(&table).unwrap();
-    let text = job(PARQUET, AMOUNT, "");
-    for cut in [0, 1, 4, 8, 100, whole.len() / 2, whole.len() - 8, whole.len() - 1] {
-        std::fs::write(&table, &whole[..cut]).unwrap();
-        bench.refused(&text, 3, &["t.parquet"]);
-    }
-    let mut dice = Dice(9);
-    for _ in 0..30 {
-        let mut bytes = whole.clone();
-        let at = dice.roll(bytes.len() as u64) as usize;
-        bytes[at] ^= 1 << dice.roll(8);
-        std::fs::write(&table, &bytes).unwrap();
-        let ended = bench.run(&text, "-w 2");
-        // A flipped bit of a value is a value.
-        assert!(matches!(ended.code, Some(0 | 3 | 4)), "byte {at}: {ended:?}");
-        assert!(!ended.err.contains("bug in nichemine"), "byte {at}: {}", ended.err);
-        bench.folder.nichemine("verify out/latest").well();
-        let described = bench.folder.nichemine("describe t.parquet");
-        assert!(matches!(described.code, Some(0 | 3)), "byte {at}: {described:?}");
-        assert!(!described.err.contains("bug in nichemine"), "byte {at}: {}", described.err);
-    }
-    std::fs::write(&table, b"id,y\n1,2\n").unwrap();
-    bench.refused(&text, 3, &["t.parquet"]);
-}
-
-#[test]
-fn csv_that_is_not_utf_8_is_told_how_to_convert() {
-    let mut bytes = b"id,city,y\n".to_vec();
-    for i in 0..200 {
-        bytes.extend(format!("{i},").bytes());
-        // Shanghai in GBK.
-        bytes.extend([0xc9, 0xcf, 0xba, 0xa3]);
-        bytes.extend(format!(",{}\n", i % 2).bytes());
-    }
-    Bench::with_table(&bytes).refused(&job(CSV, RATE, ""), 4, &["t.csv", "line 2", "iconv", "GB18030"]);
-    let utf16: Vec<u8> = csv(50, |_| {}).encode_utf16().flat_map(u16::to_le_bytes).collect();
-    Bench::with_table([vec![0xff, 0xfe], utf16].concat()).refused(&job(CSV, RATE, ""), 3, &["t.csv", "UTF-16"]);
-}
-
-#[test]
-fn header_that_does_not_name_every_column_once_is_refused() {
-    let rows = csv(50, |_| {});
-    let with = |header: &str| Bench::with_table(rows.replacen("id,city,plan,amount,y", header, 1));
-    with("id,city,city,amount,y").refused(&job(CSV, RATE, ""), 3, &["t.csv", "\"city\"", "twice"]);
-    with("id,city,,amount,y").refused(&job(CSV, RATE, ""), 3, &["t.csv", "column 3", "no name"]);
-    let schema = Schema::new(vec![Field::new("y", DataType::Int64, true), Field::new("y", DataType::Int64, true)]);
-    let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..20));
-    let twice = RecordBatch::try_new(Arc::new(schema), vec![Arc::clone(&column), column]).unwrap();
-    Bench::with_parquet(&twice).refused(&job("path = \"t.parquet\"", RATE, ""), 3, &["\"y\"", "twice"]);
-    // A byte order mark and line ends of Windows are no damage.
-    let bench = Bench::with_table(format!("\u{feff}{}", rows.replace('\n', "\r\n")));
-    assert_eq!(quality(&bench.published(&job(CSV, RATE, "")))["customers"], 50);
-}
-
-#[test]
-fn quote_that_is_never_closed_is_found_where_it_opens() {
-    let bench = Bench::with_table(csv(200, |row| {
-        if row.number == 30 {
-            row.city = "\"Lyon".into();
-        }
-    }));
-    bench.refused(&job(CSV, RATE, ""), 3, &["t.csv", "line 32", "never closed", "input.csv.quote"]);
 }
 
 #[test]

@@ -96,7 +96,7 @@ fn modules() -> Vec<(&'static str, Vec<&'static str>)> {
 }
 
 /// A stage is a file until about this many lines, then a folder.
-const MOST_LINES: usize = 620;
+const MOST_LINES: usize = 600;
 
 #[test]
 fn modules_use_only_what_the_table_lets_them() {
