@@ -1,5 +1,6 @@
 //! One run's result to published files: tables, audience packages, documents and the report, all at once or not at all.
 
+mod columns;
 mod documents;
 mod number;
 mod packages;

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, Int32Array, Int64Array, StringArray};
+use arrow::array::{BooleanArray, DictionaryArray, Int32Array, Int64Array, StringArray};
+use arrow::datatypes::Int32Type;
+use parquet::basic::Encoding;
+use parquet::file::properties::{EnabledStatistics, WriterPropertiesBuilder};
+use parquet::schema::types::ColumnPath;
 use rayon::prelude::*;
 
+use super::columns::{Column, write_parquet};
 use super::staging::Staging;
-use super::tables::{Column, Texts, batch, schema, write_parquet};
+use super::tables::Texts;
 use super::{RunResult, SinkError};
 use crate::audience::CustomerIds;
-
-/// Rows converted at a time.
-const BATCH: usize = 1 << 16;
 
 /// Where a group's customers are, below the run.
 pub fn audience_folder(group: u32) -> String {
@@ -26,56 +28,76 @@ pub(super) fn write(staging: &Staging, result: &RunResult) -> Result<(), SinkErr
         result.highlights.iter().map(|h| texts.segment(h.segment)).collect()
     };
     let groups = &result.grouping.groups;
+    let mut position = vec![usize::MAX; groups.iter().map(|group| group.id as usize + 1).max().unwrap_or(0)];
+    groups.iter().enumerate().for_each(|(at, group)| position[group.id as usize] = at);
     let mut members: Vec<Vec<u32>> = vec![Vec::new(); groups.len()];
-    for (customer, group) in assigned.group.iter().enumerate() {
-        let position = groups.iter().position(|g| g.id == *group).expect("customers are assigned to groups that exist");
-        members[position].push(u32::try_from(customer).expect("fewer than 4 billion customers are in groups"));
+    for (customer, &group) in (0u32..).zip(&assigned.group) {
+        members[position[group as usize]].push(customer);
     }
     members.into_par_iter().zip(groups).try_for_each(|(mut members, group)| {
+        // Nearly sorted where the table is, which a stable sort makes use of.
         match &assigned.ids {
-            CustomerIds::Row(ids) => members.sort_unstable_by_key(|&c| ids[c as usize]),
-            CustomerIds::Runs(runs) => members.sort_unstable_by_key(|&c| runs.at(c as usize)),
-            CustomerIds::Int(ids) => members.sort_unstable_by_key(|&c| ids[c as usize]),
+            CustomerIds::Row(ids) => members.sort_by_key(|&c| ids[c as usize]),
+            CustomerIds::Runs(runs) => members.sort_by_key(|&c| runs.at(c as usize)),
+            CustomerIds::Int(ids) => members.sort_by_key(|&c| ids[c as usize]),
             CustomerIds::Text(ids) => {
-                members.sort_unstable_by(|&a, &b| ids[a as usize].as_bytes().cmp(ids[b as usize].as_bytes()))
+                members.sort_by(|&a, &b| ids[a as usize].as_bytes().cmp(ids[b as usize].as_bytes()))
             }
         }
-        let columns = |members: &[u32]| columns(result, &texts, group.id, members);
-        let schema = schema(&columns(&[]));
-        let batches = members.chunks(BATCH).map(|members| batch(&schema, columns(members)));
+        let columns = columns(result, &texts, group.id);
+        // Ids occur once, so a dictionary of them is work for nothing; whole numbers that are sorted differ little. The
+        // smallest and largest segment would help no reader, and each row would be compared with both.
+        let tune = |properties: WriterPropertiesBuilder| {
+            let id = ColumnPath::from(columns[0].name());
+            let properties = match &assigned.ids {
+                CustomerIds::Text(_) => properties,
+                _ => properties.set_column_encoding(id.clone(), Encoding::DELTA_BINARY_PACKED),
+            };
+            properties
+                .set_column_dictionary_enabled(id, false)
+                .set_column_statistics_enabled(ColumnPath::from(columns[2].name()), EnabledStatistics::None)
+        };
         staging.write(&format!("{}/part-0.parquet", audience_folder(group.id)), |out| {
-            write_parquet(out, batches, schema.clone())
+            write_parquet(out, &members, &columns, tune)
         })
     })
 }
 
-fn columns(result: &RunResult, texts: &[String], group: u32, members: &[u32]) -> Vec<Column> {
+/// Of the customers at these places.
+fn columns<'a>(result: &'a RunResult, texts: &'a [String], group: u32) -> Vec<Column<'a, u32>> {
     let assigned = result.assigned;
-    let members = members.iter().map(|&customer| customer as usize);
-    let (name, ids): (_, arrow::array::ArrayRef) = match &assigned.ids {
-        CustomerIds::Row(ids) => {
-            ("row", Arc::new(Int64Array::from_iter_values(members.clone().map(|c| ids[c] as i64))))
-        }
-        CustomerIds::Runs(runs) => {
-            ("row", Arc::new(Int64Array::from_iter_values(members.clone().map(|c| runs.at(c) as i64))))
-        }
-        CustomerIds::Int(ids) => {
-            (result.id_column.unwrap_or("id"), Arc::new(Int64Array::from_iter_values(members.clone().map(|c| ids[c]))))
-        }
-        CustomerIds::Text(ids) => (
-            result.id_column.unwrap_or("id"),
-            Arc::new(StringArray::from_iter_values(members.clone().map(|c| &ids[c]))),
-        ),
+    let name = match &assigned.ids {
+        CustomerIds::Row(_) | CustomerIds::Runs(_) => "row",
+        CustomerIds::Int(_) | CustomerIds::Text(_) => result.id_column.unwrap_or("id"),
+    };
+    let ids = match &assigned.ids {
+        CustomerIds::Row(ids) => ints(name, |c| ids[c] as i64),
+        CustomerIds::Runs(runs) => ints(name, |c| runs.at(c) as i64),
+        CustomerIds::Int(ids) => ints(name, |c| ids[c]),
+        CustomerIds::Text(ids) => Column::new(name, |members: &[u32]| {
+            StringArray::from_iter_values(members.iter().map(|&c| &ids[c as usize]))
+        }),
     };
     // The id keeps its name whatever it is, so that the file joins with the table.
     let beside = |own: &str| if own == name { format!("nichemine_{own}") } else { own.to_owned() };
-    let segment = |customer: usize| texts[assigned.highlight[customer] as usize].as_str();
+    // Each text once, and which one it is for each customer.
+    let all = Arc::new(StringArray::from_iter_values(texts));
+    let segment = move |members: &[u32]| {
+        let keys = members.iter().map(|&c| assigned.highlight[c as usize] as i32);
+        DictionaryArray::<Int32Type>::new(Int32Array::from_iter_values(keys), all.clone())
+    };
+    let holdout =
+        |members: &[u32]| members.iter().map(|&c| Some(assigned.holdout[c as usize])).collect::<BooleanArray>();
     vec![
-        (name.to_owned(), ids),
-        (beside("group"), Arc::new(Int32Array::from_value(group as i32, members.len()))),
-        (beside("segment"), Arc::new(StringArray::from_iter_values(members.clone().map(segment)))),
-        (beside("holdout"), Arc::new(members.map(|c| Some(assigned.holdout[c])).collect::<BooleanArray>())),
+        ids,
+        Column::new(&beside("group"), move |members: &[u32]| Int32Array::from_value(group as i32, members.len())),
+        Column::new(&beside("segment"), segment),
+        Column::new(&beside("holdout"), holdout),
     ]
+}
+
+fn ints<'a>(name: &str, of: impl Fn(usize) -> i64 + Sync + 'a) -> Column<'a, u32> {
+    Column::new(name, move |members: &[u32]| Int64Array::from_iter_values(members.iter().map(|&c| of(c as usize))))
 }
 
 #[cfg(test)]

@@ -165,12 +165,16 @@ impl Publisher {
         let staging = Staging::new(root.to_owned())?;
         #[cfg(test)]
         staging.room.store(self.room.get(), std::sync::atomic::Ordering::Relaxed);
+        let step = |what: &str| tracing::debug!(seconds = started.elapsed().as_secs_f64(), "{what}");
         tables::write_segments(&staging, result)?;
+        step("segments written");
         tables::write_highlights(&staging, result)?;
         packages::write(&staging, result)?;
+        step("packages written");
         documents::write_groups(&staging, result)?;
         documents::write_features(&staging, result)?;
         documents::write_quality(&staging, result)?;
+        step("documents written");
         let html = report::report(result, result.job.output.language);
         staging.write("report.html", |out| io::Write::write_all(out, html.as_bytes()))?;
         let mut manifest = Manifest::of(result, run_id, SystemTime::now(), staging.files());
@@ -184,17 +188,18 @@ impl Publisher {
         sync_folder(root)
     }
 
-    /// UTC time and a digest of job and input; numbered when two runs start within a second, always upwards: a number
-    /// that an expired run had would make the new run older than those it follows.
+    /// UTC time and a digest of job and input; numbered when two runs start within a second, whatever their digests, always
+    /// upwards: a number that an expired run had would make the new run older than those it follows.
     fn free_id(&self, result: &RunResult) -> Result<String, SinkError> {
         let mut digest = Sha256::new();
         digest.update(result.job.identity());
         digest.update([0]);
         digest.update(&result.table.digest);
-        let stem = format!("{}-{}", compact_time(result.started), &hex(&digest.finalize())[..8]);
+        let time = compact_time(result.started);
+        let stem = format!("{time}-{}", &hex(&digest.finalize())[..8]);
         let names = names(&self.dir.join("runs"))?;
-        let taken = names.iter().filter(|name| is_run_id(name) && name.starts_with(&stem));
-        Ok(match taken.map(|name| age_key(name).1).max() {
+        let taken = names.iter().filter(|name| is_run_id(name) && name.starts_with(&time));
+        Ok(match taken.map(|name| age(name).1).max() {
             Some(number) => format!("{stem}-{}", u64::from(number) + 1),
             None => stem,
         })
@@ -225,7 +230,7 @@ impl Publisher {
             .filter(|name| name != new && is_run_id(name) && runs.join(name).join(SUCCESS).is_file())
             .filter(|name| runs.join(name).symlink_metadata().is_ok_and(|found| found.is_dir()))
             .collect();
-        complete.sort_by_key(|name| age_key(name));
+        complete.sort_by(|a, b| age(a).cmp(&age(b)).then_with(|| a.cmp(b)));
         let surplus = (complete.len() + 1).saturating_sub(keep.max(1)).min(complete.len());
         complete.truncate(surplus);
         complete.retain(|name| {
@@ -241,11 +246,11 @@ impl Publisher {
     }
 }
 
-/// Oldest first, and `-10` after `-9`.
-fn age_key(run_id: &str) -> (String, u32) {
+/// Oldest first, and `-10` after `-9`: the time, and the number within its second.
+fn age(run_id: &str) -> (&str, u32) {
     let mut parts = run_id.splitn(3, '-');
-    let stem = format!("{}-{}", parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    (stem, parts.next().and_then(|n| n.parse().ok()).unwrap_or(1))
+    let time = parts.next().unwrap_or_default();
+    (time, parts.nth(1).and_then(|n| n.parse().ok()).unwrap_or(1))
 }
 
 fn names(folder: &Path) -> Result<Vec<String>, SinkError> {
@@ -290,6 +295,8 @@ pub(super) fn rfc3339(time: SystemTime) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::sink::sample::Sample;
     use crate::sink::verify;
@@ -430,10 +437,18 @@ mod tests {
         std::fs::create_dir_all(runs.join("keep me")).expect("made");
         std::fs::write(runs.join("keep me").join(SUCCESS), "").expect("written");
         let publisher = Publisher::lock(dir.path()).expect("free");
-        let ids: Vec<String> = (0..4).map(|_| publisher.publish(&sample.result()).expect("published").run_id).collect();
+        // Of tables that change, all within one second: the digests say nothing of the order.
+        let publish = |n: u32| {
+            let mut result = sample.result();
+            result.table.digest = n.to_string();
+            publisher.publish(&result).expect("published").run_id
+        };
+        let ids: Vec<String> = (0..12).map(publish).collect();
+        assert!(!ids.is_sorted_by_key(|id| &id[17..25]), "{ids:?}");
+        let left = names(&runs).expect("a folder");
         assert_eq!(
-            names(&runs).expect("a folder"),
-            ["20200101T000000Z-00000000", ids[2].as_str(), ids[3].as_str(), "keep me"]
+            left.iter().map(String::as_str).collect::<BTreeSet<_>>(),
+            BTreeSet::from(["20200101T000000Z-00000000", ids[10].as_str(), ids[11].as_str(), "keep me"])
         );
         verify(&dir.path().join("latest")).expect("the newest is whole");
     }

@@ -1,71 +1,23 @@
 //! `segments.parquet`, `highlights.parquet` and `highlights.csv`.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, ListBuilder, RecordBatch, StringArray, StringBuilder,
+    ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, ListBuilder, StringArray, StringBuilder,
 };
-use arrow::datatypes::{Field, Schema, SchemaRef};
-use arrow::error::ArrowError;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
 
+use super::columns::{Column, write_parquet};
 use super::staging::{Output, Staging, WriteError};
 use super::{RunResult, SinkError};
 use crate::encode::Codebook;
-use crate::highlight::{Direction, Highlight};
+use crate::highlight::Direction;
 use crate::score::{Measures, Scored, Test};
 use crate::segment::{Item, Segment};
 
-/// Rows converted at a time: enough for the writer to work on, little beside the segments themselves.
-const BATCH: usize = 1 << 16;
-
-/// A named column of a table being built.
-pub(super) type Column = (String, ArrayRef);
-
-/// Writes batches of one schema, with nothing in the bytes that depends on the clock or the machine.
-pub(super) fn write_parquet(
-    output: &mut Output,
-    batches: impl IntoIterator<Item = Result<RecordBatch, ArrowError>>,
-    schema: SchemaRef,
-) -> Result<(), WriteError> {
-    let zstd = ZstdLevel::try_new(1).expect("level 1 is in zstd's range");
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(zstd))
-        .set_dictionary_enabled(true)
-        .set_created_by(concat!("nichemine version ", env!("CARGO_PKG_VERSION")).into())
-        .build();
-    // The Arrow schema beside Parquet's own would add nothing: all types are plain.
-    let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-    let mut writer = ArrowWriter::try_new_with_options(output, schema, options)?;
-    for batch in batches {
-        writer.write(&batch?)?;
-    }
-    writer.close()?;
-    Ok(())
-}
-
-/// The schema of some columns; the text, number and flag columns of every output may be null but need not be.
-pub(super) fn schema(columns: &[Column]) -> SchemaRef {
-    Arc::new(Schema::new(
-        columns.iter().map(|(name, c)| Field::new(name, c.data_type().clone(), true)).collect::<Vec<_>>(),
-    ))
-}
-
-pub(super) fn batch(schema: &SchemaRef, columns: Vec<Column>) -> Result<RecordBatch, ArrowError> {
-    RecordBatch::try_new(schema.clone(), columns.into_iter().map(|(_, column)| column).collect())
-}
-
-fn column(name: &str, array: impl arrow::array::Array + 'static) -> Column {
-    (name.to_owned(), Arc::new(array))
-}
-
 /// A column of floats, null where there is none and where it is not a number that a reader can use.
-fn floats(name: &str, values: impl Iterator<Item = Option<f64>>) -> Column {
-    column(name, values.map(|v| v.filter(|v| v.is_finite())).collect::<Float64Array>())
+fn floats<'a, R>(name: &str, of: impl Fn(&R) -> Option<f64> + Sync + 'a) -> Column<'a, R> {
+    let finite = move |row: &R| of(row).filter(|v| v.is_finite());
+    Column::new(name, move |rows| rows.iter().map(&finite).collect::<Float64Array>())
 }
 
 /// Writes segments as text. Every item's text is made once, not once a segment.
@@ -109,10 +61,10 @@ impl Texts {
 }
 
 /// The measures in the order in which every table has them, from `uv` to `metric_share`.
-fn measure_columns<'a>(measures: impl Iterator<Item = &'a Measures> + Clone) -> Vec<Column> {
-    let float = |name, of: fn(&Measures) -> Option<f64>| floats(name, measures.clone().map(of));
+fn measure_columns<'a, R>(measures: impl Fn(&R) -> Measures + Copy + Sync + 'a) -> Vec<Column<'a, R>> {
+    let float = |name, of: fn(&Measures) -> Option<f64>| floats(name, move |row| of(&measures(row)));
     vec![
-        column("uv", Int64Array::from_iter_values(measures.clone().map(|m| m.uv))),
+        Column::new("uv", move |rows: &[R]| Int64Array::from_iter_values(rows.iter().map(|row| measures(row).uv))),
         float("uv_share", |m| Some(m.uv_share)),
         float("metric_sum", |m| Some(m.metric_sum)),
         float("metric_mean", |m| Some(m.metric_mean)),
@@ -124,12 +76,15 @@ fn measure_columns<'a>(measures: impl Iterator<Item = &'a Measures> + Clone) -> 
 }
 
 /// `p` to `lift_high`.
-fn test_columns<'a>(tests: impl Iterator<Item = (Option<&'a Test>, Option<f64>)> + Clone) -> Vec<Column> {
-    let float = |name, of: fn(&Test) -> Option<f64>| floats(name, tests.clone().map(|(t, _)| t.and_then(of)));
+fn test_columns<'a, R>(
+    test: impl Fn(&R) -> Option<Test> + Copy + Sync + 'a,
+    q: impl Fn(&R) -> Option<f64> + Sync + 'a,
+) -> Vec<Column<'a, R>> {
+    let float = |name, of: fn(&Test) -> Option<f64>| floats(name, move |row| test(row).as_ref().and_then(of));
     vec![
         float("p", |t| Some(t.log_p.exp())),
         float("log_p", |t| Some(t.log_p)),
-        floats("q", tests.clone().map(|(_, q)| q)),
+        floats("q", q),
         float("effect_low", |t| Some(t.effect_low)),
         float("effect_high", |t| Some(t.effect_high)),
         float("lift_low", |t| t.lift_low),
@@ -137,22 +92,22 @@ fn test_columns<'a>(tests: impl Iterator<Item = (Option<&'a Test>, Option<f64>)>
     ]
 }
 
-fn segment_columns(texts: &Texts, rows: &[Scored]) -> Vec<Column> {
+fn segment_columns(texts: &Texts) -> Vec<Column<'_, Scored>> {
+    let level = |r: &Scored| r.segment.level() as i32;
     let mut columns = vec![
-        column("segment", texts.segments(rows.iter().map(|r| r.segment))),
-        column("level", Int32Array::from_iter_values(rows.iter().map(|r| r.segment.level() as i32))),
+        Column::new("segment", |rows: &[Scored]| texts.segments(rows.iter().map(|r| r.segment))),
+        Column::new("level", move |rows: &[Scored]| Int32Array::from_iter_values(rows.iter().map(level))),
     ];
-    columns.extend(measure_columns(rows.iter().map(|r| &r.measures)));
-    columns.extend(test_columns(rows.iter().map(|r| (r.test.as_ref(), r.q))));
-    columns.push(column("highlight", rows.iter().map(|r| Some(r.highlight)).collect::<BooleanArray>()));
+    columns.extend(measure_columns(|r: &Scored| r.measures));
+    columns.extend(test_columns(|r: &Scored| r.test, |r: &Scored| r.q));
+    let highlight = |rows: &[Scored]| rows.iter().map(|r| Some(r.highlight)).collect::<BooleanArray>();
+    columns.push(Column::new("highlight", highlight));
     columns
 }
 
 pub(super) fn write_segments(staging: &Staging, result: &RunResult) -> Result<(), SinkError> {
     let texts = Texts::of(result.codebook);
-    let schema = schema(&segment_columns(&texts, &[]));
-    let batches = result.segments.chunks(BATCH).map(|rows| batch(&schema, segment_columns(&texts, rows)));
-    staging.write("segments.parquet", |out| write_parquet(out, batches, schema.clone()))
+    staging.write("segments.parquet", |out| write_parquet(out, result.segments, &segment_columns(&texts), |p| p))
 }
 
 fn direction(direction: Direction) -> &'static str {
@@ -162,49 +117,64 @@ fn direction(direction: Direction) -> &'static str {
     }
 }
 
-fn highlight_columns(texts: &Texts, result: &RunResult) -> Vec<Column> {
-    let rows: &[Highlight] = result.highlights;
+/// Of the highlights at these positions.
+fn highlight_columns<'a>(texts: &'a Texts, result: &'a RunResult) -> Vec<Column<'a, usize>> {
+    let all = result.highlights;
+    let text = |name, of: fn(&RunResult, usize) -> String| {
+        Column::new(name, move |at: &[usize]| StringArray::from_iter_values(at.iter().map(|&i| of(result, i))))
+    };
+    let int = |name, of: fn(&RunResult, usize) -> i32| {
+        Column::new(name, move |at: &[usize]| Int32Array::from_iter_values(at.iter().map(|&i| of(result, i))))
+    };
+    let validation = |name, of: fn(&Measures) -> Option<f64>| {
+        floats(name, move |&i: &usize| all[i].validation.as_ref().and_then(of))
+    };
     let mut columns = vec![
-        column("rank", Int32Array::from_iter_values(1..=rows.len() as i32)),
-        column("segment", texts.segments(rows.iter().map(|h| h.segment))),
-        column("level", Int32Array::from_iter_values(rows.iter().map(|h| h.segment.level() as i32))),
-        column("direction", StringArray::from_iter_values(rows.iter().map(|h| direction(h.direction)))),
+        int("rank", |_, i| i as i32 + 1),
+        Column::new("segment", |at: &[usize]| texts.segments(at.iter().map(|&i| all[i].segment))),
+        int("level", |result, i| result.highlights[i].segment.level() as i32),
+        text("direction", |result, i| direction(result.highlights[i].direction).to_owned()),
     ];
-    columns.extend(measure_columns(rows.iter().map(|h| &h.measures)));
-    columns.extend(test_columns(rows.iter().map(|h| (Some(&h.test), Some(h.q)))));
-    let validation = |of: fn(&Measures) -> Option<f64>| rows.iter().map(move |h| h.validation.as_ref().and_then(of));
-    let mut folds = ListBuilder::new(StringBuilder::new());
-    for highlight in rows {
-        for fold in &highlight.folds {
-            folds.values().append_value(texts.segment(*fold));
+    columns.extend(measure_columns(|&i: &usize| all[i].measures));
+    columns.extend(test_columns(|&i: &usize| Some(all[i].test), |&i: &usize| Some(all[i].q)));
+    let folds = |at: &[usize]| {
+        let mut folds = ListBuilder::new(StringBuilder::new());
+        for &i in at {
+            all[i].folds.iter().for_each(|&fold| folds.values().append_value(texts.segment(fold)));
+            folds.append(true);
         }
-        folds.append(true);
-    }
+        folds.finish()
+    };
+    let validation_uv = |at: &[usize]| at.iter().map(|&i| all[i].validation.map(|m| m.uv)).collect::<Int64Array>();
+    let validated = |at: &[usize]| at.iter().map(|&i| all[i].validated).collect::<BooleanArray>();
+    let groups = result.group_of_highlights();
+    let group = move |at: &[usize]| at.iter().map(|&i| groups[i].map(|id| id as i32)).collect::<Int32Array>();
     columns.extend([
-        floats("shrunken_lift", rows.iter().map(|h| h.shrunken_lift)),
-        floats("shrunken_effect", rows.iter().map(|h| Some(h.shrunken_effect))),
-        column("validation_uv", rows.iter().map(|h| h.validation.map(|m| m.uv)).collect::<Int64Array>()),
-        floats("validation_mean", validation(|m| Some(m.metric_mean))),
-        floats("validation_lift", validation(|m| m.lift)),
-        floats("validation_p", rows.iter().map(|h| h.validation_log_p.map(f64::exp))),
-        column("validated", rows.iter().map(|h| h.validated).collect::<BooleanArray>()),
-        column("folds", folds.finish()),
-        column("sql", StringArray::from_iter_values(rows.iter().map(|h| result.codebook.sql(h.segment)))),
-        column("group", result.group_of_highlights().iter().map(|g| g.map(|id| id as i32)).collect::<Int32Array>()),
+        floats("shrunken_lift", |&i: &usize| all[i].shrunken_lift),
+        floats("shrunken_effect", |&i: &usize| Some(all[i].shrunken_effect)),
+        Column::new("validation_uv", validation_uv),
+        validation("validation_mean", |m| Some(m.metric_mean)),
+        validation("validation_lift", |m| m.lift),
+        floats("validation_p", |&i: &usize| all[i].validation_log_p.map(f64::exp)),
+        Column::new("validated", validated),
+        Column::new("folds", folds),
+        text("sql", |result, i| result.codebook.sql(result.highlights[i].segment)),
+        Column::new("group", group),
     ]);
     columns
 }
 
 pub(super) fn write_highlights(staging: &Staging, result: &RunResult) -> Result<(), SinkError> {
-    let columns = highlight_columns(&Texts::of(result.codebook), result);
-    let schema = schema(&columns);
-    let rows = batch(&schema, columns.clone());
-    staging.write("highlights.parquet", |out| write_parquet(out, [rows], schema.clone()))?;
+    let texts = Texts::of(result.codebook);
+    let columns = highlight_columns(&texts, result);
+    let all: Vec<usize> = (0..result.highlights.len()).collect();
+    staging.write("highlights.parquet", |out| write_parquet(out, &all, &columns, |p| p))?;
+    let columns: Vec<(&str, ArrayRef)> = columns.iter().map(|column| (column.name(), column.values(&all))).collect();
     staging.write("highlights.csv", |out| write_csv(out, &columns))
 }
 
 /// The same columns for a spreadsheet, RFC 4180. Text that a spreadsheet would take for a formula gets a leading `'`.
-fn write_csv(output: &mut Output, columns: &[Column]) -> Result<(), WriteError> {
+fn write_csv(output: &mut Output, columns: &[(&str, ArrayRef)]) -> Result<(), WriteError> {
     use arrow::array::{Array, AsArray};
     use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type};
 
@@ -246,7 +216,7 @@ fn inert(text: String) -> String {
 mod tests {
     use super::*;
     use crate::sink::sample::Sample;
-    use arrow::array::{Array, AsArray};
+    use arrow::array::{Array, AsArray, RecordBatch};
     use arrow::datatypes::{Float64Type, Int32Type, Int64Type};
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
