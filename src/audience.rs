@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::encode::Shard;
 use crate::segment::{Item, Segment};
 use crate::simd;
-use crate::stats::{Moments, PARTS, Parts, Stats};
+use crate::stats::{PARTS, Parts, Stats};
 
 /// Customer ids as the input has them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,7 +39,7 @@ impl CustomerIds {
     pub fn at(&self, places: &[usize]) -> CustomerIds {
         match self {
             CustomerIds::Row(ids) => CustomerIds::Row(places.iter().map(|&i| ids[i]).collect()),
-            CustomerIds::Runs(runs) => CustomerIds::Row(places.iter().map(|&i| runs.at(i)).collect()),
+            CustomerIds::Runs(runs) => CustomerIds::Row(runs.of(places)),
             CustomerIds::Int(ids) => CustomerIds::Int(places.iter().map(|&i| ids[i]).collect()),
             CustomerIds::Text(ids) => CustomerIds::Text(places.iter().map(|&i| ids[i].clone()).collect()),
         }
@@ -97,6 +97,21 @@ impl RowRuns {
         number + (place - first) as u64
     }
 
+    /// The numbers in these places. Fastest where the places mostly increase.
+    fn of(&self, places: &[usize]) -> Vec<u64> {
+        let mut run = 0..0;
+        let mut first = 0;
+        let number = |&place: &usize| {
+            if !run.contains(&place) {
+                let next = self.runs.partition_point(|run| run.0 <= place);
+                let end = self.runs.get(next).map_or(self.len, |run| run.0);
+                (run, first) = (self.runs[next - 1].0..end, self.runs[next - 1].1);
+            }
+            first + (place - run.start) as u64
+        };
+        places.iter().map(number).collect()
+    }
+
     /// The runs in order.
     pub fn iter(&self) -> impl Iterator<Item = Range<u64>> + '_ {
         let ends = self.runs.iter().skip(1).map(|run| run.0).chain([self.len]);
@@ -116,19 +131,25 @@ pub struct Assigned {
     pub holdout: Vec<bool>,
 }
 
-/// Rows of a tile that a set of segments covers: the customers of a segment as a bitmap, one bit a row.
+/// Rows of one run of a shard, and which of a set of segments cover them: the customers of a segment as a bitmap, one bit a
+/// row.
 ///
 /// Tiles are small, so that the bitmaps of hundreds of segments stay in the cache whatever the number of rows.
-pub struct Tile {
+pub struct Tile<'a> {
+    shard: &'a Shard,
+    /// Position of the run.
+    run: usize,
     pub start: usize,
     pub len: usize,
-    segments: Vec<Vec<u64>>,
+    /// Words of a bitmap.
+    words: usize,
+    /// The bitmaps of the segments, one after the other.
+    bits: Vec<u64>,
 }
 
 /// The sums of the metrics over customers that were given as bits.
 #[derive(Clone, Debug)]
 pub struct BitSums {
-    moments: Moments,
     /// Customers of each run of the shard that need not be looked at one by one.
     by_run: Vec<i64>,
     /// By metric, from the primary one on, then part: those of the others.
@@ -138,113 +159,104 @@ pub struct BitSums {
 impl BitSums {
     /// Of nobody, and of the first `metrics` metrics of a shard.
     pub fn none(shard: &Shard, metrics: usize) -> BitSums {
-        BitSums {
-            moments: shard.moments(),
-            by_run: vec![0; shard.runs().len()],
-            stats: vec![[Stats::default(); PARTS]; metrics],
-        }
+        BitSums { by_run: vec![0; shard.runs().len()], stats: vec![[Stats::default(); PARTS]; metrics] }
     }
 
     /// The sums by metric and part.
     pub fn finish(mut self, shard: &Shard) -> Vec<Parts<Stats>> {
-        for (run, customers) in shard.runs().iter().zip(std::mem::take(&mut self.by_run)) {
+        for (run, customers) in shard.runs().iter().zip(self.by_run) {
             if customers > 0 {
-                self.add(shard, run.rows.start, customers, run.part);
+                for (stats, metric) in self.stats.iter_mut().zip(&shard.metrics) {
+                    stats[run.part] = stats[run.part] + metric.stats_of(run.rows.clone().take(1)).times(customers);
+                }
             }
         }
         self.stats
-    }
-
-    /// Adds so many customers with the metrics of one row.
-    fn add(&mut self, shard: &Shard, row: usize, times: i64, part: usize) {
-        let mut values = Vec::with_capacity(self.moments.width());
-        shard.metrics.iter().for_each(|metric| metric.moments_at(row, |v| values.push(v * i128::from(times))));
-        for (metric, stats) in self.stats.iter_mut().enumerate() {
-            stats[part] = stats[part] + self.moments.stats(metric, times, &values);
-        }
     }
 }
 
 /// Rows of a tile: 1 KiB a bitmap, so that those of 400 candidates stay within a second-level cache.
 pub const TILE: usize = 1 << 13;
 
-impl Tile {
-    /// The tiles of a shard, in order, with the bitmaps of `segments`.
-    pub fn all<'a>(shard: &'a Shard, segments: &'a [Segment]) -> impl Iterator<Item = Tile> + 'a {
+impl<'a> Tile<'a> {
+    /// Calls `each` with the tiles of a shard, in order, with the bitmaps of `segments`.
+    pub fn each(shard: &'a Shard, segments: &[Segment], mut each: impl FnMut(&Tile<'a>)) {
         let items: Vec<Item> = {
             let all: BTreeSet<Item> = segments.iter().flat_map(|s| s.items()).collect();
             all.into_iter().collect()
         };
-        (0..shard.rows()).step_by(TILE).map(move |start| {
-            let len = TILE.min(shard.rows() - start);
-            let of_item: Vec<Vec<u64>> = shard.bitmaps(&items, start, len);
-            let of_segment = |segment: &Segment| {
-                let mut bits = full(len);
-                for item in segment.items() {
-                    let at = items.binary_search(&item).expect("every item has a bitmap");
-                    bits.iter_mut().zip(&of_item[at]).for_each(|(a, b)| *a &= b);
+        let at = |item| items.binary_search(&item).expect("every item has a bitmap");
+        let items_of: Vec<Vec<usize>> = segments.iter().map(|s| s.items().map(at).collect()).collect();
+        let mut tile = Tile { shard, run: 0, start: 0, len: 0, words: 0, bits: Vec::new() };
+        for (run, of_run) in shard.runs().iter().enumerate() {
+            for start in of_run.rows.clone().step_by(TILE) {
+                let len = TILE.min(of_run.rows.end - start);
+                (tile.run, tile.start, tile.len, tile.words) = (run, start, len, len.div_ceil(64));
+                let of_item: Vec<Vec<u64>> = shard.bitmaps(&items, start, len);
+                let all = full(len);
+                tile.bits.clear();
+                for items in &items_of {
+                    let from = tile.bits.len();
+                    tile.bits.extend_from_slice(items.first().map_or(&all, |&item| &of_item[item]));
+                    for &item in items.iter().skip(1) {
+                        tile.bits[from..].iter_mut().zip(&of_item[item]).for_each(|(a, b)| *a &= b);
+                    }
                 }
-                bits
-            };
-            Tile { start, len, segments: segments.iter().map(of_segment).collect() }
-        })
+                each(&tile);
+            }
+        }
     }
 
     /// The rows of the tile that segment `i` covers.
     pub fn bits(&self, i: usize) -> &[u64] {
-        &self.segments[i]
+        &self.bits[i * self.words..][..self.words]
     }
 
-    /// The rows of the shard that some bits of this tile stand for, in order.
-    pub fn rows_of<'a>(&self, bits: &'a [u64]) -> impl Iterator<Item = usize> + use<'a> {
-        let start = self.start;
-        ones(bits).map(move |row| start + row)
+    /// The part that its rows are in.
+    pub fn part(&self) -> usize {
+        self.shard.runs()[self.run].part
     }
 
-    /// Adds the customers that two sets of bits of this tile share.
+    /// Adds the customers that each two segments share to the sums beside the pair.
     ///
     /// Within a run all rates are the same, and what else is zero need not be looked at: there the bits are only counted.
-    pub fn add_common(&self, shard: &Shard, a: &[u64], b: &[u64], sums: &mut BitSums) {
-        for (place, run) in shard.runs().iter().enumerate() {
-            let (first, end) = (run.rows.start.max(self.start), run.rows.end.min(self.start + self.len));
-            if first >= end {
-                continue;
-            }
-            let range = first - self.start..end - self.start;
-            if run.zero {
-                sums.by_run[place] += common(a, b, range);
-            } else {
-                let words = range.start / 64..range.end.div_ceil(64);
-                let both: Vec<u64> = a[words.clone()].iter().zip(&b[words.clone()]).map(|(a, b)| a & b).collect();
-                let offset = self.start + words.start * 64;
-                let rows = ones(&both).map(|row| offset + row).filter(|row| (first..end).contains(row));
-                rows.for_each(|row| sums.add(shard, row, 1, run.part));
+    pub fn add_pairs(&self, pairs: &[[u32; 2]], sums: &mut [BitSums]) {
+        if self.shard.runs()[self.run].zero {
+            let mut counts = vec![0; pairs.len()];
+            simd::count_pairs(&self.bits, self.words, pairs, &mut counts);
+            sums.iter_mut().zip(counts).for_each(|(sums, count)| sums.by_run[self.run] += i64::from(count));
+        } else {
+            let mut both = vec![0; self.words];
+            for (&[i, j], sums) in pairs.iter().zip(sums) {
+                let words = self.bits(i as usize).iter().zip(self.bits(j as usize));
+                both.iter_mut().zip(words).for_each(|(both, (a, b))| *both = a & b);
+                let count = both.iter().map(|word| u64::from(word.count_ones())).sum();
+                self.add(&both, count, sums);
             }
         }
     }
 
-    /// For each segment in turn, the rows that it covers and none before it does, as bits.
-    pub fn first_come(&self, mut each: impl FnMut(usize, &[u64])) {
+    /// Adds customers, so many of them, that some bits of this tile stand for.
+    pub fn add(&self, bits: &[u64], count: u64, sums: &mut BitSums) {
+        let run = &self.shard.runs()[self.run];
+        if run.zero {
+            sums.by_run[self.run] += count as i64;
+        } else {
+            for (stats, metric) in sums.stats.iter_mut().zip(&self.shard.metrics) {
+                stats[run.part] = stats[run.part] + metric.stats_of(ones(bits).map(|row| self.start + row));
+            }
+        }
+    }
+
+    /// For each segment in turn, the rows that it covers and none before it does, as bits, and how many they are.
+    pub fn first_come(&self, mut each: impl FnMut(usize, &[u64], u64)) {
         let mut free = full(self.len);
         let mut taken = vec![0; free.len()];
-        for (i, bits) in self.segments.iter().enumerate() {
-            taken.iter_mut().zip(bits.iter().zip(&free)).for_each(|(taken, (a, b))| *taken = a & b);
-            each(i, &taken);
-            free.iter_mut().zip(&taken).for_each(|(a, b)| *a &= !b);
+        for i in 0..self.bits.len() / self.words {
+            let count = simd::take(self.bits(i), &mut free, &mut taken);
+            each(i, &taken, count);
         }
     }
-}
-
-/// How many bits of a range, which is not empty, are set in both.
-fn common(a: &[u64], b: &[u64], range: Range<usize>) -> i64 {
-    let (first, last) = (range.start / 64, (range.end - 1) / 64);
-    let low = u64::MAX << (range.start % 64);
-    let high = u64::MAX >> (63 - (range.end - 1) % 64);
-    let at = |word: usize, mask: u64| (a[word] & b[word] & mask).count_ones() as i64;
-    if first == last {
-        return at(first, low & high);
-    }
-    at(first, low) + simd::count_common(&a[first + 1..last], &b[first + 1..last]) as i64 + at(last, high)
 }
 
 fn full(len: usize) -> Vec<u64> {
@@ -255,6 +267,19 @@ fn full(len: usize) -> Vec<u64> {
     bits
 }
 
+/// Lists the places of the bits that are set, in order.
+pub fn list(bits: &[u64], places: &mut Vec<u32>) {
+    places.clear();
+    for (word, &bits) in bits.iter().enumerate() {
+        let mut rest = bits;
+        while rest != 0 {
+            places.push(64 * word as u32 + rest.trailing_zeros());
+            rest &= rest - 1;
+        }
+    }
+}
+
+/// The same one by one.
 fn ones(bits: &[u64]) -> impl Iterator<Item = usize> + '_ {
     bits.iter().enumerate().flat_map(|(word, &bits)| {
         std::iter::successors((bits != 0).then_some(bits), |bits| Some(bits & (bits - 1)).filter(|&rest| rest != 0))
@@ -285,12 +310,15 @@ mod tests {
     fn tiles_know_the_rows_of_segments() {
         let shard = shard();
         let segments = [segment(&[(0, 1)]), segment(&[(1, 2)]), segment(&[(0, 1), (1, 2)]), segment(&[(0, 2)])];
-        let tiles: Vec<Tile> = Tile::all(&shard, &segments).collect();
-        assert_eq!(tiles.len(), 1);
-        assert_eq!(
-            tiles[0].rows_of(tiles[0].bits(2)).collect::<Vec<_>>(),
-            (0..150).filter(|r| r % 3 == 1 && r % 5 == 2).collect::<Vec<_>>()
-        );
+        let mut tiles = 0;
+        Tile::each(&shard, &segments, |tile| {
+            tiles += 1;
+            assert_eq!(
+                ones(tile.bits(2)).map(|row| tile.start + row).collect::<Vec<_>>(),
+                (0..150).filter(|r| r % 3 == 1 && r % 5 == 2).collect::<Vec<_>>()
+            );
+        });
+        assert_eq!(tiles, 1);
     }
 
     #[test]
@@ -303,10 +331,19 @@ mod tests {
         ];
         let part = (0..rows).map(|row| u8::from(row % 10 == 0)).collect();
         let shard = Shard::new(vec![column], part, metrics, CustomerIds::Row((0..rows as u64).collect()));
-        let mut sums = BitSums::none(&shard, 2);
+        let mut sums = vec![BitSums::none(&shard, 2); 2];
         let segments = [segment(&[(0, 1)]), Segment::BASE];
-        Tile::all(&shard, &segments).for_each(|tile| tile.add_common(&shard, tile.bits(0), tile.bits(1), &mut sums));
-        let sums = sums.finish(&shard);
+        Tile::each(&shard, &segments, |tile| {
+            let [first, second] = &mut sums[..] else { unreachable!() };
+            tile.add_pairs(&[[0, 1]], std::slice::from_mut(first));
+            tile.first_come(|i, bits, count| {
+                if i == 0 {
+                    tile.add(bits, count, second);
+                }
+            });
+        });
+        let [sums, alone] = [0, 1].map(|i| sums[i].clone().finish(&shard));
+        assert_eq!(sums, alone, "one segment is the base");
         for (part, (rates, amounts)) in sums[0].into_iter().zip(sums[1]).enumerate() {
             let own = || (0..rows as i128).filter(|r| r % 3 == 1 && usize::from(r % 10 == 0) == part);
             let (uv, yes) = (own().count() as i64, own().filter(|r| r % 7 == 0).count() as i128);
@@ -322,7 +359,9 @@ mod tests {
         let shard = shard();
         let segments = [segment(&[(0, 1), (1, 2)]), segment(&[(0, 1)]), segment(&[(1, 2)])];
         let mut taken = vec![Vec::new(); 3];
-        Tile::all(&shard, &segments).for_each(|tile| tile.first_come(|i, bits| taken[i].extend(tile.rows_of(bits))));
+        Tile::each(&shard, &segments, |tile| {
+            tile.first_come(|i, bits, _| taken[i].extend(ones(bits).map(|row| tile.start + row)))
+        });
         let rows = |keep: fn(usize) -> bool| (0..150).filter(|&r| keep(r)).collect::<Vec<_>>();
         assert_eq!(taken[0], rows(|r| r % 3 == 1 && r % 5 == 2));
         assert_eq!(taken[1], rows(|r| r % 3 == 1 && r % 5 != 2));

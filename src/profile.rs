@@ -19,18 +19,18 @@ impl Profile {
         Profile { counts: cardinalities.iter().map(|&codes| vec![0; codes]).collect() }
     }
 
-    /// Adds the customers in these rows of a shard over the same features.
-    pub fn add_rows(&mut self, shard: &Shard, rows: &[usize]) {
-        fn count<T: Copy + Into<u16>>(counts: &mut [i64], codes: &[T], rows: &[usize]) {
-            rows.iter().for_each(|&row| counts[usize::from(codes[row].into())] += 1);
+    /// Adds the customers in these rows of a shard over the same features, given by their distance from row `start`.
+    pub fn add_rows(&mut self, shard: &Shard, start: usize, rows: &[u32]) {
+        fn count<T: Copy + Into<u16>>(counts: &mut [i64], codes: &[T], rows: &[u32]) {
+            rows.iter().for_each(|&row| counts[usize::from(codes[row as usize].into())] += 1);
         }
         assert_eq!(self.counts.len(), shard.features.len(), "a profile over the features of the shard");
         for (counts, codes) in self.counts.iter_mut().zip(&shard.features) {
             match codes {
-                Codes::U8(codes) => count(counts, codes, rows),
-                Codes::U16(codes) => count(counts, codes, rows),
+                Codes::U8(codes) => count(counts, &codes[start..], rows),
+                Codes::U16(codes) => count(counts, &codes[start..], rows),
                 Codes::Tags(tags) => {
-                    let all = rows.iter().flat_map(|&row| tags.row(row));
+                    let all = rows.iter().flat_map(|&row| tags.row(start + row as usize));
                     all.for_each(|&tag| counts[usize::from(tag)] += 1);
                 }
             }

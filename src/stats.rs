@@ -21,6 +21,21 @@ pub struct Stats {
     pub cross: i128,
 }
 
+impl Stats {
+    /// So many times the same.
+    pub fn times(self, n: i64) -> Stats {
+        let wide = i128::from(n);
+        Stats {
+            uv: self.uv * n,
+            sum: self.sum * wide,
+            sq: self.sq * wide,
+            den: self.den * wide,
+            den_sq: self.den_sq * wide,
+            cross: self.cross * wide,
+        }
+    }
+}
+
 impl std::ops::Add for Stats {
     type Output = Stats;
     fn add(self, other: Stats) -> Stats {

@@ -216,11 +216,8 @@ impl Found {
             group.name = name;
             highlights.iter().for_each(|&i| id_of[i] = id);
         }
-        for (group, highlight) in assigned.group.iter_mut().zip(&mut assigned.highlight) {
-            let target = self.targets[*highlight as usize];
-            *group = id_of[target];
-            *highlight = target as u32;
-        }
+        assigned.highlight.iter_mut().for_each(|highlight| *highlight = self.targets[*highlight as usize] as u32);
+        assigned.group = assigned.highlight.iter().map(|&highlight| id_of[highlight as usize]).collect();
         Grouping {
             groups: groups.into_iter().map(|(_, group)| group).collect(),
             leaves: leaves.iter().map(|&i| self.highlights[i].segment).collect(),

@@ -59,6 +59,13 @@ struct Stages<'a> {
 }
 
 impl Stages<'_> {
+    /// Logs a step within the stage, with the seconds since the stage began.
+    fn step(&self, what: &str) {
+        if self.logs {
+            tracing::debug!(seconds = self.started.elapsed().as_secs_f64(), "{what}");
+        }
+    }
+
     fn end(&mut self, out: usize) {
         let name = STAGES[self.done.len()].to_owned();
         let seconds = self.started.elapsed().as_secs_f64();
@@ -102,7 +109,12 @@ pub fn run(
     stages.end(found.as_ref().map_or(0, |found| found.scored.len()));
     let exclusive: Vec<bool> = codebook.features.iter().map(|feature| feature.tags.is_none()).collect();
     let candidates = found.as_mut().map(|found| found.candidates(job, min_uv, &exclusive));
+    if let Some((segments, pairs)) = &candidates {
+        tracing::debug!(segments = segments.len(), pairs = pairs.len(), "pairs that may matter");
+    }
+    stages.step("candidates chosen");
     let common = overlaps(worker, &shard, candidates);
+    stages.step("overlaps counted");
     if let Some(found) = &mut found {
         found.fold(job, &common);
     }
@@ -112,11 +124,13 @@ pub fn run(
     let sums = loop {
         let sums = taken(worker, &shard, found.as_ref().map(Found::asked));
         let explained = found.as_mut().map(|found| found.drop_explained(job, &sums));
+        stages.step("taken counted");
         if !broadcast(worker, explained) {
             break sums;
         }
     };
     let audience = assign(worker, &shard, &shape.cardinality, found.as_ref().map(Found::asked));
+    stages.step("customers assigned");
     drop(shard);
     let influences: Vec<f64> = verdicts.iter().filter(|v| v.kept).map(|v| v.influence).collect();
     let found = found.zip(audience).map(|(found, audience)| {

@@ -3,28 +3,33 @@
 //! What crosses between workers, to worker 0, is one count a pair of segments, one count a segment and code, the sums of each
 //! group, and the ids of the customers that are put into a group.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 use timely::worker::Worker;
 
 use super::collective::{broadcast, gather};
-use crate::audience::{Assigned, BitSums, Tile};
+use crate::audience::{Assigned, BitSums, Tile, list};
 use crate::encode::Shard;
 use crate::profile::Profile;
-use crate::segment::Segment;
+use crate::segment::{Item, Segment};
 use crate::stats::{DISCOVERY, Parts, Stats, VALIDATION};
 
 /// What pairs of segments share; of the pairs that were not asked for, nobody.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overlaps {
-    /// Customers, and the primary metric over those of the discovery part, by the larger position and the smaller.
-    shared: BTreeMap<[u32; 2], (i64, Stats)>,
+    /// Larger position and smaller, sorted, with the place of what they share.
+    pairs: Vec<([u32; 2], u32)>,
+    /// Customers, and the primary metric over those of the discovery part.
+    shared: Vec<(i64, Stats)>,
 }
 
 impl Overlaps {
     fn get(&self, i: usize, j: usize) -> (i64, Stats) {
-        self.shared.get(&[i.max(j) as u32, i.min(j) as u32]).copied().unwrap_or_default()
+        let pair = [i.max(j) as u32, i.min(j) as u32];
+        let found = self.pairs.binary_search_by_key(&pair, |&(pair, _)| pair);
+        found.map_or_else(|_| Default::default(), |at| self.shared[self.pairs[at].1 as usize])
     }
 
     /// Customers that segments `i` and `j` share.
@@ -38,28 +43,43 @@ impl Overlaps {
     }
 }
 
-/// Segments, and pairs of them by position, the larger first.
+/// Segments, and pairs of them by position, sorted, the larger first.
 pub type Asked = (Vec<Segment>, Vec<[u32; 2]>);
 
 /// What pairs of worker 0's segments share. Elsewhere: nothing.
 pub fn overlaps(worker: &mut Worker, shard: &Shard, asked: Option<Asked>) -> Overlaps {
+    let asked = asked.map(|(segments, pairs)| {
+        // What two share is who has the items of both, and many pairs have the same items between them.
+        let items = |&[i, j]: &[u32; 2]| {
+            let mut items: Vec<Item> = [i, j].iter().flat_map(|&i| segments[i as usize].items()).collect();
+            items.sort_unstable();
+            items.dedup();
+            items
+        };
+        let (mut places, mut distinct, mut of_pair) = (HashMap::new(), Vec::new(), Vec::new());
+        for pair in pairs {
+            let place = *places.entry(items(&pair)).or_insert_with(|| {
+                distinct.push(pair);
+                distinct.len() as u32 - 1
+            });
+            of_pair.push((pair, place));
+        }
+        (segments, distinct, of_pair)
+    });
+    let (asked, of_pair) = asked.map(|(segments, distinct, of_pair)| ((segments, distinct), of_pair)).unzip();
     let (segments, pairs) = broadcast(worker, asked);
     // Only segments that are in a pair need their rows.
     let mut used: Vec<u32> = pairs.iter().flatten().copied().collect();
     used.sort_unstable();
     used.dedup();
     let of_used: Vec<Segment> = used.iter().map(|&i| segments[i as usize]).collect();
-    let place = |i: u32| used.binary_search(&i).expect("it is in a pair");
-    let places: Vec<[usize; 2]> = pairs.iter().map(|pair| pair.map(place)).collect();
+    let place = |i: u32| used.binary_search(&i).expect("it is in a pair") as u32;
+    let places: Vec<[u32; 2]> = pairs.iter().map(|pair| pair.map(place)).collect();
     let mut sums = vec![BitSums::none(shard, 1); pairs.len()];
-    for tile in Tile::all(shard, &of_used) {
-        for (&[i, j], sums) in places.iter().zip(&mut sums) {
-            tile.add_common(shard, tile.bits(i), tile.bits(j), sums);
-        }
-    }
+    Tile::each(shard, &of_used, |tile| tile.add_pairs(&places, &mut sums));
     let total = gathered(worker, shard, sums).into_iter();
     let of = |sums: MetricSums| (sums[0].iter().map(|stats| stats.uv).sum(), sums[0][DISCOVERY]);
-    Overlaps { shared: pairs.into_iter().zip(total.map(of)).collect() }
+    Overlaps { pairs: of_pair.unwrap_or_default(), shared: total.map(of).collect() }
 }
 
 /// By metric, then part.
@@ -82,9 +102,7 @@ fn gathered(worker: &mut Worker, shard: &Shard, sums: Vec<BitSums>) -> Vec<Metri
 pub fn taken(worker: &mut Worker, shard: &Shard, segments: Option<Vec<Segment>>) -> Vec<MetricSums> {
     let segments = broadcast(worker, segments);
     let mut sums = vec![BitSums::none(shard, shard.metrics.len()); segments.len()];
-    for tile in Tile::all(shard, &segments) {
-        tile.first_come(|i, bits| tile.add_common(shard, bits, bits, &mut sums[i]));
-    }
+    Tile::each(shard, &segments, |tile| tile.first_come(|i, bits, count| tile.add(bits, count, &mut sums[i])));
     gathered(worker, shard, sums)
 }
 
@@ -114,7 +132,7 @@ pub struct Audience {
     pub spreads: Vec<Profile>,
     /// The same for the customers that it takes.
     pub taken: Vec<Profile>,
-    /// Every customer taken, with the position of its segment as `group` and `highlight`.
+    /// Every customer taken, with the position of its segment as `highlight`, and no groups yet.
     pub assigned: Assigned,
 }
 
@@ -128,20 +146,31 @@ pub fn assign(
     let segments = broadcast(worker, segments);
     let mut spreads = vec![Profile::empty(cardinality); segments.len()];
     let mut taken = spreads.clone();
-    let mut places = Vec::new();
-    let mut own = Assigned { ids: shard.ids(&[]), group: Vec::new(), highlight: Vec::new(), holdout: Vec::new() };
-    for tile in Tile::all(shard, &segments) {
+    // Of each row as it was read: the segment, with the part as the lowest bit.
+    let mut owner = vec![None; shard.rows()];
+    let mut rows = Vec::new();
+    Tile::each(shard, &segments, |tile| {
         for (i, spread) in spreads.iter_mut().enumerate() {
-            spread.add_rows(shard, &tile.rows_of(tile.bits(i)).collect::<Vec<_>>());
+            list(tile.bits(i), &mut rows);
+            spread.add_rows(shard, tile.start, &rows);
         }
-        tile.first_come(|i, bits| {
-            let rows: Vec<usize> = tile.rows_of(bits).collect();
-            taken[i].add_rows(shard, &rows);
-            places.extend_from_slice(&rows);
-            own.group.extend(std::iter::repeat_n(i as u32, rows.len()));
-            own.highlight.extend(std::iter::repeat_n(i as u32, rows.len()));
-            own.holdout.extend(rows.iter().map(|&row| shard.part(row) == VALIDATION));
+        let order = &shard.order()[tile.start..][..tile.len];
+        tile.first_come(|i, bits, _| {
+            list(bits, &mut rows);
+            taken[i].add_rows(shard, tile.start, &rows);
+            let own = NonZeroU32::new((i as u32 + 1) << 1 | tile.part() as u32);
+            rows.iter().for_each(|&row| owner[order[row as usize] as usize] = own);
         });
+    });
+    // As the table lists them, and mostly sorted where it is.
+    let mut own = Assigned { ids: shard.ids(&[]), group: Vec::new(), highlight: Vec::new(), holdout: Vec::new() };
+    let mut places = Vec::new();
+    for (place, owner) in owner.into_iter().enumerate() {
+        if let Some(owner) = owner {
+            places.push(place);
+            own.highlight.push((owner.get() >> 1) - 1);
+            own.holdout.push(owner.get() as usize & 1 == VALIDATION);
+        }
     }
     own.ids = shard.ids(&places);
     drop(places);
@@ -152,7 +181,6 @@ pub fn assign(
         total.taken.iter_mut().zip(&part.taken).for_each(|(a, b)| a.add(b));
         let (assigned, more) = (&mut total.assigned, part.assigned);
         assigned.ids.append(more.ids);
-        assigned.group.extend(more.group);
         assigned.highlight.extend(more.highlight);
         assigned.holdout.extend(more.holdout);
     }

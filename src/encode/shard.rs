@@ -5,7 +5,8 @@ use std::ops::Range;
 use super::tags::{TagCodes, TagLoad};
 use crate::audience::CustomerIds;
 use crate::segment::Item;
-use crate::stats::{MetricKind, Moments, PARTS};
+use crate::simd;
+use crate::stats::{MetricKind, Moments, PARTS, Stats};
 
 /// One worker's customers, coded. Rows stay here from encoding to assignment.
 ///
@@ -102,9 +103,14 @@ impl Shard {
         &self.runs
     }
 
-    /// The ids of the customers in these rows.
-    pub fn ids(&self, rows: &[usize]) -> CustomerIds {
-        self.ids.at(&rows.iter().map(|&row| self.order[row] as usize).collect::<Vec<_>>())
+    /// For each row, which one it was when the rows were read.
+    pub fn order(&self) -> &[u32] {
+        &self.order
+    }
+
+    /// The ids of the customers who were in these places when the rows were read.
+    pub fn ids(&self, places: &[usize]) -> CustomerIds {
+        self.ids.at(places)
     }
 
     /// The same rows with these features only, by flag.
@@ -133,27 +139,10 @@ impl Shard {
             let word = |codes: &[T]| codes.iter().enumerate().fold(0, |word, (i, &c)| word | u64::from(c == code) << i);
             codes.chunks(64).map(word).collect()
         }
-        /// Eight codes at a time: a byte of the difference is zero where a code is the one.
-        fn bytes(codes: &[u8], code: u8) -> Vec<u64> {
-            const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
-            let all = u64::from_ne_bytes([code; 8]);
-            let eight = |codes: &[u8; 8]| {
-                let differ = u64::from_le_bytes(*codes) ^ all;
-                let zero = !((differ & LOW).wrapping_add(LOW) | differ | LOW) >> 7;
-                // The lowest bit of byte k moves to bit 56 + k.
-                zero.wrapping_mul(0x0102_0408_1020_4080) >> 56
-            };
-            let (words, rest) = codes.as_chunks::<64>();
-            let word = |codes: &[u8; 64]| {
-                let (eights, _) = codes.as_chunks::<8>();
-                eights.iter().enumerate().fold(0, |word, (i, codes)| word | eight(codes) << (8 * i))
-            };
-            words.iter().map(word).chain(bits(rest, code)).collect()
-        }
         match &self.features[usize::from(item.feature)] {
             // A code that does not fit the width occurs nowhere.
             Codes::U8(codes) => match u8::try_from(item.code) {
-                Ok(code) => bytes(&codes[start..start + len], code),
+                Ok(code) => simd::equal_bits(&codes[start..start + len], code),
                 Err(_) => vec![0; len.div_ceil(64)],
             },
             Codes::U16(codes) => bits(&codes[start..start + len], item.code),
@@ -259,22 +248,39 @@ impl MetricColumn {
         }
     }
 
-    /// The moments of one customer, in the order of [`Moments`].
-    pub fn moments_at(&self, row: usize, mut each: impl FnMut(i128)) {
+    /// The sums over the customers in these rows.
+    pub fn stats_of(&self, rows: impl Iterator<Item = usize>) -> Stats {
+        let wide = |values: &[i64], row: usize| i128::from(values[row]);
+        let mut stats = Stats::default();
         match self {
-            MetricColumn::Rate(yes) => each(i128::from(yes[row])),
+            MetricColumn::Rate(yes) => {
+                for row in rows {
+                    stats.uv += 1;
+                    stats.sum += i128::from(yes[row]);
+                }
+                stats.sq = stats.sum;
+            }
             MetricColumn::Amount(values) => {
-                let v = i128::from(values[row]);
-                each(v);
-                each(v * v);
+                for row in rows {
+                    let v = wide(values, row);
+                    stats.uv += 1;
+                    stats.sum += v;
+                    stats.sq += v * v;
+                }
             }
             MetricColumn::Ratio { num, den } => {
-                let (n, d) = (i128::from(num[row]), i128::from(den[row]));
-                for moment in [n, n * n, d, d * d, n * d] {
-                    each(moment);
+                for row in rows {
+                    let (n, d) = (wide(num, row), wide(den, row));
+                    stats.uv += 1;
+                    stats.sum += n;
+                    stats.sq += n * n;
+                    stats.den += d;
+                    stats.den_sq += d * d;
+                    stats.cross += n * d;
                 }
             }
         }
+        stats
     }
 
     fn reordered(self, order: &[u32]) -> MetricColumn {

@@ -115,9 +115,10 @@ pub fn rule(
         Ok((direction, found, tested, q))
     };
     let shrinkage = Shrinkage::fit(kind, scale, frequent.whole, &frequent.base_whole);
+    let met: Vec<_> = (0..scored.len()).into_par_iter().map(meets).collect();
     let mut ranked = Vec::new();
-    for (i, scored) in scored.iter().enumerate() {
-        match meets(i) {
+    for ((i, scored), met) in scored.iter().enumerate().zip(met) {
+        match met {
             Err(condition) => funnel.reject(condition, 1),
             Ok((direction, discovery, test, q)) => ranked.push(Highlight {
                 segment: scored.segment,

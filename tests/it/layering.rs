@@ -20,7 +20,7 @@ const MODULES: &str = "
 
     stages: vocabulary and the output types of earlier stages; none knows how many workers there are
     source    | job                                  | a worker's share of the files
-    encode    | segment stats audience job source    | record batches to rows of items
+    encode    | segment stats simd audience job source | record batches to rows of items
     screen    | segment stats job encode             | which features are worth combining
     enumerate | segment stats block encode simd      | a pure plan, and the counting of rows
     score     | segment stats                        | measures follow from sums alone
