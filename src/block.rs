@@ -299,11 +299,22 @@ impl Block {
             }
             (_, _) => Vec::new(),
         };
+        self.some(&kept)
+    }
+
+    /// The cells held that `keep` says yes to, given the planes and a place in them, as a block of some cells.
+    pub fn filtered(&self, keep: impl Fn(&[Plane], usize) -> bool) -> Block {
+        let held = self.planes.first().map_or(0, Plane::len) as u32;
+        self.some(&(0..held).filter(|&place| keep(&self.planes, place as usize)).collect::<Vec<u32>>())
+    }
+
+    /// The cells in these places.
+    fn some(&self, kept: &[u32]) -> Block {
         let cells = match &self.cells {
             None => kept.iter().map(|&cell| u64::from(cell)).collect(),
             Some(cells) => kept.iter().map(|&at| cells[at as usize]).collect(),
         };
-        Block::sparse(cells, self.planes.iter().map(|plane| plane.gathered(&kept)).collect())
+        Block::sparse(cells, self.planes.iter().map(|plane| plane.gathered(kept)).collect())
     }
 
     /// The numbers of the cells of a block that holds some, in order; of one that holds all, none.

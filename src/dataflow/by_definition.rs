@@ -1,16 +1,19 @@
 //! Tables of all kinds, with and without sets of tags, of one metric and of several: counted by the engine and by definition.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::enumerate::{agree_load, enumerate};
+use super::enumerate::{Sought, agree_load, enumerate};
+use super::promise::Promise;
 use super::shared::Shared;
 use crate::audience::CustomerIds;
 use crate::encode::{Codes, MetricColumn, Shard, TagCodes};
-use crate::enumerate::{Answer, Limits, Shape};
+use crate::enumerate::{Answer, Limits, Shape, closed};
 use crate::memory::Size;
+use crate::score::{impact_reference, measures};
 use crate::segment::{Item, Segment};
+use crate::stats::{DISCOVERY, MetricKind, Moments, Scale};
 use crate::telemetry::Progress;
 
 /// What a customer has of one feature.
@@ -155,13 +158,28 @@ impl Table {
     }
 
     fn engine(&self, max_level: usize, min_uv: u64, workers: usize, block_bytes: u64) -> Answer {
+        self.engine_with(max_level, min_uv, workers, block_bytes, None)
+    }
+
+    /// What promises less than this share of the base's impact is left out.
+    fn engine_with(
+        &self,
+        max_level: usize,
+        min_uv: u64,
+        workers: usize,
+        block_bytes: u64,
+        share: Option<f64>,
+    ) -> Answer {
         let table = self.clone();
         let (shared, progress) = (Shared::new(workers, Size(u64::MAX)), Progress::new(max_level));
         let guards = timely::execute(timely::Config::process(workers), move |worker| {
             let shard = table.shard(worker.index(), worker.peers());
             let limits = Limits { customers: table.rows.len() as u64, min_uv, max_level, block_bytes };
             let load = agree_load(worker, &shared, &shard);
-            let found = enumerate(worker, &shared, shard, &table.shape(), &load, &limits, &progress);
+            let promise = share.map(|share| Promise::of(worker, &shard, Scale::default(), share));
+            let shape = table.shape();
+            let sought = Sought { shape: &shape, load: &load, limits: &limits, promise: promise.as_ref() };
+            let found = enumerate(worker, &shared, shard, &sought, &progress);
             found.expect("room").1.answer
         })
         .expect("threads");
@@ -236,6 +254,47 @@ proptest! {
     ) {
         let expected = table.brute_force(max_level, min_uv as i64);
         prop_assert_eq!(table.engine(max_level, min_uv, workers, block_bytes), expected);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 120, ..ProptestConfig::default() })]
+    #[test]
+    fn what_is_kept_for_its_promise_is_what_keeps_it_with_all_its_parents(
+        table in tables(one_or_tags(), 6, 120),
+        max_level in 1usize..5,
+        min_uv in 1u64..8,
+        workers in 1usize..4,
+        share in 0.0..0.4,
+    ) {
+        let mut expected = table.brute_force(max_level, min_uv as i64);
+        let kinds: Vec<MetricKind> = table.shard(0, 1).metrics.iter().map(MetricColumn::kind).collect();
+        let moments = Moments::of(&kinds);
+        if !expected.segments.is_empty() {
+            let of = |i: usize| expected.stats(&moments, 0, i, DISCOVERY);
+            let promise = Promise::new(moments.clone(), Scale::default(), of(0), share);
+            let kept: Vec<bool> = (0..expected.segments.len()).map(|i| i == 0 || promise.kept(&of(i))).collect();
+            expected.retain(&kept);
+            expected.retain(&closed(&expected.segments));
+        }
+        prop_assert_eq!(table.engine_with(max_level, min_uv, workers, 1 << 30, Some(share)), expected);
+    }
+
+    /// The promise is worth its name: nothing with the impact goes with what is left out.
+    #[test]
+    fn whatever_has_the_impact_is_kept(table in tables(one_or_tags(), 6, 120), share in 0.0..0.4) {
+        let all = table.brute_force(4, 1);
+        let kinds: Vec<MetricKind> = table.shard(0, 1).metrics.iter().map(MetricColumn::kind).collect();
+        let (moments, scale) = (Moments::of(&kinds), Scale::default());
+        if !all.segments.is_empty() {
+            let kept: BTreeSet<Segment> = table.engine_with(4, 1, 2, 1 << 30, Some(share)).segments.into_iter().collect();
+            let base = all.stats(&moments, 0, 0, DISCOVERY);
+            let least = share * impact_reference(kinds[0], scale, &base);
+            for (i, &segment) in all.segments.iter().enumerate().skip(1) {
+                let impact = measures(kinds[0], scale, &all.stats(&moments, 0, i, DISCOVERY), &base).impact.abs();
+                prop_assert!(impact < least || kept.contains(&segment), "{:?}: {impact} of {least}", segment);
+            }
+        }
     }
 }
 

@@ -21,13 +21,14 @@ use timely::worker::Worker;
 
 use super::agree::{Failure, agree};
 use super::collective::{broadcast, gather};
+use super::promise::Promise;
 use super::room::Room;
 use super::shared::{Plan, Shared, Task};
 use crate::block::{Block, Figures};
 use crate::encode::Shard;
 use crate::enumerate::{
-    Answer, Limits, Load, Round, Shape, Survivors, Tally, Unit, Workers, bounds, candidates, count_block, count_ranked,
-    count_tagged,
+    Answer, Limits, Load, Round, Shape, Survivors, Tally, Unit, Workers, bounds, candidates, closed, count_block,
+    count_ranked, count_tagged,
 };
 use crate::segment::{FeatureSet, MAX_LEVEL, Segment};
 use crate::telemetry::Progress;
@@ -137,7 +138,18 @@ pub fn agree_load(worker: &mut Worker, shared: &Shared, shard: &Shard) -> Load {
     broadcast(worker, load)
 }
 
-/// Counts all segments of up to `limits.max_level` items and returns those with at least `limits.min_uv` customers.
+/// Which segments are looked for, and what is known of the table.
+#[derive(Clone, Copy)]
+pub struct Sought<'a> {
+    pub shape: &'a Shape,
+    pub load: &'a Load,
+    pub limits: &'a Limits,
+    /// What a segment has to promise beside its number of customers.
+    pub promise: Option<&'a Promise>,
+}
+
+/// Counts all segments of up to `limits.max_level` items and returns those with at least `limits.min_uv` customers that keep the
+/// promise.
 ///
 /// Rows stay in their process, whose workers take turns at all of them: a block is counted by one worker over the rows of
 /// all. What crosses between workers is one partial block a process and feature set, to the worker that owns the set by
@@ -147,11 +159,10 @@ pub fn enumerate(
     worker: &mut Worker,
     shared: &Arc<Shared>,
     shard: Shard,
-    shape: &Shape,
-    load: &Load,
-    limits: &Limits,
+    sought: &Sought,
     progress: &Arc<Progress>,
 ) -> Result<(Arc<Shard>, Enumeration), Failure> {
+    let Sought { shape, load, limits, promise } = *sought;
     let shard = Arc::new(shard);
     shared.deposit(worker.index(), Arc::clone(&shard));
     // Every worker has deposited its rows when this is agreed.
@@ -159,12 +170,15 @@ pub fn enumerate(
     let workers = workers(worker, shared);
     let (mut plans, mut counted, mut frequent): (Vec<Arc<Plan>>, Vec<Counted>, Vec<_>) = Default::default();
     let mut below: Vec<Cells> = Vec::new();
+    // With a promise to keep, fewer cells are wanted than have the customers.
+    let typical = promise.map_or(0, |promise| promise.typical_uv(limits.customers));
+    let reckoned = Limits { min_uv: limits.min_uv.max(typical), ..limits.clone() };
     let mut level = 1;
     while level <= limits.max_level {
         let started = Instant::now();
         let plan = shared.plan(plans.len(), || {
             let round = match plans.last() {
-                None => Round::first(shape, load, limits),
+                None => Round::first(shape, load, &reckoned),
                 Some(last) => Round::next(level, shape, &survivors(&below, &last.round, shape), load),
             };
             Plan::new(round, shape, load, workers, room.blocks.min(limits.block_bytes))
@@ -182,12 +196,12 @@ pub fn enumerate(
             figures: load.figures.clone(),
             progress: Arc::clone(progress),
         };
-        let min_uv = i64::try_from(limits.min_uv).unwrap_or(i64::MAX);
+        let wanted = Wanted { min_uv: i64::try_from(limits.min_uv).unwrap_or(i64::MAX), promise: promise.cloned() };
         let extended = (deepest < limits.max_level).then_some(deepest);
         tracing::debug!(level = deepest, units = plan.round.units.len(), seconds = took(started), "planned");
         for pass in 0..plan.passes() {
             let started = Instant::now();
-            let found = tally(worker, &counter, pass, min_uv, extended, &mut record);
+            let found = tally(worker, &counter, pass, &wanted, extended, &mut record);
             frequent.extend(found.frequent);
             below.extend(found.extended);
             tracing::debug!(level = deepest, pass, counting = record.seconds, seconds = took(started), "pass done");
@@ -202,7 +216,10 @@ pub fn enumerate(
     let layout = |set: FeatureSet| {
         plans.iter().find_map(|plan| plan.round.layouts.get(&set)).expect("it was counted as planned")
     };
-    let answer = Answer::of(frequent, layout, shape, load.figures.moments.width());
+    let mut answer = Answer::of(frequent, layout, shape, load.figures.moments.width());
+    if promise.is_some_and(Promise::rounds) {
+        answer.retain(&closed(&answer.segments));
+    }
     tracing::debug!(segments = answer.segments.len(), seconds = took(started), "answer put together");
     shared.clear();
     Ok((shard, Enumeration { answer, counted }))
@@ -229,6 +246,13 @@ fn survivors(cells: &[Cells], round: &Round, shape: &Shape) -> Survivors {
     cells.iter().map(named).filter(|(_, segments)| !segments.is_empty()).collect()
 }
 
+/// Which cells are kept.
+#[derive(Clone)]
+struct Wanted {
+    min_uv: i64,
+    promise: Option<Promise>,
+}
+
 /// What one pass found.
 struct Found {
     /// At worker 0: the frequent cells of every feature set.
@@ -242,7 +266,7 @@ fn tally(
     worker: &mut Worker,
     counter: &Counter,
     pass: usize,
-    min_uv: i64,
+    wanted: &Wanted,
     extended: Option<usize>,
     record: &mut Counted,
 ) -> Found {
@@ -259,8 +283,12 @@ fn tally(
             KeyBatcher::new,
         );
         // The base is wanted however small it is.
-        let found = blocks
-            .threshold_total(move |set, block| block.at_least(if *set == FeatureSet::EMPTY { 1 } else { min_uv }));
+        let wanted = wanted.clone();
+        let found = blocks.threshold_total(move |set, block| match &wanted.promise {
+            _ if *set == FeatureSet::EMPTY => block.at_least(1),
+            None => block.at_least(wanted.min_uv),
+            Some(promise) => block.at_least(wanted.min_uv).filtered(|planes, place| promise.kept_by(planes, place)),
+        });
         if let Some(level) = extended {
             let sink = Rc::clone(&cells);
             let names = found

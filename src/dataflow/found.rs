@@ -25,6 +25,8 @@ pub struct Found {
     discovery: Vec<Stats>,
     /// By metric, then part.
     bases: Vec<Parts<Stats>>,
+    /// How many there could be, where only those that may be highlights were kept.
+    hypotheses: Option<u64>,
     pub scored: Vec<Scored>,
     pub funnel: Funnel,
     /// Ranked: candidates until near-duplicates are folded, then highlights.
@@ -34,8 +36,8 @@ pub struct Found {
 }
 
 impl Found {
-    /// Scores every frequent segment.
-    pub fn score(answer: &Answer, moments: &Moments, scale: Scale) -> Found {
+    /// Scores every frequent segment; of `hypotheses` where not all that are frequent are there.
+    pub fn score(answer: &Answer, moments: &Moments, scale: Scale, hypotheses: Option<u64>) -> Found {
         let part = |i: usize, part: usize| answer.stats(moments, 0, i, part);
         let bases = (0..moments.kinds().len())
             .map(|metric| std::array::from_fn(|part| answer.stats(moments, metric, 0, part)))
@@ -50,6 +52,7 @@ impl Found {
             whole: segments.clone().map(|i| part(i, DISCOVERY) + part(i, VALIDATION)).collect(),
             discovery: segments.map(|i| part(i, DISCOVERY)).collect(),
             bases,
+            hypotheses,
             scored: Vec::new(),
             funnel: Funnel::default(),
             highlights: Vec::new(),
@@ -66,6 +69,7 @@ impl Found {
             discovery: &self.discovery,
             base_whole: self.base(0),
             base_discovery: self.bases[0][DISCOVERY],
+            hypotheses: self.hypotheses,
         }
     }
 
@@ -268,6 +272,13 @@ impl Found {
         }
         if job.enumerate.allow_small {
             notes.push("The privacy floor of 10 customers is lifted (enumerate.allow_small).".into());
+        }
+        if let Some(hypotheses) = self.hypotheses {
+            let kept = self.segments.len();
+            notes.push(format!(
+                "Only the {kept} segments that may be highlights were kept (enumerate.keep); the false discovery rate is taken \
+                 over {hypotheses}, as many as could have enough customers."
+            ));
         }
         if self.highlights.is_empty() && !self.segments.is_empty() {
             let most =

@@ -6,6 +6,7 @@ mod difference;
 mod enumerate;
 mod found;
 mod load;
+mod promise;
 mod room;
 mod run;
 mod screen;

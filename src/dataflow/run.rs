@@ -9,15 +9,16 @@ use timely::worker::Worker;
 
 use super::agree::{Failure, decide};
 use super::collective::{broadcast, gather};
-use super::enumerate::{Enumeration, enumerate};
+use super::enumerate::{Enumeration, Sought, enumerate};
 use super::found::Found;
 use super::load::Loaded;
+use super::promise::Promise;
 use super::screen::screened;
 use super::shared::Shared;
 use super::target::{Taken, assign, overlaps, taken};
 use crate::audience::Assigned;
 use crate::encode::{Codebook, Reading};
-use crate::enumerate::{Limits, Shape};
+use crate::enumerate::{Limits, Shape, most_frequent};
 use crate::highlight::{Funnel, Highlight};
 use crate::job::Job;
 use crate::merge::Grouping;
@@ -98,13 +99,18 @@ pub fn run(
     let Loaded { shard, codebook, scales, customers, min_uv, quality, file_rows, .. } = loaded;
     let shape = Shape::of(&codebook);
     let limits = Limits { customers, min_uv, max_level: job.enumerate.max_level, block_bytes: u64::MAX };
-    let (shard, enumeration) = enumerate(worker, shared, shard, &shape, &load, &limits, progress)?;
+    let promise = Promise::agree(worker, job, &shard, scales[0]);
+    let sought = Sought { shape: &shape, load: &load, limits: &limits, promise: promise.as_ref() };
+    let (shard, enumeration) = enumerate(worker, shared, shard, &sought, progress)?;
     stages.end(enumeration.answer.segments.len().saturating_sub(1));
     let levels = level_records(worker, &enumeration, &shape);
     let Enumeration { answer, .. } = enumeration;
 
     let first = worker.index() == 0;
-    let mut found = first.then(|| Found::score(&answer, &shard.moments(), scales[0]));
+    let mut found = first.then(|| {
+        let hypotheses = promise.is_some().then(|| most_frequent(&shape, &load, &limits));
+        Found::score(&answer, &shard.moments(), scales[0], hypotheses)
+    });
     drop(answer);
     stages.end(found.as_ref().map_or(0, |found| found.scored.len()));
     let exclusive: Vec<bool> = codebook.features.iter().map(|feature| feature.tags.is_none()).collect();

@@ -73,6 +73,20 @@ impl Answer {
         answer
     }
 
+    /// Keeps the segments whose flag is set.
+    pub fn retain(&mut self, kept: &[bool]) {
+        if kept.iter().all(|&kept| kept) {
+            return;
+        }
+        let width = self.sums.len() / self.segments.len().max(1);
+        let of = |kept: &mut std::slice::Iter<bool>| kept.next() == Some(&true);
+        let (mut first, mut second) = (kept.iter(), kept.iter());
+        self.segments.retain(|_| of(&mut first));
+        self.uv.retain(|_| of(&mut second));
+        let sums = self.sums.chunks(width.max(1)).zip(kept).filter(|(_, kept)| **kept);
+        self.sums = sums.flat_map(|(sums, _)| sums.iter().copied()).collect();
+    }
+
     /// The exact sums of metric `metric` over the customers of segment `i` in one part.
     pub fn stats(&self, moments: &Moments, metric: usize, i: usize, part: usize) -> Stats {
         let at = (PARTS * i + part) * moments.width();
@@ -86,5 +100,42 @@ impl Answer {
             survivors.entry(segment.features()).or_default().push(*segment);
         }
         survivors
+    }
+}
+
+/// Which of these sorted segments have all that are one item shorter among them, and these theirs.
+///
+/// The bound of a segment is at least that of one that says more but for the rounding of sums of squares, so nearly all of them.
+pub fn closed(segments: &[Segment]) -> Vec<bool> {
+    let mut kept = vec![true; segments.len()];
+    let deepest = segments.iter().map(|segment| segment.level()).max().unwrap_or(0);
+    for level in 2..=deepest {
+        let is_kept = |parent: Segment| segments.binary_search(&parent).is_ok_and(|at| kept[at]);
+        let torn = |i: &usize| segments[*i].level() == level && !segments[*i].parents().all(is_kept);
+        let torn: Vec<usize> = (0..segments.len()).into_par_iter().filter(torn).collect();
+        torn.into_iter().for_each(|i| kept[i] = false);
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::Item;
+
+    #[test]
+    fn a_segment_without_one_of_its_parents_goes_and_so_do_those_that_need_it() {
+        let segment = |features: &[u16]| {
+            Segment::of_items(&features.iter().map(|&feature| Item { feature, code: 0 }).collect::<Vec<_>>())
+        };
+        // Without (0, 1) there is no (0, 1, 2); without 3 there is no (2, 3), nor anything beyond.
+        let mut segments: Vec<Segment> =
+            [&[][..], &[0], &[1], &[2], &[0, 2], &[1, 2], &[2, 3], &[0, 1, 2], &[1, 2, 3]].map(segment).to_vec();
+        segments.sort_unstable();
+        let kept = closed(&segments);
+        let left: Vec<Segment> = segments.iter().zip(kept).filter(|(_, kept)| *kept).map(|(s, _)| *s).collect();
+        let mut expected = [&[][..], &[0], &[1], &[2], &[0, 2], &[1, 2]].map(segment).to_vec();
+        expected.sort_unstable();
+        assert_eq!(left, expected);
     }
 }

@@ -12,11 +12,11 @@ mod tags;
 mod tally;
 mod wanted;
 
-pub use answer::Answer;
+pub use answer::{Answer, closed};
 pub use cost::Load;
 pub use cover::{CoverBlock, cover};
 pub use grid::count_block;
-pub use outline::{LevelOutline, Workers, held_bytes, outline};
+pub use outline::{LevelOutline, Workers, held_bytes, most_frequent, outline};
 pub use ranked::count_ranked;
 pub use ranks::Ranks;
 pub use tags::{Extensions, TagGroup, count_tagged};

@@ -42,23 +42,54 @@ pub struct LevelOutline {
 /// More feature sets than this are counted, not planned.
 const MOST_PLANNED: u64 = 60_000;
 
+/// How many segments can be frequent at the most, over all levels: whatever the table turns out to be.
+pub fn most_frequent(shape: &Shape, load: &Load, limits: &Limits) -> u64 {
+    (1..=limits.max_level).map(|level| most_frequent_at(level, shape, load, limits)).fold(0, u64::saturating_add)
+}
+
+fn most_frequent_at(level: usize, shape: &Shape, load: &Load, limits: &Limits) -> u64 {
+    let frequent = most_in_a_set(limits);
+    let sets = sets(shape, level as u64);
+    if sets > MOST_PLANNED {
+        return sets.saturating_mul(frequent);
+    }
+    let mut most = 0u64;
+    each_set(shape, level, FeatureSet::EMPTY, 0, &mut |set| {
+        let of_set = if shape.has_tags(set) {
+            listed(set, shape, load, limits).1
+        } else {
+            let items = set.features().fold(1u64, |n, f| n.saturating_mul(shape.items[usize::from(f)] as u64));
+            items.min(frequent)
+        };
+        most = most.saturating_add(of_set);
+    });
+    most
+}
+
+/// Cells of a feature set without tags that can be frequent: they share no customer.
+fn most_in_a_set(limits: &Limits) -> u64 {
+    (limits.customers / limits.min_uv.max(1)).max(1)
+}
+
+/// The cells of a feature set with tags, and those of them that can be frequent.
+fn listed(set: FeatureSet, shape: &Shape, load: &Load, limits: &Limits) -> (u64, u64) {
+    let cells = cost::times(set).into_iter().fold(1u64, |cells, (feature, times)| {
+        cells.saturating_mul(choose(shape.items[usize::from(feature)] as u64, times as u64))
+    });
+    let meetings = load.meetings(set).unwrap_or(limits.customers);
+    (cells, cells.min((meetings / limits.min_uv.max(1)).max(1)))
+}
+
 /// The levels of an enumeration in turn.
 pub fn outline(shape: &Shape, load: &Load, limits: &Limits, workers: Workers) -> Vec<LevelOutline> {
-    let frequent = (limits.customers / limits.min_uv.max(1)).max(1);
-    // The cells of a feature set with tags, and those of them that can be frequent.
-    let listed = |set: FeatureSet| {
-        let cells = cost::times(set).into_iter().fold(1u64, |cells, (feature, times)| {
-            cells.saturating_mul(choose(shape.items[usize::from(feature)] as u64, times as u64))
-        });
-        let meetings = load.meetings(set).unwrap_or(limits.customers);
-        (cells, cells.min((meetings / limits.min_uv.max(1)).max(1)))
-    };
+    let frequent = most_in_a_set(limits);
     let first = Round::first(shape, load, limits);
     let together = *first.levels.end();
     (1..=limits.max_level)
         .map(|level| {
             let sets = sets(shape, level as u64);
-            let (mut candidates, mut cells) = (0u64, 0u64);
+            let candidates = most_frequent_at(level, shape, load, limits);
+            let mut cells = 0u64;
             // Cells of tags that no customer can be in, and that are not held therefore.
             let mut empty = 0u64;
             let mut grid = BTreeSet::new();
@@ -68,11 +99,10 @@ pub fn outline(shape: &Shape, load: &Load, limits: &Limits, workers: Workers) ->
             if sets <= MOST_PLANNED {
                 each_set(shape, level, FeatureSet::EMPTY, 0, &mut |set| {
                     if shape.has_tags(set) {
-                        let (all, most) = listed(set);
-                        let (_, before) = listed(set.without(level - 1));
+                        let (all, _) = listed(set, shape, load, limits);
+                        let (_, before) = listed(set.without(level - 1), shape, load, limits);
                         let last = shape.items[usize::from(set.feature(level - 1))] as u64;
                         let bound = all.min(before.saturating_mul(last));
-                        candidates = candidates.saturating_add(most);
                         cells = cells.saturating_add(bound);
                         // A prefix is passed over once for all that it is the prefix of.
                         ranked += u64::from(prefixes.insert(set.without(level - 1)));
@@ -81,8 +111,6 @@ pub fn outline(shape: &Shape, load: &Load, limits: &Limits, workers: Workers) ->
                         ranked_ns += tags::CELLS_A_ROW * load.ranked_ns(usize::try_from(held).unwrap_or(usize::MAX));
                         return;
                     }
-                    let items = set.features().fold(1u64, |n, f| n.saturating_mul(shape.items[usize::from(f)] as u64));
-                    candidates = candidates.saturating_add(items.min(frequent));
                     let all = shape.cells(set) as u64;
                     if all <= GRID_CELLS as u64 {
                         grid.insert(set);
@@ -95,7 +123,6 @@ pub fn outline(shape: &Shape, load: &Load, limits: &Limits, workers: Workers) ->
                     }
                 });
             } else {
-                candidates = sets.saturating_mul(frequent);
                 cells = sets.saturating_mul(frequent.saturating_mul(2).max(GRID_CELLS as u64));
             }
             let known = sets <= MOST_PLANNED;

@@ -79,7 +79,8 @@ pub enum Condition {
 pub struct Funnel {
     /// Frequent segments, all of them hypotheses where they could be tested.
     pub segments: u64,
-    /// Hypotheses the false discovery rate is taken over.
+    /// Hypotheses the false discovery rate is taken over: the segments that could be tested, or as many as there could be where
+    /// only those that may be highlights were kept.
     pub tested: u64,
     /// In the order of [`Condition`], zeros included.
     pub rejected: Vec<(Condition, u64)>,

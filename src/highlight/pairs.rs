@@ -14,7 +14,7 @@ use crate::stats::{MetricKind, Scale, Stats};
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds<'a> {
     pub frequent: &'a Frequent<'a>,
-    /// Segments of up to so many items were counted, and those with this many customers kept.
+    /// Segments of up to so many items were counted, and those with this many customers kept if nothing else was asked of them.
     pub max_level: usize,
     pub min_uv: i64,
     /// Features of which a customer has one item at the most.
@@ -54,7 +54,9 @@ pub fn pairs(
                     impact = impact.min(at_most(&frequent.discovery[at], shared));
                 }
                 // It was counted and found too rare.
-                None => shared = shared.min(bounds.min_uv - 1),
+                None if frequent.hypotheses.is_none() => shared = shared.min(bounds.min_uv - 1),
+                // Or it has too little impact, with however many customers.
+                None => {}
             }
             impact = impact.min(at_most(own[i], shared)).min(at_most(own[j], shared));
             matters(shared, impact)
@@ -155,6 +157,7 @@ mod tests {
             max_level in 2usize..4,
             min_uv in 2i64..8,
             max_overlap in 0.1..0.9,
+            all_listed in any::<bool>(),
         ) {
             let kind = if amount { MetricKind::Amount } else { MetricKind::Rate };
             let mut cells: BTreeMap<Segment, (Stats, Stats)> = BTreeMap::new();
@@ -175,11 +178,14 @@ mod tests {
                     }
                 }
             }
-            cells.retain(|_, (whole, _)| whole.uv >= min_uv);
+            // What is not listed for another reason may have any number of customers.
+            cells.retain(|_, (whole, _)| whole.uv >= min_uv && (all_listed || whole.uv % 3 > 0));
             let (segments, sums): (Vec<Segment>, Vec<(Stats, Stats)>) = cells.into_iter().unzip();
             let (whole, discovery): (Vec<Stats>, Vec<Stats>) = sums.into_iter().unzip();
             let (base_whole, base_discovery) = (sum(&|_| true, true), sum(&|_| true, false));
-            let frequent = Frequent { segments: &segments, whole: &whole, discovery: &discovery, base_whole, base_discovery };
+            let hypotheses = (!all_listed).then_some(1000);
+            let frequent =
+                Frequent { segments: &segments, whole: &whole, discovery: &discovery, base_whole, base_discovery, hypotheses };
             let bounds = Bounds { frequent: &frequent, max_level, min_uv, exclusive: &[true; 5] };
             let spec = HighlightSpec { max_overlap, ..HighlightSpec::default() };
             let ranked: Vec<Highlight> = (0..segments.len())

@@ -19,6 +19,9 @@ pub struct Frequent<'a> {
     pub discovery: &'a [Stats],
     pub base_whole: Stats,
     pub base_discovery: Stats,
+    /// How many segments there could be, where not all frequent ones are listed but those that may be highlights: the
+    /// hypotheses that the false discovery rate is taken over.
+    pub hypotheses: Option<u64>,
 }
 
 impl Frequent<'_> {
@@ -29,7 +32,8 @@ impl Frequent<'_> {
 
 /// Every frequent segment with its measures on the whole base, and its test and q-value on the discovery part.
 ///
-/// q is adjusted over all segments that can be tested, whatever the rule makes of them later.
+/// q is adjusted over all segments that can be tested, whatever the rule makes of them later; where not all are listed, as if
+/// the others had been tested too and none of them rejected.
 pub fn score(frequent: &Frequent, kind: MetricKind, scale: Scale) -> Vec<Scored> {
     assert_eq!(frequent.segments.len(), frequent.whole.len(), "one sum a segment");
     assert_eq!(frequent.segments.len(), frequent.discovery.len(), "one sum a segment");
@@ -43,15 +47,15 @@ pub fn score(frequent: &Frequent, kind: MetricKind, scale: Scale) -> Vec<Scored>
             highlight: false,
         })
         .collect();
-    let q = adjusted(&scored, |t| t.log_p);
+    let q = adjusted(frequent, &scored, |t| t.log_p);
     scored.iter_mut().zip(q).for_each(|(s, q)| s.q = q);
     scored
 }
 
 /// q-values over the segments that could be tested, none for the others.
-fn adjusted(scored: &[Scored], log_p: impl Fn(&Test) -> f64) -> Vec<Option<f64>> {
+fn adjusted(frequent: &Frequent, scored: &[Scored], log_p: impl Fn(&Test) -> f64) -> Vec<Option<f64>> {
     let tested: Vec<f64> = scored.iter().filter_map(|s| s.test.as_ref().map(&log_p)).collect();
-    let mut q = benjamini_hochberg(&tested).into_iter();
+    let mut q = benjamini_hochberg(&tested, frequent.hypotheses.unwrap_or(tested.len() as u64)).into_iter();
     scored.iter().map(|s| s.test.as_ref().and_then(|_| q.next())).collect()
 }
 
@@ -67,13 +71,14 @@ pub fn rule(
     scale: Scale,
 ) -> (Vec<Highlight>, Funnel) {
     assert_eq!(frequent.segments.len(), scored.len(), "every frequent segment is scored");
+    let tested = scored.iter().filter(|s| s.test.is_some()).count() as u64;
     let mut funnel = Funnel {
         segments: scored.len() as u64,
-        tested: scored.iter().filter(|s| s.test.is_some()).count() as u64,
+        tested: frequent.hypotheses.map_or(tested, |all| all.max(tested)),
         rejected: Condition::ALL.map(|c| (c, 0)).to_vec(),
         ..Funnel::default()
     };
-    let cautious_q = adjusted(scored, |t| t.cautious_log_p);
+    let cautious_q = adjusted(frequent, scored, |t| t.cautious_log_p);
     let least_impact = spec.min_impact_share * impact_reference(kind, scale, &frequent.base_discovery);
     let on_discovery = |i: usize| measures(kind, scale, &frequent.discovery[i], &frequent.base_discovery);
     let meets = |i: usize| -> Result<(Direction, Measures, Test, f64), Condition> {
@@ -244,6 +249,7 @@ mod tests {
                 discovery: &self.discovery,
                 base_whole: self.base_whole,
                 base_discovery: self.base_discovery,
+                hypotheses: None,
             }
         }
     }
@@ -437,7 +443,7 @@ mod tests {
         assert_eq!((scored[0].test, scored[0].q), (None, None));
         let log_p: Vec<f64> = scored[1..].iter().map(|s| s.test.expect("the others vary").log_p).collect();
         let q: Vec<f64> = scored[1..].iter().map(|s| s.q.expect("as tested")).collect();
-        assert_eq!(q, benjamini_hochberg(&log_p));
+        assert_eq!(q, benjamini_hochberg(&log_p, 0));
         let (ranked, funnel) = rule(&spec(), &frequent, &scored, MetricKind::Rate, PLAIN);
         assert_eq!(funnel.tested, 11);
         mark(&mut scored, &ranked[1..]);

@@ -390,12 +390,24 @@ pub struct EnumerateSpec {
     pub min_share: f64,
     /// Allow `min_uv` below the privacy floor of 10; the manifest records it.
     pub allow_small: bool,
+    /// Which of the segments with enough customers are kept, listed in `segments.parquet` and counted further.
+    pub keep: Keep,
 }
 
 impl Default for EnumerateSpec {
     fn default() -> Self {
-        EnumerateSpec { max_level: 3, min_uv: None, min_share: 0.001, allow_small: false }
+        EnumerateSpec { max_level: 3, min_uv: None, min_share: 0.001, allow_small: false, keep: Keep::All }
     }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Keep {
+    /// All of them.
+    All,
+    /// Those of whose customers some have at least the impact that `highlight.min_impact_share` asks for, so that the segment, or
+    /// one that says more, may be a highlight. The false discovery rate is then taken over as many segments as there could be.
+    Highlights,
 }
 
 /// The fewest customers anything that is written may describe.

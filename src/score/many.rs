@@ -14,20 +14,21 @@ fn ascending(log_p: &[f64]) -> Vec<usize> {
 /// q-values: the smallest false discovery rate at which each hypothesis is rejected (Benjamini and Hochberg, 1995),
 /// from natural logarithms of p-values.
 ///
-/// `q(i) = min over j >= i of p(j) * m / j`, p sorted ascending, at most 1.
-pub fn benjamini_hochberg(log_p: &[f64]) -> Vec<f64> {
-    step_up(log_p, 0.0)
+/// `q(i) = min over j >= i of p(j) * m / j`, p sorted ascending, at most 1. Of the `hypotheses`, m, those without a p here count
+/// as if their p were 1; there are at least as many as p-values.
+pub fn benjamini_hochberg(log_p: &[f64], hypotheses: u64) -> Vec<f64> {
+    step_up(log_p, (hypotheses.max(log_p.len() as u64) as f64).ln())
 }
 
 /// q-values that hold under any dependence between the hypotheses (Benjamini and Yekutieli, 2001): those of
 /// [`benjamini_hochberg`] times `1 + 1/2 + ... + 1/m`.
 pub fn benjamini_yekutieli(log_p: &[f64]) -> Vec<f64> {
     let harmonic: f64 = (1..=log_p.len()).rev().map(|i| 1.0 / i as f64).sum();
-    step_up(log_p, harmonic.ln())
+    step_up(log_p, (log_p.len() as f64).ln() + harmonic.ln())
 }
 
-fn step_up(log_p: &[f64], log_penalty: f64) -> Vec<f64> {
-    let log_m = (log_p.len() as f64).ln() + log_penalty;
+/// `log_m`: the logarithm of what every p is multiplied by.
+fn step_up(log_p: &[f64], log_m: f64) -> Vec<f64> {
     let mut q = vec![1.0; log_p.len()];
     let mut least = 0f64;
     for (rank, index) in ascending(log_p).into_iter().enumerate().rev() {
@@ -127,7 +128,10 @@ mod tests {
     fn adjusted_values_are_those_of_statsmodels() {
         // statsmodels 0.15: multipletests(P, method="fdr_bh" | "fdr_by" | "holm")[1].
         let third = 0.26666666666666666;
-        assert_all_close(&benjamini_hochberg(&logs(&P)), &[0.04, 0.064, 0.06, 0.04, third, 0.06, 1.0, 1.0]);
+        assert_all_close(&benjamini_hochberg(&logs(&P), 8), &[0.04, 0.064, 0.06, 0.04, third, 0.06, 1.0, 1.0]);
+        // The same with p = 1 twice more.
+        let ten = [0.05, 0.08, 0.075, 0.05, 1.0 / 3.0, 0.075, 1.0, 1.0];
+        assert_all_close(&benjamini_hochberg(&logs(&P), 10), &ten);
         let (a, b, c) = (0.10871428571428571, 0.16307142857142853, 0.17394285714285715);
         assert_all_close(&benjamini_yekutieli(&logs(&P)), &[a, c, b, a, 0.7247619047619048, b, 1.0, 1.0]);
         assert_all_close(&holm(&logs(&P)), &[0.07, 0.18, 0.18, 0.04, 0.6, 0.18, 1.0, 1.0]);
@@ -135,9 +139,9 @@ mod tests {
 
     #[test]
     fn nothing_tested_needs_no_adjustment_and_tiny_p_stay_in_order() {
-        assert!(benjamini_hochberg(&[]).is_empty() && benjamini_yekutieli(&[]).is_empty() && holm(&[]).is_empty());
+        assert!(benjamini_hochberg(&[], 3).is_empty() && benjamini_yekutieli(&[]).is_empty() && holm(&[]).is_empty());
         // exp(-800) underflows, exp(-800 + ln 2) too: both are 0, the third is its own p.
-        assert_eq!(benjamini_hochberg(&[-900.0, 0.5f64.ln(), -800.0]), [0.0, 0.5, 0.0]);
+        assert_eq!(benjamini_hochberg(&[-900.0, 0.5f64.ln(), -800.0], 3), [0.0, 0.5, 0.0]);
     }
 
     #[test]
@@ -183,7 +187,7 @@ mod tests {
     proptest! {
         #[test]
         fn adjusting_keeps_the_order_and_never_helps(log_p in prop::collection::vec(-50.0..0f64, 1..60)) {
-            for adjusted in [benjamini_hochberg(&log_p), benjamini_yekutieli(&log_p), holm(&log_p)] {
+            for adjusted in [benjamini_hochberg(&log_p, 0), benjamini_yekutieli(&log_p), holm(&log_p)] {
                 for (i, (a, lp)) in adjusted.iter().zip(&log_p).enumerate() {
                     prop_assert!(*a >= lp.exp() * (1.0 - 1e-12) && *a <= 1.0);
                     for (b, other) in adjusted.iter().zip(&log_p).skip(i) {
@@ -200,7 +204,7 @@ mod tests {
             let turn = turn % log_p.len();
             let mut turned = log_p.clone();
             turned.rotate_left(turn);
-            for adjust in [benjamini_hochberg, benjamini_yekutieli, holm] {
+            for adjust in [|log_p: &[f64]| benjamini_hochberg(log_p, 0), benjamini_yekutieli, holm] {
                 let mut expected = adjust(&log_p);
                 expected.rotate_left(turn);
                 prop_assert_eq!(adjust(&turned), expected);

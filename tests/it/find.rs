@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Int32Type, Int64Type};
+use arrow::datatypes::{Float64Type, Int32Type, Int64Type};
 use nichemine::job::Language;
 use nichemine::planted::{self, Truth};
 
@@ -31,6 +31,45 @@ fn every_planted_niche_is_a_highlight_with_exactly_its_customers() {
         let says_of_a_niche =
             |niche: &str| first.split(" & ").any(|item| niche.split(" & ").any(|other| other == item));
         assert!(truth.niches.iter().any(|niche| says_of_a_niche(&niche.segment)), "{first}");
+    }
+}
+
+#[test]
+fn keeping_what_may_be_a_highlight_finds_the_same_highlights_among_fewer_segments() {
+    let folder = Folder::new();
+    let table = planted("en.parquet");
+    let publish = |keep: &str, more: &str| {
+        let more = format!("-w 2 --set enumerate.min_uv=20 --set enumerate.keep={keep} {more}");
+        let run = folder.publish(&planted::job(&table, Path::new("out"), Language::En), &more);
+        folder.nichemine("verify out/latest").well();
+        run
+    };
+    for (share, fewer) in [("0.0005", 1.0), ("0.01", 0.7)] {
+        let impact = format!("--set highlight.min_impact_share={share}");
+        let (all, kept) = (publish("all", &impact), publish("highlights", &impact));
+        let [of_all, of_kept] = [&all, &kept].map(|run| {
+            let batch = parquet(run.join("segments.parquet"));
+            let column = |name: &str| batch.column_by_name(name).unwrap().clone();
+            let (texts, uv, q) = (column("segment"), column("uv"), column("q"));
+            let q = q.as_primitive::<Float64Type>();
+            let row = |i: usize| (uv.as_primitive::<Int64Type>().value(i), (!q.is_null(i)).then(|| q.value(i)));
+            let texts = texts.as_string::<i32>();
+            (0..batch.num_rows()).map(|i| (texts.value(i).to_owned(), row(i))).collect::<BTreeMap<_, _>>()
+        });
+        let [kept_segments, all_segments] = [&of_kept, &of_all].map(BTreeMap::len);
+        assert!((kept_segments as f64) < fewer * all_segments as f64, "{kept_segments} of {all_segments}");
+        // The others count as tests that found nothing, so that no q is smaller than it would be.
+        for (segment, (uv, q)) in &of_kept {
+            let (all_uv, all_q) = of_all[segment];
+            assert!(*uv == all_uv && *q >= all_q, "{segment}: {uv} and {q:?}, {all_uv} and {all_q:?} of all");
+        }
+        let [first, second] = [&all, &kept].map(|run| {
+            let batch = parquet(run.join("highlights.parquet"));
+            let texts = batch.column_by_name("segment").unwrap().as_string::<i32>().clone();
+            texts.iter().flatten().map(str::to_owned).collect::<Vec<_>>()
+        });
+        assert!(!first.is_empty());
+        assert_eq!(first, second, "{share}");
     }
 }
 

@@ -1,0 +1,76 @@
+//! What a segment must promise to be counted further, where only those that may be highlights are wanted.
+
+use timely::worker::Worker;
+
+use super::collective::{broadcast, gather};
+use crate::block::Plane;
+use crate::encode::Shard;
+use crate::job::{Job, Keep};
+use crate::score::{impact_at_most, impact_reference};
+use crate::stats::{DISCOVERY, MetricKind, Moments, Scale, Stats};
+
+/// A bound that holds for a segment and every one that says more: some of its customers in the discovery part have at least the
+/// impact that the rule asks for. What does not reach it is no highlight and has none below it.
+#[derive(Clone, Debug)]
+pub struct Promise {
+    kind: MetricKind,
+    scale: Scale,
+    moments: Moments,
+    /// Of the discovery part.
+    base: Stats,
+    /// In the unit of impact.
+    least: f64,
+}
+
+impl Promise {
+    /// What the job asks for, agreed by all workers; none where every frequent segment is kept.
+    pub fn agree(worker: &mut Worker, job: &Job, shard: &Shard, scale: Scale) -> Option<Promise> {
+        match job.enumerate.keep {
+            Keep::All => None,
+            Keep::Highlights => Some(Promise::of(worker, shard, scale, job.highlight.min_impact_share)),
+        }
+    }
+
+    /// Of an impact of at least this share of [`impact_reference`].
+    pub fn of(worker: &mut Worker, shard: &Shard, scale: Scale, min_impact_share: f64) -> Promise {
+        let runs = shard.runs().iter().filter(|run| run.part == DISCOVERY);
+        let own: Stats = runs.map(|run| shard.metrics[0].stats_of(run.rows.clone())).sum();
+        let all = gather(worker, own);
+        let base = broadcast(worker, (worker.index() == 0).then(|| all.into_iter().sum::<Stats>()));
+        Promise::new(shard.moments(), scale, base, min_impact_share)
+    }
+
+    /// Against this base of the discovery part.
+    pub fn new(moments: Moments, scale: Scale, base: Stats, min_impact_share: f64) -> Promise {
+        let kind = moments.kinds()[0];
+        Promise { kind, scale, moments, base, least: min_impact_share * impact_reference(kind, scale, &base) }
+    }
+
+    /// Whether the cell in this place of a block's planes may be a highlight, or contain one.
+    pub fn kept_by(&self, planes: &[Plane], place: usize) -> bool {
+        let figure = |plane: usize| planes[DISCOVERY * (1 + self.moments.width()) + plane].at(place);
+        let mut sums = [0; MOST_MOMENTS];
+        let of_primary = self.kind.moments();
+        sums.iter_mut().zip(1..=of_primary).for_each(|(sum, plane)| *sum = figure(plane));
+        self.kept(&self.moments.stats(0, figure(0) as i64, &sums))
+    }
+
+    /// The same, given its sums over the discovery part.
+    pub fn kept(&self, discovery: &Stats) -> bool {
+        impact_at_most(self.kind, self.scale, discovery, &self.base, discovery.uv) >= self.least
+    }
+
+    /// Whether the bound of a segment may come out smaller than that of one that says more: of counts it never does.
+    pub fn rounds(&self) -> bool {
+        self.kind != MetricKind::Rate
+    }
+
+    /// Customers that an average segment needs to keep the promise, of `customers` in both parts: what a plan reckons with.
+    pub fn typical_uv(&self, customers: u64) -> u64 {
+        let most = impact_at_most(self.kind, self.scale, &self.base, &self.base, self.base.uv);
+        if most > 0.0 { (self.least / most * customers as f64) as u64 } else { 0 }
+    }
+}
+
+/// The sums of a ratio, of which there are most.
+const MOST_MOMENTS: usize = 5;
