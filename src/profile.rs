@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::encode::{Codebook, Codes, Shard};
 use crate::score::proportions_z;
 use crate::segment::{FeatureId, Item, ItemCode};
+use crate::simd;
 
 /// How a set of customers spreads over the items of every feature: additive, like the sums of a metric.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,14 +20,19 @@ impl Profile {
         Profile { counts: cardinalities.iter().map(|&codes| vec![0; codes]).collect() }
     }
 
-    /// Adds the customers in these rows of a shard over the same features, given by their distance from row `start`.
-    pub fn add_rows(&mut self, shard: &Shard, start: usize, rows: &[u32]) {
+    /// Adds customers of the rows that the bits of codes are of, given as places from the first of these and as bits.
+    pub fn add_rows(&mut self, shard: &Shard, codes: &CodeBits, rows: &[u32], bits: &[u64]) {
         fn count<T: Copy + Into<u16>>(counts: &mut [i64], codes: &[T], rows: &[u32]) {
             rows.iter().for_each(|&row| counts[usize::from(codes[row as usize].into())] += 1);
         }
         assert_eq!(self.counts.len(), shard.features.len(), "a profile over the features of the shard");
-        for (counts, codes) in self.counts.iter_mut().zip(&shard.features) {
-            match codes {
+        let start = codes.start;
+        for ((counts, column), bitmaps) in self.counts.iter_mut().zip(&shard.features).zip(&codes.of_feature) {
+            if bitmaps.len() < WORDS_A_ROW * rows.len() && !bitmaps.is_empty() {
+                simd::add_common(bits, bitmaps, counts);
+                continue;
+            }
+            match column {
                 Codes::U8(codes) => count(counts, &codes[start..], rows),
                 Codes::U16(codes) => count(counts, &codes[start..], rows),
                 Codes::Tags(tags) => {
@@ -44,6 +50,33 @@ impl Profile {
             assert_eq!(own.len(), more.len(), "profiles over the same items");
             own.iter_mut().zip(more).for_each(|(a, b)| *a += b);
         }
+    }
+}
+
+/// Which of some rows of a shard have each code of a feature, as bits, where there are few codes.
+pub struct CodeBits {
+    start: usize,
+    /// The bitmaps of a feature's codes, one after the other; of a feature with many codes, none.
+    of_feature: Vec<Vec<u64>>,
+}
+
+/// More codes than this are counted row by row.
+const FEW_CODES: usize = 64;
+
+/// Words of bitmaps that are counted as fast as one row is: measured 0.13 ns a word and 1.4 ns a row and feature.
+const WORDS_A_ROW: usize = 10;
+
+impl CodeBits {
+    /// Of `len` rows from `start`, over features of these many codes.
+    pub fn of(shard: &Shard, cardinalities: &[usize], start: usize, len: usize) -> CodeBits {
+        let of_feature = |(feature, &codes): (usize, &usize)| {
+            if codes > FEW_CODES || matches!(shard.features[feature], Codes::Tags(_)) {
+                return Vec::new();
+            }
+            let item = |code| Item { feature: feature as FeatureId, code: code as ItemCode };
+            shard.bitmaps(&(0..codes).map(item).collect::<Vec<_>>(), start, len).concat()
+        };
+        CodeBits { start, of_feature: cardinalities.iter().enumerate().map(of_feature).collect() }
     }
 }
 
@@ -137,6 +170,35 @@ mod tests {
         }
         for item in profile(&book, &Profile::empty(&[2]), 0, &base, 100) {
             assert_eq!((item.uv, item.share, item.index, item.z), (0, 0.0, 0.0, 0.0));
+        }
+    }
+
+    #[test]
+    fn customers_are_counted_alike_as_rows_and_as_bits() {
+        // 150 rows from row 30: a feature of 3 codes, one of 100, one of 300.
+        let code = |row: usize, codes: usize| (row * row + row / 7) % codes;
+        let column = |codes: usize| {
+            let mut column = Codes::with_capacity(codes, 200);
+            (0..200).for_each(|row| column.push(code(row, codes) as u16));
+            column
+        };
+        let cards = [3, 100, 300];
+        let ids = crate::audience::CustomerIds::Row((0..200).collect());
+        let shard = Shard::new(cards.map(column).to_vec(), vec![0; 200], Vec::new(), ids);
+        let codes = CodeBits::of(&shard, &cards, 30, 150);
+        // Of all rows bits are less work for the first feature, of five they are not.
+        for step in [1, 30] {
+            let rows: Vec<u32> = (0..150).step_by(step).collect();
+            let mut bits = vec![0u64; 3];
+            rows.iter().for_each(|row| bits[*row as usize / 64] |= 1 << (row % 64));
+            let mut found = Profile::empty(&cards);
+            found.add_rows(&shard, &codes, &rows, &bits);
+            for (counts, codes) in found.counts.iter().zip(cards) {
+                for (own, &count) in counts.iter().enumerate() {
+                    let expected = rows.iter().filter(|&&row| code(30 + row as usize, codes) == own).count();
+                    assert_eq!(count as usize, expected, "code {own} of {codes}");
+                }
+            }
         }
     }
 

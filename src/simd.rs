@@ -86,6 +86,16 @@ on_best! {
 }
 
 on_best! {
+    /// Adds, for each of some bitmaps as long as `bits`, one after the other, how many bits are set in both.
+    pub fn add_common(bits: &[u64], bitmaps: &[u64], counts: &mut [i64]) {
+        for (bitmap, count) in bitmaps.chunks_exact(bits.len()).zip(counts) {
+            let both = bits.iter().zip(bitmap).map(|(a, b)| u64::from((a & b).count_ones()));
+            *count = count.wrapping_add(both.fold(0, u64::wrapping_add) as i64);
+        }
+    }
+}
+
+on_best! {
     /// Moves the bits that are set in `bits` from `free` to `taken`, which is written anew; says how many they are.
     pub fn take(bits: &[u64], free: &mut [u64], taken: &mut [u64]) -> u64 {
         let mut count = 0u64;
@@ -164,6 +174,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn counts_of(words: &[[u64; 3]], [i, j]: [usize; 2]) -> i64 {
+        words.iter().map(|w| (0..64).filter(|bit| w[i] >> bit & w[j] >> bit & 1 == 1).count() as i64).sum()
+    }
+
     proptest! {
         #[test]
         fn counts_are_those_of_the_bits_one_by_one(words in proptest::collection::vec(any::<[u64; 3]>(), 0..70)) {
@@ -172,9 +186,13 @@ mod tests {
             let mut counts = [u32::MAX; 4];
             count_pairs(&bitmaps, words.len(), &pairs, &mut counts);
             for ([i, j], count) in pairs.into_iter().zip(counts) {
-                let both = |w: &[u64; 3], bit: usize| w[i as usize] >> bit & w[j as usize] >> bit & 1 == 1;
-                let set: usize = words.iter().map(|w| (0..64).filter(|&bit| both(w, bit)).count()).sum();
-                prop_assert_eq!(count as usize, set);
+                prop_assert_eq!(i64::from(count), counts_of(&words, [i, j].map(|i| i as usize)));
+            }
+            if !words.is_empty() {
+                let mut added = [5; 3];
+                add_common(&bitmaps[..words.len()], &bitmaps, &mut added);
+                let [alone, first, second] = [counts_of(&words, [0, 0]), counts_of(&words, [1, 0]), counts_of(&words, [2, 0])];
+                prop_assert_eq!(added, [5 + alone, 5 + first, 5 + second]);
             }
         }
 

@@ -6,8 +6,12 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use timely::container::CapacityContainerBuilder;
 use timely::dataflow::InputHandle;
-use timely::dataflow::operators::{Exchange, Input, Inspect, Probe};
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Exchange as ExchangePact;
+use timely::dataflow::operators::generic::Operator;
+use timely::dataflow::operators::{Input, Probe};
 use timely::worker::Worker;
 
 /// Sends each value to the worker beside it; gives what arrived here, by sender, in the order it was sent.
@@ -18,15 +22,10 @@ where
     let me = worker.index();
     let mut input = InputHandle::new();
     let arrived = Rc::new(RefCell::new(Vec::new()));
-    let sink = Rc::clone(&arrived);
+    let kept = Rc::clone(&arrived);
     let probe = worker.dataflow::<u64, _, _>(|scope| {
-        let (probe, _) = scope
-            .input_from(&mut input)
-            .container::<Vec<(u64, u64, u64, T)>>()
-            .exchange(|message| message.0)
-            .inspect(move |message| sink.borrow_mut().push((message.1 as usize, message.2, message.3.clone())))
-            .probe();
-        probe
+        let sent = scope.input_from(&mut input).container::<Vec<(u64, u64, u64, T)>>();
+        collect(sent, |message| message.0, kept).probe().0
     });
     for (nth, (target, value)) in outgoing.into_iter().enumerate() {
         input.send((target as u64, me as u64, nth as u64, value));
@@ -36,8 +35,19 @@ where
         worker.step_or_park(None);
     }
     let mut arrived = arrived.take();
-    arrived.sort_by_key(|&(sender, nth, _)| (sender, nth));
-    arrived.into_iter().map(|(sender, _, value)| (sender, value)).collect()
+    arrived.sort_by_key(|&(_, sender, nth, _)| (sender, nth));
+    arrived.into_iter().map(|(_, sender, _, value)| (sender as usize, value)).collect()
+}
+
+/// Puts what is routed to this worker into a list. It is moved, not copied: it may be the customers of all groups.
+pub fn collect<'scope, D: timely::ExchangeData>(
+    stream: StreamVec<'scope, u64, D>,
+    route: impl Fn(&D) -> u64 + 'static,
+    into: Rc<RefCell<Vec<D>>>,
+) -> StreamVec<'scope, u64, ()> {
+    stream.unary::<CapacityContainerBuilder<Vec<()>>, _, _, _>(ExchangePact::new(route), "Collect", move |_, _| {
+        move |input, _| input.for_each(|_, messages| into.borrow_mut().append(messages))
+    })
 }
 
 /// Collects one value a worker at worker 0, in worker order; the other workers get nothing.

@@ -15,12 +15,12 @@ use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange as ExchangePact;
 use timely::dataflow::operators::generic::source;
 use timely::dataflow::operators::vec::{Broadcast, Map};
-use timely::dataflow::operators::{Exchange, Inspect, Probe};
+use timely::dataflow::operators::{Inspect, Probe};
 use timely::dataflow::{ProbeHandle, Scope, StreamVec};
 use timely::worker::Worker;
 
 use super::agree::{Failure, agree};
-use super::collective::{broadcast, gather};
+use super::collective::{broadcast, collect, gather};
 use super::promise::Promise;
 use super::room::Room;
 use super::shared::{Plan, Shared, Task};
@@ -297,18 +297,14 @@ fn tally(
                 .flat_map(move |(set, _, block)| (set.level() == level).then(|| (set, block.cells().to_vec())));
             names.broadcast().inspect(move |cells: &Cells| sink.borrow_mut().push(cells.clone())).probe_with(&probe);
         }
-        let sink = Rc::clone(&frequent);
-        found
-            .inner
-            .exchange(|_| 0)
-            .inspect(move |(set, _, block)| sink.borrow_mut().push((*set, block.clone())))
-            .probe_with(&probe);
+        collect(found.inner, |_| 0, Rc::clone(&frequent)).probe_with(&probe);
     });
     while !probe.done() {
         worker.step_or_park(None);
     }
     *record = counted.borrow().clone();
-    Found { frequent: frequent.take(), extended: cells.take() }
+    let frequent = frequent.take().into_iter().map(|(set, _, block)| (set, block)).collect();
+    Found { frequent, extended: cells.take() }
 }
 
 /// The worker that adds up a feature set's blocks, before reduction to their number. Fixed, so equal in all processes.

@@ -12,7 +12,7 @@ use timely::worker::Worker;
 use super::collective::{broadcast, gather};
 use crate::audience::{Assigned, BitSums, Tile, list};
 use crate::encode::Shard;
-use crate::profile::Profile;
+use crate::profile::{CodeBits, Profile};
 use crate::segment::{Item, Segment};
 use crate::stats::{DISCOVERY, Parts, Stats, VALIDATION};
 
@@ -148,31 +148,33 @@ pub fn assign(
     let mut taken = spreads.clone();
     // Of each row as it was read: the segment, with the part as the lowest bit.
     let mut owner = vec![None; shard.rows()];
-    let mut rows = Vec::new();
+    let (mut rows, mut customers) = (Vec::new(), 0);
     Tile::each(shard, &segments, |tile| {
+        let codes = CodeBits::of(shard, cardinality, tile.start, tile.len);
         for (i, spread) in spreads.iter_mut().enumerate() {
             list(tile.bits(i), &mut rows);
-            spread.add_rows(shard, tile.start, &rows);
+            spread.add_rows(shard, &codes, &rows, tile.bits(i));
         }
         let order = &shard.order()[tile.start..][..tile.len];
         tile.first_come(|i, bits, _| {
             list(bits, &mut rows);
-            taken[i].add_rows(shard, tile.start, &rows);
+            customers += rows.len();
+            taken[i].add_rows(shard, &codes, &rows, bits);
             let own = NonZeroU32::new((i as u32 + 1) << 1 | tile.part() as u32);
             rows.iter().for_each(|&row| owner[order[row as usize] as usize] = own);
         });
     });
     // As the table lists them, and mostly sorted where it is.
-    let mut own = Assigned { ids: shard.ids(&[]), group: Vec::new(), highlight: Vec::new(), holdout: Vec::new() };
-    let mut places = Vec::new();
+    let mut places = Vec::with_capacity(customers);
+    let (mut highlight, mut holdout) = (Vec::with_capacity(customers), Vec::with_capacity(customers));
     for (place, owner) in owner.into_iter().enumerate() {
         if let Some(owner) = owner {
             places.push(place);
-            own.highlight.push((owner.get() >> 1) - 1);
-            own.holdout.push(owner.get() as usize & 1 == VALIDATION);
+            highlight.push((owner.get() >> 1) - 1);
+            holdout.push(owner.get() as usize & 1 == VALIDATION);
         }
     }
-    own.ids = shard.ids(&places);
+    let own = Assigned { ids: shard.ids(&places), group: Vec::new(), highlight, holdout };
     drop(places);
     let mut parts = gather(worker, Audience { spreads, taken, assigned: own }).into_iter();
     let mut total = parts.next()?;
