@@ -147,27 +147,34 @@ pub struct Tile<'a> {
     bits: Vec<u64>,
 }
 
-/// The sums of the metrics over customers that were given as bits.
+/// The sums of the metrics over several sets of customers that were given as bits.
 #[derive(Clone, Debug)]
 pub struct BitSums {
-    /// Customers of each run of the shard that need not be looked at one by one.
-    by_run: Vec<i64>,
-    /// By metric, from the primary one on, then part: those of the others.
-    stats: Vec<Parts<Stats>>,
+    /// By run of the shard, then set: customers that need not be looked at one by one.
+    by_run: Vec<Vec<u32>>,
+    /// By set, metric, from the primary one on, and part: those of the others.
+    stats: Vec<Vec<Parts<Stats>>>,
 }
 
 impl BitSums {
-    /// Of nobody, and of the first `metrics` metrics of a shard.
-    pub fn none(shard: &Shard, metrics: usize) -> BitSums {
-        BitSums { by_run: vec![0; shard.runs().len()], stats: vec![[Stats::default(); PARTS]; metrics] }
+    /// Of so many sets of nobody, and of the first `metrics` metrics of a shard.
+    pub fn none(shard: &Shard, sets: usize, metrics: usize) -> BitSums {
+        BitSums {
+            by_run: vec![vec![0; sets]; shard.runs().len()],
+            stats: vec![vec![[Stats::default(); PARTS]; metrics]; sets],
+        }
     }
 
-    /// The sums by metric and part.
-    pub fn finish(mut self, shard: &Shard) -> Vec<Parts<Stats>> {
+    /// The sums by set, metric and part.
+    pub fn finish(mut self, shard: &Shard) -> Vec<Vec<Parts<Stats>>> {
+        let metrics = self.stats.first().map_or(0, Vec::len);
         for (run, customers) in shard.runs().iter().zip(self.by_run) {
-            if customers > 0 {
-                for (stats, metric) in self.stats.iter_mut().zip(&shard.metrics) {
-                    stats[run.part] = stats[run.part] + metric.stats_of(run.rows.clone().take(1)).times(customers);
+            // Alike for all customers of the run, in whatever is summed here.
+            let one: Vec<Stats> =
+                shard.metrics[..metrics].iter().map(|metric| metric.stats_of(run.rows.clone().take(1))).collect();
+            for (stats, customers) in self.stats.iter_mut().zip(customers).filter(|(_, customers)| *customers > 0) {
+                for (stats, one) in stats.iter_mut().zip(&one) {
+                    stats[run.part] = stats[run.part] + one.times(i64::from(customers));
                 }
             }
         }
@@ -217,39 +224,40 @@ impl<'a> Tile<'a> {
         self.shard.runs()[self.run].part
     }
 
-    /// Adds the customers that each two segments share to the sums beside the pair.
+    /// Adds the customers that each two segments share to the set that has the place of the pair.
     ///
     /// Within a run all rates are the same, and what else is zero need not be looked at: there the bits are only counted.
-    pub fn add_pairs(&self, pairs: &[[u32; 2]], sums: &mut [BitSums]) {
+    pub fn add_pairs(&self, pairs: &[[u32; 2]], sums: &mut BitSums) {
         if self.shard.runs()[self.run].zero {
-            let mut counts = vec![0; pairs.len()];
-            simd::count_pairs(&self.bits, self.words, pairs, &mut counts);
-            sums.iter_mut().zip(counts).for_each(|(sums, count)| sums.by_run[self.run] += i64::from(count));
+            simd::count_pairs(&self.bits, self.words, pairs, &mut sums.by_run[self.run]);
         } else {
             let mut both = vec![0; self.words];
-            for (&[i, j], sums) in pairs.iter().zip(sums) {
+            for (set, &[i, j]) in pairs.iter().enumerate() {
                 let words = self.bits(i as usize).iter().zip(self.bits(j as usize));
                 both.iter_mut().zip(words).for_each(|(both, (a, b))| *both = a & b);
-                let count = both.iter().map(|word| u64::from(word.count_ones())).sum();
-                self.add(&both, count, sums);
+                self.add_one_by_one(&both, &mut sums.stats[set]);
             }
         }
     }
 
-    /// Adds customers, so many of them, that some bits of this tile stand for.
-    pub fn add(&self, bits: &[u64], count: u64, sums: &mut BitSums) {
-        let run = &self.shard.runs()[self.run];
-        if run.zero {
-            sums.by_run[self.run] += count as i64;
+    /// Adds customers, so many of them, that some bits of this tile stand for, to a set.
+    pub fn add(&self, bits: &[u64], count: u32, set: usize, sums: &mut BitSums) {
+        if self.shard.runs()[self.run].zero {
+            sums.by_run[self.run][set] += count;
         } else {
-            for (stats, metric) in sums.stats.iter_mut().zip(&self.shard.metrics) {
-                stats[run.part] = stats[run.part] + metric.stats_of(ones(bits).map(|row| self.start + row));
-            }
+            self.add_one_by_one(bits, &mut sums.stats[set]);
+        }
+    }
+
+    fn add_one_by_one(&self, bits: &[u64], stats: &mut [Parts<Stats>]) {
+        for (stats, metric) in stats.iter_mut().zip(&self.shard.metrics) {
+            let own = &mut stats[self.part()];
+            *own = *own + metric.stats_of(ones(bits).map(|row| self.start + row));
         }
     }
 
     /// For each segment in turn, the rows that it covers and none before it does, as bits, and how many they are.
-    pub fn first_come(&self, mut each: impl FnMut(usize, &[u64], u64)) {
+    pub fn first_come(&self, mut each: impl FnMut(usize, &[u64], u32)) {
         let mut free = full(self.len);
         let mut taken = vec![0; free.len()];
         for i in 0..self.bits.len() / self.words {
@@ -331,19 +339,19 @@ mod tests {
         ];
         let part = (0..rows).map(|row| u8::from(row % 10 == 0)).collect();
         let shard = Shard::new(vec![column], part, metrics, CustomerIds::Row((0..rows as u64).collect()));
-        let mut sums = vec![BitSums::none(&shard, 2); 2];
+        let mut sums = BitSums::none(&shard, 2, 2);
         let segments = [segment(&[(0, 1)]), Segment::BASE];
         Tile::each(&shard, &segments, |tile| {
-            let [first, second] = &mut sums[..] else { unreachable!() };
-            tile.add_pairs(&[[0, 1]], std::slice::from_mut(first));
+            tile.add_pairs(&[[0, 1]], &mut sums);
             tile.first_come(|i, bits, count| {
                 if i == 0 {
-                    tile.add(bits, count, second);
+                    tile.add(bits, count, 1, &mut sums);
                 }
             });
         });
-        let [sums, alone] = [0, 1].map(|i| sums[i].clone().finish(&shard));
-        assert_eq!(sums, alone, "one segment is the base");
+        let sums = sums.finish(&shard);
+        assert_eq!(sums[0], sums[1], "one segment is the base");
+        let sums = &sums[0];
         for (part, (rates, amounts)) in sums[0].into_iter().zip(sums[1]).enumerate() {
             let own = || (0..rows as i128).filter(|r| r % 3 == 1 && usize::from(r % 10 == 0) == part);
             let (uv, yes) = (own().count() as i64, own().filter(|r| r % 7 == 0).count() as i128);

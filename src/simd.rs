@@ -74,13 +74,13 @@ on_best! {
 }
 
 on_best! {
-    /// For each pair of bitmaps, how many bits are set in both. Bitmaps are of `words` words, one after the other.
+    /// Adds, for each pair of bitmaps, how many bits are set in both. Bitmaps are of `words` words, one after the other.
     pub fn count_pairs(bitmaps: &[u64], words: usize, pairs: &[[u32; 2]], counts: &mut [u32]) {
         for (&[i, j], count) in pairs.iter().zip(counts) {
             let (a, b) = (&bitmaps[i as usize * words..][..words], &bitmaps[j as usize * words..][..words]);
             // A sum that could fail on overflow, as releases are built, would not become vector instructions.
             let both = a.iter().zip(b).map(|(a, b)| u64::from((a & b).count_ones()));
-            *count = both.fold(0, u64::wrapping_add) as u32;
+            *count = count.wrapping_add(both.fold(0, u64::wrapping_add) as u32);
         }
     }
 }
@@ -97,14 +97,14 @@ on_best! {
 
 on_best! {
     /// Moves the bits that are set in `bits` from `free` to `taken`, which is written anew; says how many they are.
-    pub fn take(bits: &[u64], free: &mut [u64], taken: &mut [u64]) -> u64 {
+    pub fn take(bits: &[u64], free: &mut [u64], taken: &mut [u64]) -> u32 {
         let mut count = 0u64;
         for ((&bits, free), taken) in bits.iter().zip(free).zip(taken) {
             *taken = bits & *free;
             *free &= !bits;
             count = count.wrapping_add(u64::from(taken.count_ones()));
         }
-        count
+        count as u32
     }
 }
 
@@ -126,6 +126,72 @@ pub fn equal_bits(codes: &[u8], code: u8) -> Vec<u64> {
         bits.push(rest.iter().enumerate().fold(0, |word, (i, &c)| word | u64::from(c == code) << i));
     }
     bits
+}
+
+/// Whether the processor has the instructions of [`picked`].
+pub fn picks() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return matches!(best(), Best::Avx512) && std::arch::is_x86_feature_detected!("avx512vbmi2");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// The codes at the bits of the first mask, then those of the second and so on, one bit a code. Every code is in one mask.
+pub fn picked(codes: &[u8], masks: &[Vec<u64>]) -> Vec<u8> {
+    assert!(masks.iter().all(|mask| mask.len() == codes.len().div_ceil(64)), "one bit a code");
+    // Whole words are written, so that the last one may reach beyond the end.
+    let mut out = vec![0; codes.len() + 64];
+    let (words, rest) = codes.as_chunks::<64>();
+    let mut at = 0;
+    for mask in masks {
+        #[cfg(target_arch = "x86_64")]
+        if picks() {
+            // SAFETY: the one condition of the call is that the processor has the features, which has just been asked.
+            at = unsafe { pick::avx512(words, mask, &mut out, at) };
+        } else {
+            at = pick::plain(words, mask, &mut out, at);
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        {
+            at = pick::plain(words, mask, &mut out, at);
+        }
+        for (_, &code) in rest.iter().enumerate().filter(|(i, _)| mask[words.len()] >> i & 1 == 1) {
+            out[at] = code;
+            at += 1;
+        }
+    }
+    out.truncate(at);
+    out
+}
+
+/// Writes the codes at the bits of a mask from a place on; gives the place after them.
+mod pick {
+    pub fn plain(codes: &[[u8; 64]], mask: &[u64], out: &mut [u8], mut at: usize) -> usize {
+        for (codes, &mask) in codes.iter().zip(mask) {
+            let mut rest = mask;
+            while rest != 0 {
+                out[at] = codes[rest.trailing_zeros() as usize];
+                at += 1;
+                rest &= rest - 1;
+            }
+        }
+        at
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,popcnt")]
+    pub fn avx512(codes: &[[u8; 64]], mask: &[u64], out: &mut [u8], mut at: usize) -> usize {
+        use std::arch::x86_64::{_mm512_loadu_si512, _mm512_maskz_compress_epi8, _mm512_storeu_si512};
+        for (codes, &mask) in codes.iter().zip(mask) {
+            // SAFETY: the 64 bytes that are read are those of the array.
+            let codes = unsafe { _mm512_loadu_si512(codes.as_ptr().cast()) };
+            let to: &mut [u8; 64] = out[at..].first_chunk_mut().expect("there is room for a whole word");
+            // SAFETY: the 64 bytes that are written are those of the array.
+            unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), _mm512_maskz_compress_epi8(mask, codes)) };
+            at += mask.count_ones() as usize;
+        }
+        at
+    }
 }
 
 /// One word for 64 codes. The compiler does not find the instructions that put a comparison into bits by itself: 8,192 codes
@@ -183,10 +249,10 @@ mod tests {
         fn counts_are_those_of_the_bits_one_by_one(words in proptest::collection::vec(any::<[u64; 3]>(), 0..70)) {
             let bitmaps: Vec<u64> = (0..3).flat_map(|i| words.iter().map(move |w| w[i])).collect();
             let pairs = [[1, 0], [2, 0], [2, 1], [1, 1]];
-            let mut counts = [u32::MAX; 4];
+            let mut counts = [7; 4];
             count_pairs(&bitmaps, words.len(), &pairs, &mut counts);
             for ([i, j], count) in pairs.into_iter().zip(counts) {
-                prop_assert_eq!(i64::from(count), counts_of(&words, [i, j].map(|i| i as usize)));
+                prop_assert_eq!(i64::from(count), 7 + counts_of(&words, [i, j].map(|i| i as usize)));
             }
             if !words.is_empty() {
                 let mut added = [5; 3];
@@ -194,6 +260,26 @@ mod tests {
                 let [alone, first, second] = [counts_of(&words, [0, 0]), counts_of(&words, [1, 0]), counts_of(&words, [2, 0])];
                 prop_assert_eq!(added, [5 + alone, 5 + first, 5 + second]);
             }
+        }
+
+        #[test]
+        fn codes_are_picked_by_the_bits_of_each_mask_in_turn(
+            codes in proptest::collection::vec(any::<u8>(), 0..400),
+            classes in proptest::collection::vec(0u8..3, 400),
+        ) {
+            let classes = &classes[..codes.len()];
+            let masks: Vec<Vec<u64>> = (0..3).map(|class| equal_bits(classes, class)).collect();
+            let of = |class: u8| codes.iter().zip(classes).filter(move |(_, own)| **own == class).map(|(code, _)| *code);
+            let expected: Vec<u8> = (0..3).flat_map(of).collect();
+            prop_assert_eq!(picked(&codes, &masks), &expected[..]);
+            // And as processors without the instruction do it.
+            let (words, rest) = codes.as_chunks::<64>();
+            let mut out = vec![0; codes.len()];
+            let end = masks.iter().fold(0, |at, mask| pick::plain(words, mask, &mut out, at));
+            let whole = 64 * words.len();
+            let of = |class: u8| (0..whole).filter(move |i| classes[*i] == class).map(|i| codes[i]);
+            prop_assert_eq!(&out[..end], &(0..3).flat_map(of).collect::<Vec<u8>>()[..]);
+            prop_assert_eq!(rest.len() + end, codes.len());
         }
 
         #[test]

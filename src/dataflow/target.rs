@@ -75,7 +75,7 @@ pub fn overlaps(worker: &mut Worker, shard: &Shard, asked: Option<Asked>) -> Ove
     let of_used: Vec<Segment> = used.iter().map(|&i| segments[i as usize]).collect();
     let place = |i: u32| used.binary_search(&i).expect("it is in a pair") as u32;
     let places: Vec<[u32; 2]> = pairs.iter().map(|pair| pair.map(place)).collect();
-    let mut sums = vec![BitSums::none(shard, 1); pairs.len()];
+    let mut sums = BitSums::none(shard, pairs.len(), 1);
     Tile::each(shard, &of_used, |tile| tile.add_pairs(&places, &mut sums));
     let total = gathered(worker, shard, sums).into_iter();
     let of = |sums: MetricSums| (sums[0].iter().map(|stats| stats.uv).sum(), sums[0][DISCOVERY]);
@@ -91,8 +91,8 @@ fn add_sums(total: &mut [MetricSums], more: &[MetricSums]) {
 }
 
 /// The workers' sums added up, at worker 0.
-fn gathered(worker: &mut Worker, shard: &Shard, sums: Vec<BitSums>) -> Vec<MetricSums> {
-    let mut parts = gather(worker, sums.into_iter().map(|s| s.finish(shard)).collect::<Vec<_>>()).into_iter();
+fn gathered(worker: &mut Worker, shard: &Shard, sums: BitSums) -> Vec<MetricSums> {
+    let mut parts = gather(worker, sums.finish(shard)).into_iter();
     let mut total = parts.next().unwrap_or_default();
     parts.for_each(|part| add_sums(&mut total, &part));
     total
@@ -101,8 +101,8 @@ fn gathered(worker: &mut Worker, shard: &Shard, sums: Vec<BitSums>) -> Vec<Metri
 /// What each of worker 0's segments has of the customers that it and none before it covers. Elsewhere: nothing.
 pub fn taken(worker: &mut Worker, shard: &Shard, segments: Option<Vec<Segment>>) -> Vec<MetricSums> {
     let segments = broadcast(worker, segments);
-    let mut sums = vec![BitSums::none(shard, shard.metrics.len()); segments.len()];
-    Tile::each(shard, &segments, |tile| tile.first_come(|i, bits, count| tile.add(bits, count, &mut sums[i])));
+    let mut sums = BitSums::none(shard, segments.len(), shard.metrics.len());
+    Tile::each(shard, &segments, |tile| tile.first_come(|i, bits, count| tile.add(bits, count, i, &mut sums)));
     gathered(worker, shard, sums)
 }
 
