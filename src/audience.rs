@@ -154,6 +154,8 @@ pub struct BitSums {
     by_run: Vec<Vec<u32>>,
     /// By set, metric, from the primary one on, and part: those of the others.
     stats: Vec<Vec<Parts<Stats>>>,
+    /// Places of the rows at hand.
+    rows: Vec<u32>,
 }
 
 impl BitSums {
@@ -162,6 +164,7 @@ impl BitSums {
         BitSums {
             by_run: vec![vec![0; sets]; shard.runs().len()],
             stats: vec![vec![[Stats::default(); PARTS]; metrics]; sets],
+            rows: Vec::new(),
         }
     }
 
@@ -235,7 +238,7 @@ impl<'a> Tile<'a> {
             for (set, &[i, j]) in pairs.iter().enumerate() {
                 let words = self.bits(i as usize).iter().zip(self.bits(j as usize));
                 both.iter_mut().zip(words).for_each(|(both, (a, b))| *both = a & b);
-                self.add_one_by_one(&both, &mut sums.stats[set]);
+                self.add_one_by_one(&both, set, sums);
             }
         }
     }
@@ -245,14 +248,16 @@ impl<'a> Tile<'a> {
         if self.shard.runs()[self.run].zero {
             sums.by_run[self.run][set] += count;
         } else {
-            self.add_one_by_one(bits, &mut sums.stats[set]);
+            self.add_one_by_one(bits, set, sums);
         }
     }
 
-    fn add_one_by_one(&self, bits: &[u64], stats: &mut [Parts<Stats>]) {
-        for (stats, metric) in stats.iter_mut().zip(&self.shard.metrics) {
+    fn add_one_by_one(&self, bits: &[u64], set: usize, sums: &mut BitSums) {
+        // Listed first: summing is then a plain loop.
+        list(bits, &mut sums.rows);
+        for (stats, metric) in sums.stats[set].iter_mut().zip(&self.shard.metrics) {
             let own = &mut stats[self.part()];
-            *own = *own + metric.stats_of(ones(bits).map(|row| self.start + row));
+            *own = *own + metric.stats_of(sums.rows.iter().map(|&row| self.start + row as usize));
         }
     }
 
@@ -288,6 +293,7 @@ pub fn list(bits: &[u64], places: &mut Vec<u32>) {
 }
 
 /// The same one by one.
+#[cfg(test)]
 fn ones(bits: &[u64]) -> impl Iterator<Item = usize> + '_ {
     bits.iter().enumerate().flat_map(|(word, &bits)| {
         std::iter::successors((bits != 0).then_some(bits), |bits| Some(bits & (bits - 1)).filter(|&rest| rest != 0))

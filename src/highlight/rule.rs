@@ -78,7 +78,11 @@ pub fn rule(
         rejected: Condition::ALL.map(|c| (c, 0)).to_vec(),
         ..Funnel::default()
     };
-    let cautious_q = adjusted(frequent, scored, |t| t.cautious_log_p);
+    let cautious_q = match kind {
+        // Its p is exact, and no more cautious one is needed.
+        MetricKind::Rate => scored.iter().map(|s| s.q).collect(),
+        MetricKind::Amount | MetricKind::Ratio => adjusted(frequent, scored, |t| t.cautious_log_p),
+    };
     let least_impact = spec.min_impact_share * impact_reference(kind, scale, &frequent.base_discovery);
     let on_discovery = |i: usize| measures(kind, scale, &frequent.discovery[i], &frequent.base_discovery);
     let meets = |i: usize| -> Result<(Direction, Measures, Test, f64), Condition> {

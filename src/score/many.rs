@@ -6,9 +6,14 @@ use crate::stats::{MetricKind, Scale, Stats};
 
 /// Indices by increasing log p, ties by index. Ties get equal adjusted values whatever their order.
 fn ascending(log_p: &[f64]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..log_p.len()).collect();
-    order.sort_by(|&a, &b| log_p[a].total_cmp(&log_p[b]).then(a.cmp(&b)));
-    order
+    // Beside each other in memory, as integers of the same order (IEEE 754, total order).
+    let key = |p: f64| {
+        let bits = p.to_bits() as i64;
+        bits ^ (((bits >> 63) as u64) >> 1) as i64
+    };
+    let mut keyed: Vec<(i64, u32)> = log_p.iter().map(|&p| key(p)).zip(0..).collect();
+    keyed.sort_unstable();
+    keyed.into_iter().map(|(_, index)| index as usize).collect()
 }
 
 /// q-values: the smallest false discovery rate at which each hypothesis is rejected (Benjamini and Hochberg, 1995),

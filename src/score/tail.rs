@@ -127,6 +127,12 @@ pub(crate) fn student_95(df: f64) -> f64 {
     t
 }
 
+/// Tables that are no more than so many times as likely as the observed one count as at most as likely, as in R.
+const AS_LIKELY: f64 = 1.0 + 1e-7;
+
+/// Steps from the mirrored place to where the other tail begins, before it is searched for.
+const MOST_STEPS: u32 = 48;
+
 /// Draws without replacement: `hits` of `draws`, from `total` of which `marked` are hits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hypergeometric {
@@ -146,8 +152,15 @@ impl Hypergeometric {
 
     /// `P(hits + 1) / P(hits)`.
     fn step_up(self, hits: f64) -> f64 {
-        (self.marked - hits) / (hits + 1.0)
-            * ((self.draws - hits) / (self.total - self.marked - self.draws + hits + 1.0))
+        (self.marked - hits) * (self.draws - hits)
+            / ((hits + 1.0) * (self.total - self.marked - self.draws + hits + 1.0))
+    }
+
+    /// `P(to) / P(from)`, step by step.
+    fn ratio(self, from: f64, to: f64) -> f64 {
+        let (low, steps) = (from.min(to), (to - from).abs() as u32);
+        let up: f64 = (0..steps).map(|i| self.step_up(low + f64::from(i))).product();
+        if to >= from { up } else { up.recip() }
     }
 
     /// The terms from `hits` away from the mode, as a multiple of the first.
@@ -166,9 +179,61 @@ impl Hypergeometric {
         sum
     }
 
+    /// Where the other tail begins, beyond the mode as seen from `hits`: the first that is at most as likely, and how likely it
+    /// is against `hits`; none if there is none.
+    fn far(self, hits: f64, mode: f64, end: f64, observed: f64) -> Option<(f64, f64)> {
+        let outwards = if hits > mode { -1.0 } else { 1.0 };
+        // As far from the mode on the other side, which is nearly right where the distribution is nearly symmetric: the first
+        // is then a few steps from there.
+        let inner = mode + outwards;
+        if (inner - end) * outwards > 0.0 {
+            return None;
+        }
+        let mirrored = 2.0 * mode - hits;
+        let mut x = if (mirrored - end) * outwards > 0.0 { end } else { mirrored };
+        let mut term = (self.ln_term(x) - observed).exp();
+        // Where that is beyond what a float can tell, steps would lead nowhere.
+        let steps = if (1e-200..1e200).contains(&term) { MOST_STEPS } else { 0 };
+        for _ in 0..steps {
+            let next = if term > AS_LIKELY { x + outwards } else { x - outwards };
+            if term > AS_LIKELY {
+                // On outwards, to the first that is unlikely enough.
+                if x == end {
+                    return None;
+                }
+                term *= self.ratio(x, next);
+                x = next;
+                if term <= AS_LIKELY {
+                    return Some((x, term));
+                }
+            } else {
+                // Back inwards, as long as the next is unlikely enough too.
+                if x == inner {
+                    return Some((x, term));
+                }
+                let before = term * self.ratio(x, next);
+                if before > AS_LIKELY {
+                    return Some((x, term));
+                }
+                (x, term) = (next, before);
+            }
+        }
+        // The terms fall from the mode to the end: bisect for the first that counts.
+        let limit = observed + AS_LIKELY.ln();
+        if self.ln_term(end) > limit {
+            return None;
+        }
+        let (mut inside, mut outside) = (mode, end);
+        while (inside - outside).abs() > 1.0 {
+            let middle = ((inside + outside) / 2.0).floor();
+            if self.ln_term(middle) <= limit { outside = middle } else { inside = middle }
+        }
+        Some((outside, (self.ln_term(outside) - observed).exp()))
+    }
+
     /// Fisher's exact test: `ln` of the probability of all tables at most as likely as the one with `hits`.
     ///
-    /// As in R, tables within a factor of 1 + 1e-7 of the observed one count as equally likely. Both tails are summed
+    /// Tables that are [`AS_LIKELY`] count. Both tails are summed
     /// from their inner end until a term no longer counts, about nine standard deviations at the most.
     ///
     /// Domain: whole numbers, `0 < draws < total`, `0 < marked < total`, `hits` possible.
@@ -176,24 +241,18 @@ impl Hypergeometric {
         let first = (self.draws + self.marked - self.total).max(0.0);
         let last = self.draws.min(self.marked);
         let mode = ((self.draws + 1.0) * ((self.marked + 1.0) / (self.total + 2.0))).floor().clamp(first, last);
-        let observed = self.ln_term(hits);
-        let limit = observed + 1e-7;
-        if hits == mode || self.ln_term(mode) <= limit {
+        // Beyond a few steps from the mode no term is as likely as there.
+        let near_mode = (hits - mode).abs() <= 8.0;
+        if hits == mode || (near_mode && self.ratio(hits, mode) <= AS_LIKELY) {
             return 0.0;
         }
+        let observed = self.ln_term(hits);
         let up = hits > mode;
         let near = self.tail(hits, up, if up { last } else { first });
         let end = if up { first } else { last };
-        let far = if self.ln_term(end) > limit {
-            0.0
-        } else {
-            // The terms fall from the mode to the end: bisect for the first that counts.
-            let (mut inside, mut outside) = (mode, end);
-            while (inside - outside).abs() > 1.0 {
-                let middle = ((inside + outside) / 2.0).floor();
-                if self.ln_term(middle) <= limit { outside = middle } else { inside = middle }
-            }
-            (self.ln_term(outside) - observed).exp() * self.tail(outside, !up, end)
+        let far = match self.far(hits, mode, end, observed) {
+            Some((start, term)) => term * self.tail(start, !up, end),
+            None => 0.0,
         };
         (observed + (near + far).ln()).min(0.0)
     }
@@ -248,6 +307,8 @@ fn stirling_error(n: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn assert_close(found: f64, expected: f64, tolerance: f64, what: &str) {
@@ -335,6 +396,26 @@ mod tests {
             (1e9, 1.9599639869123253),
         ] {
             assert_close(student_95(df), expected, 1e-12, &format!("df = {df}"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn exact_tests_are_the_sum_over_all_tables_by_definition(
+            total in 2u32..3000,
+            draws in 0.0..1.0,
+            marked in 0.0..1.0,
+            place in 0.0f64..1.0,
+        ) {
+            let part = |share: f64| f64::from(((f64::from(total) * share) as u32).clamp(1, total - 1));
+            let table = Hypergeometric { draws: part(draws), marked: part(marked), total: f64::from(total) };
+            let (first, last) = ((table.draws + table.marked - table.total).max(0.0), table.draws.min(table.marked));
+            let hits = first + ((last - first) * place).round();
+            let observed = table.ln_term(hits);
+            let all = (0..=(last - first) as u32).map(|i| table.ln_term(first + f64::from(i)) - observed);
+            let p: f64 = all.filter(|ratio| *ratio <= AS_LIKELY.ln()).map(f64::exp).sum();
+            let (found, expected) = (table.ln_two_sided(hits), (observed + p.ln()).min(0.0));
+            prop_assert!((found - expected).abs() <= 1e-10 * expected.abs().max(1e-2), "{found} {expected} {table:?} {hits}");
         }
     }
 
