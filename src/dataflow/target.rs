@@ -4,7 +4,6 @@
 //! group, and the ids of the customers that are put into a group.
 
 use std::collections::HashMap;
-use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 use timely::worker::Worker;
@@ -146,8 +145,8 @@ pub fn assign(
     let segments = broadcast(worker, segments);
     let mut spreads = vec![Profile::empty(cardinality); segments.len()];
     let mut taken = spreads.clone();
-    // Of each row as it was read: the segment, with the part as the lowest bit.
-    let mut owner = vec![None; shard.rows()];
+    // Of each row as it was read: the segment, counted from 1, with the part as the lowest bit; 0 of a row that is not taken.
+    let mut owner = vec![0u32; shard.rows()];
     let (mut rows, mut customers) = (Vec::new(), 0);
     Tile::each(shard, &segments, |tile| {
         let codes = CodeBits::of(shard, cardinality, tile.start, tile.len);
@@ -160,31 +159,34 @@ pub fn assign(
             list(bits, &mut rows);
             customers += rows.len();
             taken[i].add_rows(shard, &codes, &rows, bits);
-            let own = NonZeroU32::new((i as u32 + 1) << 1 | tile.part() as u32);
+            let own = (i as u32 + 1) << 1 | tile.part() as u32;
             rows.iter().for_each(|&row| owner[order[row as usize] as usize] = own);
         });
     });
-    // As the table lists them, and mostly sorted where it is.
-    let mut places = Vec::with_capacity(customers);
-    let (mut highlight, mut holdout) = (Vec::with_capacity(customers), Vec::with_capacity(customers));
+    // As the table lists them, so sorted where it is. Every row is written and only those of customers who are taken are kept:
+    // no branch, which could not be predicted.
+    let (mut places, mut highlight, mut holdout) =
+        (vec![0usize; customers + 1], vec![0u32; customers + 1], vec![false; customers + 1]);
+    let mut at = 0;
     for (place, owner) in owner.into_iter().enumerate() {
-        if let Some(owner) = owner {
-            places.push(place);
-            highlight.push((owner.get() >> 1) - 1);
-            holdout.push(owner.get() as usize & 1 == VALIDATION);
-        }
+        places[at] = place;
+        highlight[at] = (owner >> 1).wrapping_sub(1);
+        holdout[at] = (owner & 1) as usize == VALIDATION;
+        at += usize::from(owner > 0);
     }
+    places.truncate(at);
+    highlight.truncate(at);
+    holdout.truncate(at);
     let own = Assigned { ids: shard.ids(&places), group: Vec::new(), highlight, holdout };
     drop(places);
-    let mut parts = gather(worker, Audience { spreads, taken, assigned: own }).into_iter();
+    let mut parts = gather(worker, Audience { spreads, taken, assigned: own });
+    let assigned = parts.iter_mut().map(|part| std::mem::take(&mut part.assigned)).collect();
+    let mut parts = parts.into_iter();
     let mut total = parts.next()?;
     for part in parts {
         total.spreads.iter_mut().zip(&part.spreads).for_each(|(a, b)| a.add(b));
         total.taken.iter_mut().zip(&part.taken).for_each(|(a, b)| a.add(b));
-        let (assigned, more) = (&mut total.assigned, part.assigned);
-        assigned.ids.append(more.ids);
-        assigned.highlight.extend(more.highlight);
-        assigned.holdout.extend(more.holdout);
     }
+    total.assigned = Assigned::together(assigned);
     Some(total)
 }
