@@ -119,7 +119,7 @@ fn scoring(c: &mut Criterion) {
         discovery: &whole,
         base_whole: sums(1_000_000, 100_000),
         base_discovery: sums(1_000_000, 100_000),
-        hypotheses: None,
+        unlisted: None,
     };
     for kind in [MetricKind::Rate, MetricKind::Amount] {
         let scored = score(&frequent, kind, Scale::default());

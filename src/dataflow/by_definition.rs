@@ -13,7 +13,7 @@ use crate::enumerate::{Answer, Limits, Shape, closed};
 use crate::memory::Size;
 use crate::score::{impact_reference, measures};
 use crate::segment::{Item, Segment};
-use crate::stats::{DISCOVERY, MetricKind, Moments, Scale};
+use crate::stats::{DISCOVERY, MetricKind, Moments, Scale, VALIDATION};
 use crate::telemetry::Progress;
 
 /// What a customer has of one feature.
@@ -272,7 +272,8 @@ proptest! {
         let moments = Moments::of(&kinds);
         if !expected.segments.is_empty() {
             let of = |i: usize| expected.stats(&moments, 0, i, DISCOVERY);
-            let promise = Promise::new(moments.clone(), Scale::default(), of(0), share);
+            let parts = [DISCOVERY, VALIDATION].map(|part| expected.stats(&moments, 0, 0, part));
+            let promise = Promise::new(moments.clone(), Scale::default(), parts, share);
             let kept: Vec<bool> = (0..expected.segments.len()).map(|i| i == 0 || promise.kept(&of(i))).collect();
             expected.retain(&kept);
             expected.retain(&closed(&expected.segments));

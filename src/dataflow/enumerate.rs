@@ -30,6 +30,7 @@ use crate::enumerate::{
     Answer, Limits, Load, Round, Shape, Survivors, Tally, Unit, Workers, bounds, candidates, closed, count_block,
     count_ranked, count_tagged,
 };
+use crate::score::Spread;
 use crate::segment::{FeatureSet, MAX_LEVEL, Segment};
 use crate::telemetry::Progress;
 
@@ -97,6 +98,8 @@ impl Counted {
 #[derive(Clone, Debug)]
 pub struct Enumeration {
     pub answer: Answer,
+    /// Of all frequent segments that were counted, at worker 0 and only where a promise was asked for.
+    pub spread: Spread,
     /// By round.
     pub counted: Vec<Counted>,
 }
@@ -169,6 +172,7 @@ pub fn enumerate(
     let room = Room::agree(worker, shared, &shard)?;
     let workers = workers(worker, shared);
     let (mut plans, mut counted, mut frequent): (Vec<Arc<Plan>>, Vec<Counted>, Vec<_>) = Default::default();
+    let mut spreads: Vec<(FeatureSet, Spread)> = Vec::new();
     let mut below: Vec<Cells> = Vec::new();
     // With a promise to keep, fewer cells are wanted than have the customers.
     let typical = promise.map_or(0, |promise| promise.typical_uv(limits.customers));
@@ -204,6 +208,7 @@ pub fn enumerate(
             let found = tally(worker, &counter, pass, &wanted, extended, &mut record);
             frequent.extend(found.frequent);
             below.extend(found.extended);
+            spreads.extend(found.spreads);
             tracing::debug!(level = deepest, pass, counting = record.seconds, seconds = took(started), "pass done");
             let held = frequent.iter().map(|(_, block): &(FeatureSet, Block)| block.cells().len() as u64).sum();
             agree(worker, room.holds(held).err())?;
@@ -221,8 +226,14 @@ pub fn enumerate(
         answer.retain(&closed(&answer.segments));
     }
     tracing::debug!(segments = answer.segments.len(), seconds = took(started), "answer put together");
+    if promise.is_some() {
+        spreads = gather(worker, spreads).concat();
+        // In one order, whoever added up which feature set.
+        spreads.sort_unstable_by_key(|(set, _)| *set);
+    }
+    let spread = spreads.into_iter().fold(Spread::default(), |sum, (_, spread)| sum.plus(spread));
     shared.clear();
-    Ok((shard, Enumeration { answer, counted }))
+    Ok((shard, Enumeration { answer, spread, counted }))
 }
 
 fn took(started: Instant) -> f64 {
@@ -259,6 +270,8 @@ struct Found {
     frequent: Vec<(FeatureSet, Block)>,
     /// At every worker: those of the level that is extended.
     extended: Vec<Cells>,
+    /// Of the feature sets that this worker adds up, where a promise is asked for.
+    spreads: Vec<(FeatureSet, Spread)>,
 }
 
 /// One pass as a dataflow: the feature set is the key, a process's partial block the difference.
@@ -273,6 +286,7 @@ fn tally(
     let counted = Rc::new(RefCell::new(record.clone()));
     let frequent = Rc::new(RefCell::new(Vec::new()));
     let cells = Rc::new(RefCell::new(Vec::new()));
+    let spreads = Rc::new(RefCell::new(Vec::new()));
     let probe = ProbeHandle::new();
     worker.dataflow::<Epoch, _, _>(|scope| {
         let partial = count(scope, counter.clone(), pass, Rc::clone(&counted));
@@ -283,28 +297,45 @@ fn tally(
             KeyBatcher::new,
         );
         // The base is wanted however small it is.
-        let wanted = wanted.clone();
-        let found = blocks.threshold_total(move |set, block| match &wanted.promise {
-            _ if *set == FeatureSet::EMPTY => block.at_least(1),
-            None => block.at_least(wanted.min_uv),
-            Some(promise) => block.at_least(wanted.min_uv).filtered(|planes, place| promise.kept_by(planes, place)),
-        });
+        let min_uv = wanted.min_uv;
+        let found = blocks
+            .threshold_total(move |set, block| block.at_least(if *set == FeatureSet::EMPTY { 1 } else { min_uv }))
+            .inner;
+        let found = match wanted.promise.clone() {
+            None => found,
+            Some(promise) => {
+                let (plan, shape, spreads) = (Arc::clone(&counter.plan), counter.shape.clone(), Rc::clone(&spreads));
+                found.map(move |(set, time, block)| {
+                    if set == FeatureSet::EMPTY {
+                        return (set, time, block);
+                    }
+                    let layout = &plan.round.layouts[&set];
+                    let mut spread = Spread::default();
+                    for (place, &cell) in block.cells().iter().enumerate() {
+                        if layout.segment(set, cell, &shape).is_some() {
+                            promise.spread(block.planes(), place, &mut spread);
+                        }
+                    }
+                    spreads.borrow_mut().push((set, spread));
+                    (set, time, block.filtered(|planes, place| promise.kept_by(planes, place)))
+                })
+            }
+        };
         if let Some(level) = extended {
             let sink = Rc::clone(&cells);
             let names = found
-                .inner
                 .clone()
                 .flat_map(move |(set, _, block)| (set.level() == level).then(|| (set, block.cells().to_vec())));
             names.broadcast().inspect(move |cells: &Cells| sink.borrow_mut().push(cells.clone())).probe_with(&probe);
         }
-        collect(found.inner, |_| 0, Rc::clone(&frequent)).probe_with(&probe);
+        collect(found, |_| 0, Rc::clone(&frequent)).probe_with(&probe);
     });
     while !probe.done() {
         worker.step_or_park(None);
     }
     *record = counted.borrow().clone();
     let frequent = frequent.take().into_iter().map(|(set, _, block)| (set, block)).collect();
-    Found { frequent, extended: cells.take() }
+    Found { frequent, extended: cells.take(), spreads: spreads.take() }
 }
 
 /// The worker that adds up a feature set's blocks, before reduction to their number. Fixed, so equal in all processes.

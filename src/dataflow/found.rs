@@ -5,8 +5,8 @@ use crate::audience::Assigned;
 use crate::encode::Codebook;
 use crate::enumerate::Answer;
 use crate::highlight::{
-    self, Bounds, Condition, Direction, Frequent, Funnel, Highlight, explained, fold, jaccard, mark, pairs, pool, rule,
-    validate,
+    self, Bounds, Condition, Direction, Frequent, Funnel, Highlight, Unlisted, explained, fold, jaccard, mark, pairs,
+    pool, rule, validate,
 };
 use crate::job::{Job, PRIVACY_FLOOR};
 use crate::merge::{self, Clusters, Group, Grouping, Leaf, Space, cut, priority};
@@ -25,8 +25,8 @@ pub struct Found {
     discovery: Vec<Stats>,
     /// By metric, then part.
     bases: Vec<Parts<Stats>>,
-    /// How many there could be, where only those that may be highlights were kept.
-    hypotheses: Option<u64>,
+    /// Where only those that may be highlights were kept.
+    unlisted: Option<Unlisted>,
     pub scored: Vec<Scored>,
     pub funnel: Funnel,
     /// Ranked: candidates until near-duplicates are folded, then highlights.
@@ -36,8 +36,8 @@ pub struct Found {
 }
 
 impl Found {
-    /// Scores every frequent segment; of `hypotheses` where not all that are frequent are there.
-    pub fn score(answer: &Answer, moments: &Moments, scale: Scale, hypotheses: Option<u64>) -> Found {
+    /// Scores every frequent segment, or those that may be highlights, with what is known of the others.
+    pub fn score(answer: &Answer, moments: &Moments, scale: Scale, unlisted: Option<Unlisted>) -> Found {
         let part = |i: usize, part: usize| answer.stats(moments, 0, i, part);
         let bases = (0..moments.kinds().len())
             .map(|metric| std::array::from_fn(|part| answer.stats(moments, metric, 0, part)))
@@ -52,7 +52,7 @@ impl Found {
             whole: segments.clone().map(|i| part(i, DISCOVERY) + part(i, VALIDATION)).collect(),
             discovery: segments.map(|i| part(i, DISCOVERY)).collect(),
             bases,
-            hypotheses,
+            unlisted,
             scored: Vec::new(),
             funnel: Funnel::default(),
             highlights: Vec::new(),
@@ -69,7 +69,7 @@ impl Found {
             discovery: &self.discovery,
             base_whole: self.base(0),
             base_discovery: self.bases[0][DISCOVERY],
-            hypotheses: self.hypotheses,
+            unlisted: self.unlisted,
         }
     }
 
@@ -273,7 +273,7 @@ impl Found {
         if job.enumerate.allow_small {
             notes.push("The privacy floor of 10 customers is lifted (enumerate.allow_small).".into());
         }
-        if let Some(hypotheses) = self.hypotheses {
+        if let Some(Unlisted { hypotheses, .. }) = self.unlisted {
             let kept = self.segments.len();
             notes.push(format!(
                 "Only the {kept} segments that may be highlights were kept (enumerate.keep); the false discovery rate is taken \

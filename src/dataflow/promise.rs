@@ -6,8 +6,8 @@ use super::collective::{broadcast, gather};
 use crate::block::Plane;
 use crate::encode::Shard;
 use crate::job::{Job, Keep};
-use crate::score::{impact_at_most, impact_reference};
-use crate::stats::{DISCOVERY, MetricKind, Moments, Scale, Stats};
+use crate::score::{Spread, impact_at_most, impact_reference};
+use crate::stats::{DISCOVERY, MetricKind, Moments, PARTS, Parts, Scale, Stats, VALIDATION};
 
 /// A bound that holds for a segment and every one that says more: some of its customers in the discovery part have at least the
 /// impact that the rule asks for. What does not reach it is no highlight and has none below it.
@@ -18,6 +18,8 @@ pub struct Promise {
     moments: Moments,
     /// Of the discovery part.
     base: Stats,
+    /// Of both parts.
+    whole: Stats,
     /// In the unit of impact.
     least: f64,
 }
@@ -33,26 +35,40 @@ impl Promise {
 
     /// Of an impact of at least this share of [`impact_reference`].
     pub fn of(worker: &mut Worker, shard: &Shard, scale: Scale, min_impact_share: f64) -> Promise {
-        let runs = shard.runs().iter().filter(|run| run.part == DISCOVERY);
-        let own: Stats = runs.map(|run| shard.metrics[0].stats_of(run.rows.clone())).sum();
+        let mut own = [Stats::default(); PARTS];
+        for run in shard.runs() {
+            own[run.part] = own[run.part] + shard.metrics[0].stats_of(run.rows.clone());
+        }
         let all = gather(worker, own);
-        let base = broadcast(worker, (worker.index() == 0).then(|| all.into_iter().sum::<Stats>()));
-        Promise::new(shard.moments(), scale, base, min_impact_share)
+        let of = |part: usize| all.iter().map(|parts: &Parts<Stats>| parts[part]).sum::<Stats>();
+        let parts = broadcast(worker, (worker.index() == 0).then(|| [of(DISCOVERY), of(VALIDATION)]));
+        Promise::new(shard.moments(), scale, parts, min_impact_share)
     }
 
-    /// Against this base of the discovery part.
-    pub fn new(moments: Moments, scale: Scale, base: Stats, min_impact_share: f64) -> Promise {
-        let kind = moments.kinds()[0];
-        Promise { kind, scale, moments, base, least: min_impact_share * impact_reference(kind, scale, &base) }
+    /// Against a base of these parts.
+    pub fn new(moments: Moments, scale: Scale, parts: Parts<Stats>, min_impact_share: f64) -> Promise {
+        let (kind, base) = (moments.kinds()[0], parts[DISCOVERY]);
+        let least = min_impact_share * impact_reference(kind, scale, &base);
+        Promise { kind, scale, moments, base, whole: parts.into_iter().sum(), least }
     }
 
     /// Whether the cell in this place of a block's planes may be a highlight, or contain one.
     pub fn kept_by(&self, planes: &[Plane], place: usize) -> bool {
-        let figure = |plane: usize| planes[DISCOVERY * (1 + self.moments.width()) + plane].at(place);
+        self.kept(&self.stats(planes, place, DISCOVERY))
+    }
+
+    /// Adds the cell in this place, kept or not.
+    pub fn spread(&self, planes: &[Plane], place: usize, spread: &mut Spread) {
+        let both = self.stats(planes, place, DISCOVERY) + self.stats(planes, place, VALIDATION);
+        spread.add(self.kind, self.scale, &both, &self.whole);
+    }
+
+    /// The primary metric's sums of a cell in one part.
+    fn stats(&self, planes: &[Plane], place: usize, part: usize) -> Stats {
+        let figure = |plane: usize| planes[part * (1 + self.moments.width()) + plane].at(place);
         let mut sums = [0; MOST_MOMENTS];
-        let of_primary = self.kind.moments();
-        sums.iter_mut().zip(1..=of_primary).for_each(|(sum, plane)| *sum = figure(plane));
-        self.kept(&self.moments.stats(0, figure(0) as i64, &sums))
+        sums.iter_mut().zip(1..=self.kind.moments()).for_each(|(sum, plane)| *sum = figure(plane));
+        self.moments.stats(0, figure(0) as i64, &sums)
     }
 
     /// The same, given its sums over the discovery part.

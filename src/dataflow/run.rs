@@ -19,7 +19,7 @@ use super::target::{Taken, assign, overlaps, taken};
 use crate::audience::Assigned;
 use crate::encode::{Codebook, Reading};
 use crate::enumerate::{Limits, Shape, most_frequent};
-use crate::highlight::{Funnel, Highlight};
+use crate::highlight::{Funnel, Highlight, Unlisted};
 use crate::job::Job;
 use crate::merge::Grouping;
 use crate::score::{Measures, Scored};
@@ -104,12 +104,12 @@ pub fn run(
     let (shard, enumeration) = enumerate(worker, shared, shard, &sought, progress)?;
     stages.end(enumeration.answer.segments.len().saturating_sub(1));
     let levels = level_records(worker, &enumeration, &shape);
-    let Enumeration { answer, .. } = enumeration;
+    let Enumeration { answer, spread, .. } = enumeration;
 
     let first = worker.index() == 0;
     let mut found = first.then(|| {
-        let hypotheses = promise.is_some().then(|| most_frequent(&shape, &load, &limits));
-        Found::score(&answer, &shard.moments(), scales[0], hypotheses)
+        let of_all = || Unlisted { hypotheses: most_frequent(&shape, &load, &limits), spread };
+        Found::score(&answer, &shard.moments(), scales[0], promise.is_some().then(of_all))
     });
     drop(answer);
     stages.end(found.as_ref().map_or(0, |found| found.scored.len()));

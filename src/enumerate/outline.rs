@@ -48,11 +48,10 @@ pub fn most_frequent(shape: &Shape, load: &Load, limits: &Limits) -> u64 {
 }
 
 fn most_frequent_at(level: usize, shape: &Shape, load: &Load, limits: &Limits) -> u64 {
-    let frequent = most_in_a_set(limits);
-    let sets = sets(shape, level as u64);
-    if sets > MOST_PLANNED {
-        return sets.saturating_mul(frequent);
+    if sets(shape, level as u64) > MOST_WALKED {
+        return most_together(level, shape, load, limits);
     }
+    let frequent = most_in_a_set(limits);
     let mut most = 0u64;
     each_set(shape, level, FeatureSet::EMPTY, 0, &mut |set| {
         let of_set = if shape.has_tags(set) {
@@ -64,6 +63,39 @@ fn most_frequent_at(level: usize, shape: &Shape, load: &Load, limits: &Limits) -
         most = most.saturating_add(of_set);
     });
     most
+}
+
+/// A bound that looks at no feature set by itself: all segments of so many items that there are, and no more than customers
+/// have of them over `min_uv`.
+fn most_together(level: usize, shape: &Shape, load: &Load, limits: &Limits) -> u64 {
+    // Products of polynomials, of which the place is the number of items.
+    let times = |a: Vec<u64>, b: &dyn Fn(u64) -> u64| -> Vec<u64> {
+        let term = |k: usize| (0..=k).map(|j| a[k - j].saturating_mul(b(j as u64))).fold(0, u64::saturating_add);
+        (0..=level).map(term).collect()
+    };
+    let mut all = vec![0; level + 1];
+    all[0] = 1;
+    let (mut ordinary, mut largest, mut of_tags) = (0u64, 0u64, Vec::new());
+    for (feature, &tags) in shape.tags.iter().enumerate() {
+        let items = shape.items[feature] as u64;
+        if tags {
+            all = times(all, &|j| choose(items, j));
+            let load = load.tags.get(feature).filter(|load| !load.sets.is_empty());
+            largest = largest.saturating_add(load.map_or(items, |load| load.largest));
+            of_tags.push(load);
+        } else {
+            all = times(all, &|j| [1, items].get(j as usize).copied().unwrap_or(0));
+            ordinary += 1;
+        }
+    }
+    // Sets of tags that customers have, over all of them.
+    let tags = |j: u64| match of_tags[..] {
+        _ if j == 0 => limits.customers,
+        [Some(load)] => load.sets.get(j as usize).copied().unwrap_or(u64::MAX),
+        _ => limits.customers.saturating_mul(choose(largest, j)),
+    };
+    let had = (0..=level as u64).map(|j| tags(j).saturating_mul(choose(ordinary, level as u64 - j)));
+    all[level].min(had.fold(0, u64::saturating_add) / limits.min_uv.max(1))
 }
 
 /// Cells of a feature set without tags that can be frequent: they share no customer.
@@ -79,6 +111,9 @@ fn listed(set: FeatureSet, shape: &Shape, load: &Load, limits: &Limits) -> (u64,
     let meetings = load.meetings(set).unwrap_or(limits.customers);
     (cells, cells.min((meetings / limits.min_uv.max(1)).max(1)))
 }
+
+/// More feature sets than this are bounded together.
+const MOST_WALKED: u64 = 1 << 20;
 
 /// The levels of an enumeration in turn.
 pub fn outline(shape: &Shape, load: &Load, limits: &Limits, workers: Workers) -> Vec<LevelOutline> {
@@ -188,6 +223,8 @@ fn sets(shape: &Shape, level: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::encode::TagLoad;
     use crate::stats::{MetricKind, Moments};
@@ -210,6 +247,55 @@ mod tests {
         // The most frequent items of any two are likely to be frequent together, those of all three are not: singles come from
         // the blocks of pairs.
         assert_eq!(levels.iter().map(|l| l.covering_blocks).collect::<Vec<_>>(), [Some(0), Some(1), Some(1)]);
+    }
+
+    proptest! {
+        /// Against whatever a table of one tag feature and some others, or two, has at the most: every combination of a customer's
+        /// items, `min_uv` customers each.
+        #[test]
+        fn what_is_bounded_together_is_bounded_from_above(
+            features in proptest::collection::vec((1usize..5, any::<bool>()), 1..5),
+            rows in proptest::collection::vec(proptest::collection::vec(0u32..16, 4), 1..40),
+            level in 1usize..4,
+            min_uv in 1u64..4,
+        ) {
+            // A row's item of a feature, or its set of them, from some bits.
+            let codes = |row: &Vec<u32>, f: usize| -> Vec<usize> {
+                let (items, tags) = features[f];
+                if tags { (0..items).filter(|i| row[f] >> i & 1 == 1).collect() } else { vec![row[f] as usize % items] }
+            };
+            let mut counts = std::collections::BTreeMap::new();
+            let mut tags = vec![TagLoad::default(); features.len()];
+            for (f, _) in features.iter().enumerate().filter(|(_, (_, tags))| *tags) {
+                for row in &rows {
+                    let n = codes(row, f).len() as u64;
+                    let own = TagLoad { sets: (0..=4).map(|k| choose(n, k)).collect(), largest: n };
+                    if tags[f].sets.is_empty() { tags[f] = own } else { tags[f].add(&own) }
+                }
+            }
+            for row in &rows {
+                let items: Vec<(usize, usize)> =
+                    (0..features.len()).flat_map(|f| codes(row, f).into_iter().map(move |code| (f, code))).collect();
+                for mask in (0u32..1 << items.len()).filter(|mask| mask.count_ones() as usize == level) {
+                    let chosen: Vec<_> = (0..items.len()).filter(|i| mask >> i & 1 == 1).map(|i| items[i]).collect();
+                    *counts.entry(chosen).or_insert(0u64) += 1;
+                }
+            }
+            let frequent = counts.values().filter(|count| **count >= min_uv).count() as u64;
+            let shape = Shape {
+                cardinality: features.iter().map(|f| f.0).collect(),
+                items: features.iter().map(|f| f.0).collect(),
+                common: vec![1; features.len()],
+                tags: features.iter().map(|f| f.1).collect(),
+            };
+            let customers = rows.len() as u64;
+            let load = Load { tags, ..Load::new(Moments::of(&[MetricKind::Rate]), vec![1], customers, 0, 1) };
+            let limits = Limits { customers, min_uv, max_level: level, block_bytes: 1 << 20 };
+            let together = most_together(level, &shape, &load, &limits);
+            prop_assert!(together >= frequent, "{together} of {frequent} together");
+            let walked = most_frequent_at(level, &shape, &load, &limits);
+            prop_assert!(walked >= frequent, "{walked} of {frequent} by feature set");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::segment::Segment;
 
 pub use fold::{Folded, explained, fold, jaccard, pool};
 pub use pairs::{Bounds, pairs};
-pub use rule::{Frequent, mark, rule, score, validate};
+pub use rule::{Frequent, Unlisted, mark, rule, score, validate};
 
 /// Which side of the base a segment is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -54,7 +54,7 @@ pub fn pairs(
                     impact = impact.min(at_most(&frequent.discovery[at], shared));
                 }
                 // It was counted and found too rare.
-                None if frequent.hypotheses.is_none() => shared = shared.min(bounds.min_uv - 1),
+                None if frequent.unlisted.is_none() => shared = shared.min(bounds.min_uv - 1),
                 // Or it has too little impact, with however many customers.
                 None => {}
             }
@@ -111,8 +111,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::highlight::Direction;
-    use crate::score::{Test, measures};
+    use crate::highlight::{Direction, Unlisted};
+    use crate::score::{Spread, Test, measures};
 
     const PLAIN: Scale = Scale { decimals: 0, den_decimals: 0 };
 
@@ -183,9 +183,9 @@ mod tests {
             let (segments, sums): (Vec<Segment>, Vec<(Stats, Stats)>) = cells.into_iter().unzip();
             let (whole, discovery): (Vec<Stats>, Vec<Stats>) = sums.into_iter().unzip();
             let (base_whole, base_discovery) = (sum(&|_| true, true), sum(&|_| true, false));
-            let hypotheses = (!all_listed).then_some(1000);
+            let unlisted = (!all_listed).then(|| Unlisted { hypotheses: 1000, spread: Spread::default() });
             let frequent =
-                Frequent { segments: &segments, whole: &whole, discovery: &discovery, base_whole, base_discovery, hypotheses };
+                Frequent { segments: &segments, whole: &whole, discovery: &discovery, base_whole, base_discovery, unlisted };
             let bounds = Bounds { frequent: &frequent, max_level, min_uv, exclusive: &[true; 5] };
             let spec = HighlightSpec { max_overlap, ..HighlightSpec::default() };
             let ranked: Vec<Highlight> = (0..segments.len())

@@ -4,7 +4,9 @@ use rayon::prelude::*;
 
 use super::{Condition, Direction, Funnel, Highlight};
 use crate::job::HighlightSpec;
-use crate::score::{Measures, Scored, Shrinkage, Test, benjamini_hochberg, holm, impact_reference, measures, test};
+use crate::score::{
+    Measures, Scored, Shrinkage, Spread, Test, benjamini_hochberg, holm, impact_reference, measures, test,
+};
 use crate::segment::Segment;
 use crate::stats::{MetricKind, Scale, Stats};
 
@@ -19,9 +21,17 @@ pub struct Frequent<'a> {
     pub discovery: &'a [Stats],
     pub base_whole: Stats,
     pub base_discovery: Stats,
-    /// How many segments there could be, where not all frequent ones are listed but those that may be highlights: the
-    /// hypotheses that the false discovery rate is taken over.
-    pub hypotheses: Option<u64>,
+    /// Where not all frequent ones are listed but those that may be highlights.
+    pub unlisted: Option<Unlisted>,
+}
+
+/// What is known of segments that are not listed, so that those which are look no better for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Unlisted {
+    /// How many segments there could be, listed ones too: the hypotheses that the false discovery rate is taken over.
+    pub hypotheses: u64,
+    /// How far effects are spread among all that were counted.
+    pub spread: Spread,
 }
 
 impl Frequent<'_> {
@@ -55,7 +65,8 @@ pub fn score(frequent: &Frequent, kind: MetricKind, scale: Scale) -> Vec<Scored>
 /// q-values over the segments that could be tested, none for the others.
 fn adjusted(frequent: &Frequent, scored: &[Scored], log_p: impl Fn(&Test) -> f64) -> Vec<Option<f64>> {
     let tested: Vec<f64> = scored.iter().filter_map(|s| s.test.as_ref().map(&log_p)).collect();
-    let mut q = benjamini_hochberg(&tested, frequent.hypotheses.unwrap_or(tested.len() as u64)).into_iter();
+    let mut q =
+        benjamini_hochberg(&tested, frequent.unlisted.map_or(tested.len() as u64, |all| all.hypotheses)).into_iter();
     scored.iter().map(|s| s.test.as_ref().and_then(|_| q.next())).collect()
 }
 
@@ -74,7 +85,7 @@ pub fn rule(
     let tested = scored.iter().filter(|s| s.test.is_some()).count() as u64;
     let mut funnel = Funnel {
         segments: scored.len() as u64,
-        tested: frequent.hypotheses.map_or(tested, |all| all.max(tested)),
+        tested: frequent.unlisted.map_or(tested, |all| all.hypotheses.max(tested)),
         rejected: Condition::ALL.map(|c| (c, 0)).to_vec(),
         ..Funnel::default()
     };
@@ -123,7 +134,10 @@ pub fn rule(
         }
         Ok((direction, found, tested, q))
     };
-    let shrinkage = Shrinkage::fit(kind, scale, frequent.whole, &frequent.base_whole);
+    let shrinkage = match &frequent.unlisted {
+        None => Shrinkage::fit(kind, scale, frequent.whole, &frequent.base_whole),
+        Some(all) => Shrinkage::of(kind, scale, &all.spread, &frequent.base_whole),
+    };
     let met: Vec<_> = (0..scored.len()).into_par_iter().map(meets).collect();
     let mut ranked = Vec::new();
     for ((i, scored), met) in scored.iter().enumerate().zip(met) {
@@ -253,7 +267,7 @@ mod tests {
                 discovery: &self.discovery,
                 base_whole: self.base_whole,
                 base_discovery: self.base_discovery,
-                hypotheses: None,
+                unlisted: None,
             }
         }
     }

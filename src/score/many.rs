@@ -1,5 +1,7 @@
 //! Many segments at once: p-values adjusted for their number, and effects shrunk for their noise.
 
+use serde::{Deserialize, Serialize};
+
 use super::versus::effect_variance;
 use super::{measures, positive_mean};
 use crate::stats::{MetricKind, Scale, Stats};
@@ -57,6 +59,37 @@ pub fn holm(log_p: &[f64]) -> Vec<f64> {
     adjusted
 }
 
+/// What tells how far true effects are spread: sums over segments whose noise is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Spread {
+    segments: f64,
+    /// Of `effect² / v`.
+    squares: f64,
+    /// Of `1 / v`.
+    weights: f64,
+}
+
+impl Spread {
+    /// Adds a segment of a base.
+    pub fn add(&mut self, kind: MetricKind, scale: Scale, segment: &Stats, base: &Stats) {
+        if let Some(noise) = effect_variance(kind, scale, segment, base) {
+            let effect = measures(kind, scale, segment, base).effect;
+            self.segments += 1.0;
+            self.squares += effect * effect / noise;
+            self.weights += 1.0 / noise;
+        }
+    }
+
+    /// Of both; as floats are, to the bit only in the same order.
+    pub fn plus(self, other: Spread) -> Spread {
+        Spread {
+            segments: self.segments + other.segments,
+            squares: self.squares + other.squares,
+            weights: self.weights + other.weights,
+        }
+    }
+}
+
 /// Empirical-Bayes shrinkage of effects towards none (Efron and Morris, 1975).
 ///
 /// Each observed effect is taken as a true effect plus noise of known variance v, and the true effects as spread around
@@ -77,16 +110,15 @@ impl Shrinkage {
     ///
     /// The sums are taken in the order of the segments.
     pub fn fit(kind: MetricKind, scale: Scale, segments: &[Stats], base: &Stats) -> Self {
-        let (mut k, mut spread, mut weights) = (0.0, 0.0, 0.0);
-        for segment in segments {
-            if let Some(noise) = effect_variance(kind, scale, segment, base) {
-                let effect = measures(kind, scale, segment, base).effect;
-                k += 1.0;
-                spread += effect * effect / noise;
-                weights += 1.0 / noise;
-            }
-        }
-        let tau_squared = if weights > 0.0 { ((spread - k) / weights).max(0.0) } else { 0.0 };
+        let mut spread = Spread::default();
+        segments.iter().for_each(|segment| spread.add(kind, scale, segment, base));
+        Shrinkage::of(kind, scale, &spread, base)
+    }
+
+    /// The same of segments whose sums have been taken.
+    pub fn of(kind: MetricKind, scale: Scale, spread: &Spread, base: &Stats) -> Self {
+        let excess = (spread.squares - spread.segments) / spread.weights;
+        let tau_squared = if spread.weights > 0.0 { excess.max(0.0) } else { 0.0 };
         Shrinkage { kind, scale, base: *base, tau_squared }
     }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::segment::Segment;
 use crate::stats::{MetricKind, Scale, Stats};
 
-pub use many::{Shrinkage, benjamini_hochberg, benjamini_yekutieli, holm};
+pub use many::{Shrinkage, Spread, benjamini_hochberg, benjamini_yekutieli, holm};
 pub use versus::{Test, effect_variance, proportions_z, standard_deviation, test};
 
 use exact::product_difference;

@@ -241,12 +241,15 @@ impl Hypergeometric {
         let first = (self.draws + self.marked - self.total).max(0.0);
         let last = self.draws.min(self.marked);
         let mode = ((self.draws + 1.0) * ((self.marked + 1.0) / (self.total + 2.0))).floor().clamp(first, last);
-        // Beyond a few steps from the mode no term is as likely as there.
-        let near_mode = (hits - mode).abs() <= 8.0;
-        if hits == mode || (near_mode && self.ratio(hits, mode) <= AS_LIKELY) {
+        // Only a few steps from the mode can a term be as likely as there, unless there are so many customers that it is flat.
+        let few_steps = (hits - mode).abs() <= 8.0;
+        if hits == mode || (few_steps && self.ratio(hits, mode) <= AS_LIKELY) {
             return 0.0;
         }
         let observed = self.ln_term(hits);
+        if !few_steps && self.total > 1e8 && self.ln_term(mode) - observed <= AS_LIKELY.ln() {
+            return 0.0;
+        }
         let up = hits > mode;
         let near = self.tail(hits, up, if up { last } else { first });
         let end = if up { first } else { last };

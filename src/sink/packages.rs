@@ -30,6 +30,7 @@ pub(super) fn write(staging: &Staging, result: &RunResult) -> Result<(), SinkErr
     let groups = &result.grouping.groups;
     let mut position = vec![usize::MAX; groups.iter().map(|group| group.id as usize + 1).max().unwrap_or(0)];
     groups.iter().enumerate().for_each(|(at, group)| position[group.id as usize] = at);
+    assert!(u32::try_from(assigned.group.len()).is_ok(), "fewer than 4 billion customers are in groups");
     let mut members: Vec<Vec<u32>> = vec![Vec::new(); groups.len()];
     for (customer, &group) in (0u32..).zip(&assigned.group) {
         members[position[group as usize]].push(customer);

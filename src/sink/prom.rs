@@ -37,6 +37,9 @@ pub(super) fn write(out: &mut impl Write, result: &RunResult, manifest: &Manifes
     };
     family("level_feature_sets", "Feature sets counted at each level.", level(|l| l.feature_sets as f64))?;
     family("level_candidates", "Candidates of each level.", level(|l| l.candidates as f64))?;
+    family("level_cells", "Cells counted at each level.", level(|l| l.cells as f64))?;
+    let passes = "Passes over the rows at each level; 0 where it was counted with a deeper one.";
+    family("level_passes", passes, level(|l| l.covering_blocks as f64))?;
     family("level_segments", "Frequent segments of each level.", level(|l| l.kept as f64))?;
     family("level_seconds", "Time of each level.", level(|l| l.seconds))?;
     family("level_bytes_exchanged", "Bytes sent between workers at each level.", level(|l| l.bytes_exchanged as f64))?;

@@ -200,7 +200,7 @@ impl Publisher {
         let names = names(&self.dir.join("runs"))?;
         let taken = names.iter().filter(|name| is_run_id(name) && name.starts_with(&time));
         Ok(match taken.map(|name| age(name).1).max() {
-            Some(number) => format!("{stem}-{}", u64::from(number) + 1),
+            Some(number) => format!("{stem}-{}", number.saturating_add(1)),
             None => stem,
         })
     }
@@ -247,7 +247,7 @@ impl Publisher {
 }
 
 /// Oldest first, and `-10` after `-9`: the time, and the number within its second.
-fn age(run_id: &str) -> (&str, u32) {
+fn age(run_id: &str) -> (&str, u64) {
     let mut parts = run_id.splitn(3, '-');
     let time = parts.next().unwrap_or_default();
     (time, parts.nth(1).and_then(|n| n.parse().ok()).unwrap_or(1))
