@@ -375,15 +375,6 @@ pub fn list(bits: &[u64], places: &mut Vec<u32>) {
     }
 }
 
-/// The same one by one.
-#[cfg(test)]
-fn ones(bits: &[u64]) -> impl Iterator<Item = usize> + '_ {
-    bits.iter().enumerate().flat_map(|(word, &bits)| {
-        std::iter::successors((bits != 0).then_some(bits), |bits| Some(bits & (bits - 1)).filter(|&rest| rest != 0))
-            .map(move |bits| word * 64 + bits.trailing_zeros() as usize)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -397,6 +388,12 @@ mod tests {
             codes
         };
         Shard::new(vec![column(3), column(5)], vec![0; 150], Vec::new(), CustomerIds::Row((0..150).collect()))
+    }
+
+    fn rows_of(tile: &Tile, bits: &[u64]) -> Vec<usize> {
+        let mut places = Vec::new();
+        list(bits, &mut places);
+        places.into_iter().map(|place| tile.start + place as usize).collect()
     }
 
     fn segment(items: &[(u16, u16)]) -> Segment {
@@ -432,10 +429,7 @@ mod tests {
         let mut tiles = 0;
         Tile::each(&shard, &segments, |tile| {
             tiles += 1;
-            assert_eq!(
-                ones(tile.bits(2)).map(|row| tile.start + row).collect::<Vec<_>>(),
-                (0..150).filter(|r| r % 3 == 1 && r % 5 == 2).collect::<Vec<_>>()
-            );
+            assert_eq!(rows_of(tile, tile.bits(2)), (0..150).filter(|r| r % 3 == 1 && r % 5 == 2).collect::<Vec<_>>());
         });
         assert_eq!(tiles, 1);
     }
@@ -478,9 +472,7 @@ mod tests {
         let shard = shard();
         let segments = [segment(&[(0, 1), (1, 2)]), segment(&[(0, 1)]), segment(&[(1, 2)])];
         let mut taken = vec![Vec::new(); 3];
-        Tile::each(&shard, &segments, |tile| {
-            tile.first_come(|i, bits, _| taken[i].extend(ones(bits).map(|row| tile.start + row)))
-        });
+        Tile::each(&shard, &segments, |tile| tile.first_come(|i, bits, _| taken[i].extend(rows_of(tile, bits))));
         let rows = |keep: fn(usize) -> bool| (0..150).filter(|&r| keep(r)).collect::<Vec<_>>();
         assert_eq!(taken[0], rows(|r| r % 3 == 1 && r % 5 == 2));
         assert_eq!(taken[1], rows(|r| r % 3 == 1 && r % 5 != 2));

@@ -223,6 +223,7 @@ pub fn enumerate(
     };
     let mut answer = Answer::of(frequent, layout, shape, load.figures.moments.width());
     if promise.is_some_and(Promise::rounds) {
+        // A guard that no test reaches through the engine: the bound's slack is wider than any rounding seen.
         answer.retain(&closed(&answer.segments));
     }
     tracing::debug!(segments = answer.segments.len(), seconds = took(started), "answer put together");

@@ -37,7 +37,12 @@ impl Promise {
     pub fn of(worker: &mut Worker, shard: &Shard, scale: Scale, min_impact_share: f64) -> Promise {
         let mut own = [Stats::default(); PARTS];
         for run in shard.runs() {
-            own[run.part] = own[run.part] + shard.metrics[0].stats_of(run.rows.clone());
+            // Where nothing but rates differs from zero, all rows of the run are alike.
+            let sums = match run.zero {
+                true => shard.metrics[0].stats_of(run.rows.clone().take(1)).times(run.rows.len() as i64),
+                false => shard.metrics[0].stats_of(run.rows.clone()),
+            };
+            own[run.part] = own[run.part] + sums;
         }
         let all = gather(worker, own);
         let of = |part: usize| all.iter().map(|parts: &Parts<Stats>| parts[part]).sum::<Stats>();
@@ -52,7 +57,12 @@ impl Promise {
         Promise { kind, scale, moments, base, whole: parts.into_iter().sum(), least }
     }
 
-    /// Whether the cell in this place of a block's planes may be a highlight, or contain one.
+    /// Whether a segment with these sums over the discovery part may be a highlight, or contain one.
+    pub fn kept(&self, discovery: &Stats) -> bool {
+        impact_at_most(self.kind, self.scale, discovery, &self.base, discovery.uv) >= self.least
+    }
+
+    /// The same of the cell in this place of a block's planes.
     pub fn kept_by(&self, planes: &[Plane], place: usize) -> bool {
         self.kept(&self.stats(planes, place, DISCOVERY))
     }
@@ -69,11 +79,6 @@ impl Promise {
         let mut sums = [0; MOST_MOMENTS];
         sums.iter_mut().zip(1..=self.kind.moments()).for_each(|(sum, plane)| *sum = figure(plane));
         self.moments.stats(0, figure(0) as i64, &sums)
-    }
-
-    /// The same, given its sums over the discovery part.
-    pub fn kept(&self, discovery: &Stats) -> bool {
-        impact_at_most(self.kind, self.scale, discovery, &self.base, discovery.uv) >= self.least
     }
 
     /// Whether the bound of a segment may come out smaller than that of one that says more: of counts it never does.
