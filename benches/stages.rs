@@ -18,6 +18,7 @@ use nichemine::block::{Block, Figures, Plane};
 use nichemine::encode::{Codes, MetricColumn, Shard};
 use nichemine::enumerate::{CoverBlock, GRID_CELLS, Shape, Tally, bounds, count_block, cover};
 use nichemine::highlight::{Frequent, score};
+use nichemine::job::Adjust;
 use nichemine::segment::{FeatureId, FeatureSet, Segment};
 use nichemine::stats::{MetricKind, Scale, Stats};
 
@@ -122,13 +123,13 @@ fn scoring(c: &mut Criterion) {
         unlisted: None,
     };
     for kind in [MetricKind::Rate, MetricKind::Amount] {
-        let scored = score(&frequent, kind, Scale::default());
+        let scored = score(&frequent, kind, Scale::default(), Adjust::BenjaminiHochberg);
         assert_eq!(scored[0].measures.lift, Some(2.0));
         // 100 times the sum of 100..1100, which is 599,500.
         assert_eq!(scored.iter().map(|s| s.measures.uv).sum::<i64>(), 59_950_000);
         assert!(scored.iter().all(|s| s.test.is_some() && s.q.is_some()));
         group.bench_function(format!("{kind:?}").to_lowercase(), |b| {
-            b.iter(|| score(black_box(&frequent), kind, Scale::default()))
+            b.iter(|| score(black_box(&frequent), kind, Scale::default(), Adjust::BenjaminiHochberg))
         });
     }
     group.finish();

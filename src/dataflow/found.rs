@@ -5,13 +5,13 @@ use crate::audience::Assigned;
 use crate::encode::Codebook;
 use crate::enumerate::Answer;
 use crate::highlight::{
-    self, Bounds, Condition, Direction, Frequent, Funnel, Highlight, Unlisted, explained, fold, jaccard, mark, pairs,
-    pool, rule, validate,
+    self, Bounds, Condition, Direction, Frequent, Funnel, Highlight, Multiple, Ranking, Scored, Secondary, Unlisted,
+    diversify, explained, fold, jaccard, mark, pairs, pool, rule, validate,
 };
-use crate::job::{Job, PRIVACY_FLOOR};
+use crate::job::{Guard, Job, PRIVACY_FLOOR};
 use crate::merge::{self, Clusters, Group, Grouping, Leaf, Space, cut, priority};
 use crate::profile::{Profile, profile};
-use crate::score::{Measures, Scored, measures, standard_deviation};
+use crate::score::{Measures, Shrinkage, measures, standard_deviation, test};
 use crate::segment::Segment;
 use crate::stats::{DISCOVERY, MetricKind, Moments, Parts, Scale, Stats, VALIDATION};
 
@@ -19,7 +19,10 @@ use crate::stats::{DISCOVERY, MetricKind, Moments, Parts, Scale, Stats, VALIDATI
 pub struct Found {
     pub kind: MetricKind,
     pub scale: Scale,
-    kinds: Vec<MetricKind>,
+    scales: Vec<Scale>,
+    /// The exact sums of all metrics, the base first.
+    pub answer: Answer,
+    pub moments: Moments,
     segments: Vec<Segment>,
     whole: Vec<Stats>,
     discovery: Vec<Stats>,
@@ -27,9 +30,13 @@ pub struct Found {
     bases: Vec<Parts<Stats>>,
     /// Where only those that may be highlights were kept.
     unlisted: Option<Unlisted>,
+    /// Fitted to the whole base.
+    pub shrinkage: Shrinkage,
     pub scored: Vec<Scored>,
     pub funnel: Funnel,
-    /// Ranked: candidates until near-duplicates are folded, then highlights.
+    /// The segments that met the rule, ranked.
+    candidates: Vec<Segment>,
+    /// Ranked: candidates until some of them are chosen, then highlights.
     pub highlights: Vec<Highlight>,
     /// Positions of the highlights that become groups, in the order in which a customer is asked for them.
     targets: Vec<usize>,
@@ -37,28 +44,35 @@ pub struct Found {
 
 impl Found {
     /// Scores every frequent segment, or those that may be highlights, with what is known of the others.
-    pub fn score(answer: &Answer, moments: &Moments, scale: Scale, unlisted: Option<Unlisted>) -> Found {
-        let part = |i: usize, part: usize| answer.stats(moments, 0, i, part);
-        let bases = (0..moments.kinds().len())
-            .map(|metric| std::array::from_fn(|part| answer.stats(moments, metric, 0, part)))
-            .collect::<Vec<Parts<Stats>>>();
+    pub fn score(answer: Answer, moments: Moments, scales: &[Scale], job: &Job, unlisted: Option<Unlisted>) -> Found {
         assert_eq!(answer.segments[0], Segment::BASE, "the base comes first");
-        let segments = 1..answer.segments.len();
+        let bases = (0..moments.kinds().len())
+            .map(|metric| std::array::from_fn(|part| answer.stats(&moments, metric, 0, part)))
+            .collect::<Vec<Parts<Stats>>>();
+        let own = |part: usize| (1..answer.segments.len()).map(move |i| (i, part));
+        let stats = |(i, part): (usize, usize)| answer.stats(&moments, 0, i, part);
+        let discovery: Vec<Stats> = own(DISCOVERY).map(stats).collect();
+        let whole = discovery.iter().zip(own(VALIDATION)).map(|(&found, held)| found + stats(held)).collect();
         let mut found = Found {
             kind: moments.kinds()[0],
-            scale,
-            kinds: moments.kinds().to_vec(),
+            scale: scales[0],
+            scales: scales.to_vec(),
             segments: answer.segments[1..].to_vec(),
-            whole: segments.clone().map(|i| part(i, DISCOVERY) + part(i, VALIDATION)).collect(),
-            discovery: segments.map(|i| part(i, DISCOVERY)).collect(),
+            whole,
+            discovery,
+            answer,
+            moments,
             bases,
             unlisted,
+            shrinkage: Shrinkage::new(MetricKind::Rate, Scale::default(), 0.0, &Stats::default()),
             scored: Vec::new(),
             funnel: Funnel::default(),
+            candidates: Vec::new(),
             highlights: Vec::new(),
             targets: Vec::new(),
         };
-        found.scored = highlight::score(&found.frequent(), found.kind, scale);
+        found.shrinkage = found.frequent().shrinkage(found.kind, found.scale);
+        found.scored = highlight::score(&found.frequent(), found.kind, found.scale, job.highlight.adjust);
         found
     }
 
@@ -86,47 +100,91 @@ impl Found {
 
     /// The base of each secondary metric.
     pub fn secondary_bases(&self, scales: &[Scale]) -> Vec<Measures> {
-        let of = |metric: usize| measures(self.kinds[metric], scales[metric], &self.base(metric), &self.base(metric));
-        (1..self.kinds.len()).map(of).collect()
+        let of = |metric: usize| {
+            measures(self.moments.kinds()[metric], scales[metric], &self.base(metric), &self.base(metric))
+        };
+        (1..self.scales.len()).map(of).collect()
     }
 
     /// Applies the rule; gives the segments of which some pairs decide what is folded, and these.
     pub fn candidates(&mut self, job: &Job, min_uv: u64, exclusive: &[bool]) -> Asked {
+        let mut scored = std::mem::take(&mut self.scored);
         let frequent = self.frequent();
-        let (ranked, funnel) = rule(&job.highlight, &frequent, &self.scored, self.kind, self.scale);
+        let (ranked, funnel) = rule(&job.highlight, &frequent, &mut scored, self.kind, self.scale, &self.shrinkage);
         let n = ranked.len().min(pool(job.highlight.top));
         let min_uv = i64::try_from(min_uv).unwrap_or(i64::MAX);
         let bounds = Bounds { frequent: &frequent, max_level: job.enumerate.max_level, min_uv, exclusive };
         let pairs = pairs(&ranked, n, &bounds, &job.highlight, self.kind, self.scale);
+        self.candidates = ranked.iter().map(|h| h.segment).collect();
         self.highlights = ranked;
         self.funnel = funnel;
-        (self.highlights[..n].iter().map(|h| h.segment).collect(), pairs)
+        self.scored = scored;
+        (self.candidates[..n].to_vec(), pairs)
     }
 
-    /// Folds the candidates that say what a stronger one says, given what each two share, and checks the others on the
-    /// validation part.
-    pub fn fold(&mut self, job: &Job, common: &Overlaps) {
+    /// Folds the candidates that say what a stronger one says, given what each two share; gives those that are left.
+    pub fn fold(&mut self, job: &Job, common: &Overlaps) -> Vec<Segment> {
         let n = self.highlights.len().min(pool(job.highlight.top));
-        let own = self.highlights[..n].iter().map(|h| {
-            self.discovery[self.segments.binary_search(&h.segment).expect("a highlight is a frequent segment")]
-        });
-        let own: Vec<Stats> = own.collect();
+        let own: Vec<Stats> = self.highlights[..n].iter().map(|h| self.discovery[self.position(h.segment)]).collect();
         let (base, least) = (self.bases[0][DISCOVERY], job.highlight.min_lift);
         let discovery = |i: usize, j: usize| common.discovery(i, j);
         let by = explained(&self.highlights, &own, discovery, &base, least, self.kind, self.scale);
         let uv: Vec<i64> = self.highlights.iter().map(|h| h.measures.uv).collect();
         let overlap = |i: usize, j: usize| jaccard(common.uv(i, j), uv[i], uv[j]);
-        let ranked = std::mem::take(&mut self.highlights);
-        let folded = fold(ranked, &by, overlap, job.highlight.max_overlap, job.highlight.top);
-        self.funnel.folded(&folded);
-        let mut highlights = folded.highlights;
-        let mut funnel = std::mem::take(&mut self.funnel);
-        validate(&mut highlights, &mut funnel, &job.highlight, &self.frequent(), self.kind, self.scale);
+        self.highlights = fold(std::mem::take(&mut self.highlights), &by, overlap, job.highlight.max_overlap);
+        self.highlights.iter().map(|h| h.segment).collect()
+    }
+
+    /// Picks the candidates that become highlights, given which customers several of them cover, and checks them on the validation
+    /// part.
+    pub fn choose(&mut self, job: &Job, multiples: &[Multiple]) {
+        let (candidates, mut funnel) = (std::mem::take(&mut self.highlights), std::mem::take(&mut self.funnel));
+        let frequent = self.frequent();
+        let base = self.bases[0][DISCOVERY];
+        let ranking = Ranking::new(&job.highlight, self.kind, self.scale, base, &self.shrinkage);
+        let parts = |h: &Highlight| {
+            let at = self.position(h.segment);
+            [self.discovery[at], self.whole[at] - self.discovery[at]]
+        };
+        let own: Vec<Parts<Stats>> = candidates.iter().map(parts).collect();
+        let picked = diversify(&candidates, &own, multiples, &ranking, job.highlight.top);
+        let mut highlights: Vec<Highlight> = Vec::with_capacity(picked.len());
+        for added in picked {
+            let sums: Stats = added.sums.into_iter().sum();
+            highlights.push(Highlight {
+                added: measures(self.kind, self.scale, &sums, &self.base(0)),
+                secondary: self.secondary(job, self.position(candidates[added.candidate].segment)),
+                ..candidates[added.candidate].clone()
+            });
+        }
+        funnel.chosen(self.candidates.len() as u64, &highlights);
+        validate(&mut highlights, &mut funnel, &job.highlight, &frequent, self.kind, self.scale);
         (self.highlights, self.funnel) = (highlights, funnel);
-        mark(&mut self.scored, &self.highlights);
+        mark(&mut self.scored, &self.candidates, &self.highlights);
         // Those that held on the validation part, or all if nothing was held out.
         let order = priority(&self.highlights).into_iter();
         self.targets = order.filter(|&i| self.highlights[i].validated != Some(false)).collect();
+    }
+
+    fn position(&self, segment: Segment) -> usize {
+        self.segments.binary_search(&segment).expect("a highlight is a frequent segment")
+    }
+
+    /// What the segment in this place does to each secondary metric.
+    fn secondary(&self, job: &Job, at: usize) -> Vec<Secondary> {
+        let of = |(metric, spec): (usize, &crate::job::SecondarySpec)| {
+            let (kind, scale, base) = (self.moments.kinds()[metric], self.scales[metric], self.base(metric));
+            let part = |part| self.answer.stats(&self.moments, metric, at + 1, part);
+            let own = part(DISCOVERY) + part(VALIDATION);
+            let effect = test(kind, scale, &own, &base).map(|t| [t.effect_low, t.effect_high]);
+            let harmed = match (spec.guard, effect) {
+                (Some(Guard::HigherIsBetter), Some([_, high])) => high < 0.0,
+                (Some(Guard::LowerIsBetter), Some([low, _])) => low > 0.0,
+                (None, _) | (_, None) => false,
+            };
+            Secondary { measures: measures(kind, scale, &own, &base), effect, harmed }
+        };
+        (1..).zip(&job.secondary).map(of).collect()
     }
 
     /// The segments that become groups, in the order in which a customer is asked for them.
@@ -163,8 +221,7 @@ impl Found {
         leaves.sort_by_key(|(highlight, _)| *highlight);
         let leaf = |(i, profile): (usize, Profile)| {
             let highlight = &self.highlights[i];
-            let at = self.segments.binary_search(&highlight.segment).expect("a highlight is a frequent segment");
-            Leaf { direction: highlight.direction, stats: self.whole[at], profile }
+            Leaf { direction: highlight.direction, stats: self.whole[self.position(highlight.segment)], profile }
         };
         let leaves: Vec<Leaf> = leaves.into_iter().map(leaf).collect();
         let space = Space::new(self.kind, self.scale, self.base(0), influences);
@@ -196,7 +253,7 @@ impl Found {
             let segments: Vec<Segment> = highlights.iter().map(|&i| self.highlights[i].segment).collect();
             let profile = profile(codebook, &sums.profile, stats.uv, &base, base_uv);
             let validation = measures(self.kind, self.scale, &held_out, &self.bases[0][VALIDATION]);
-            let secondary = 1..self.kinds.len();
+            let secondary = 1..self.scales.len();
             let group = Group {
                 id: 0,
                 direction: self.highlights[highlights[0]].direction,
@@ -205,7 +262,9 @@ impl Found {
                 stats,
                 measures: measures(self.kind, self.scale, &stats, &self.base(0)),
                 validation: (held_out.uv > 0).then_some(validation),
-                secondary: secondary.map(|m| measures(self.kinds[m], scales[m], &of(m), &self.base(m))).collect(),
+                secondary: secondary
+                    .map(|m| measures(self.moments.kinds()[m], scales[m], &of(m), &self.base(m)))
+                    .collect(),
                 profile,
             };
             groups.push((highlights, group));

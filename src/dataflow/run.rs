@@ -15,18 +15,18 @@ use super::load::Loaded;
 use super::promise::Promise;
 use super::screen::screened;
 use super::shared::Shared;
-use super::target::{Taken, assign, overlaps, taken};
+use super::target::{Taken, assign, multiples, overlaps, taken};
 use crate::audience::Assigned;
 use crate::encode::{Codebook, Reading};
-use crate::enumerate::{Limits, Shape, most_frequent};
-use crate::highlight::{Funnel, Highlight, Unlisted};
+use crate::enumerate::{Answer, Limits, Shape, most_frequent};
+use crate::highlight::{Funnel, Highlight, Scored, Unlisted};
 use crate::job::Job;
 use crate::merge::Grouping;
-use crate::score::{Measures, Scored};
+use crate::score::Measures;
 use crate::screen::Verdict;
 use crate::sink::Quality;
 use crate::source::Table;
-use crate::stats::{MetricKind, Scale};
+use crate::stats::{MetricKind, Moments, Scale};
 use crate::telemetry::{LevelRecord, Progress, STAGES, StageRecord};
 
 /// Everything a run found.
@@ -39,6 +39,12 @@ pub struct Outcome {
     pub bases: [Measures; 3],
     pub secondary: Vec<(String, Measures)>,
     pub segments: Vec<Scored>,
+    /// The exact sums behind the segments, after the base's, of all metrics.
+    pub answer: Answer,
+    pub moments: Moments,
+    pub scales: Vec<Scale>,
+    /// Variance of true effects, in the metric's unit squared.
+    pub tau_squared: f64,
     pub highlights: Vec<Highlight>,
     pub funnel: Funnel,
     pub grouping: Grouping,
@@ -109,9 +115,8 @@ pub fn run(
     let first = worker.index() == 0;
     let mut found = first.then(|| {
         let of_all = || Unlisted { hypotheses: most_frequent(&shape, &load, &limits), spread };
-        Found::score(&answer, &shard.moments(), scales[0], promise.is_some().then(of_all))
+        Found::score(answer, shard.moments(), &scales, job, promise.is_some().then(of_all))
     });
-    drop(answer);
     stages.end(found.as_ref().map_or(0, |found| found.scored.len()));
     let exclusive: Vec<bool> = codebook.features.iter().map(|feature| feature.tags.is_none()).collect();
     let candidates = found.as_mut().map(|found| found.candidates(job, min_uv, &exclusive));
@@ -121,8 +126,10 @@ pub fn run(
     stages.step("candidates chosen");
     let common = overlaps(worker, &shard, candidates);
     stages.step("overlaps counted");
+    let folded = found.as_mut().map(|found| found.fold(job, &common));
+    let multiples = multiples(worker, &shard, folded);
     if let Some(found) = &mut found {
-        found.fold(job, &common);
+        found.choose(job, &multiples);
     }
     stages.end(found.as_ref().map_or(0, |found| found.highlights.len()));
 
@@ -164,6 +171,10 @@ pub fn run(
             codebook,
             verdicts,
             segments: found.scored,
+            answer: found.answer,
+            moments: found.moments,
+            scales,
+            tau_squared: found.shrinkage.tau_squared(),
             highlights: found.highlights,
             funnel: found.funnel,
             grouping,

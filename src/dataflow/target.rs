@@ -1,16 +1,17 @@
 //! What needs the rows once the segments are known: overlaps, profiles, and who goes to which group.
 //!
-//! What crosses between workers, to worker 0, is one count a pair of segments, one count a segment and code, the sums of each
-//! group, and the ids of the customers that are put into a group.
+//! What crosses between workers, to worker 0, is one count a pair of segments, the sums of each set of segments that customers have
+//! in common, one count a segment and code, the sums of each group, and the ids of the customers that are put into a group.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 use timely::worker::Worker;
 
 use super::collective::{broadcast, gather};
-use crate::audience::{Assigned, BitSums, Tile, list};
+use crate::audience::{Assigned, BitSums, Multiples, Tile, list};
 use crate::encode::Shard;
+use crate::highlight::Multiple;
 use crate::profile::{CodeBits, Profile};
 use crate::segment::{Item, Segment};
 use crate::stats::{DISCOVERY, Parts, Stats, VALIDATION};
@@ -79,6 +80,21 @@ pub fn overlaps(worker: &mut Worker, shard: &Shard, asked: Option<Asked>) -> Ove
     let total = gathered(worker, shard, sums).into_iter();
     let of = |sums: MetricSums| (sums[0].iter().map(|stats| stats.uv).sum(), sums[0][DISCOVERY]);
     Overlaps { pairs: of_pair.unwrap_or_default(), shared: total.map(of).collect() }
+}
+
+/// The customers whom several of worker 0's segments cover, by which of them do, with the primary metric; sorted. Elsewhere: nothing.
+pub fn multiples(worker: &mut Worker, shard: &Shard, segments: Option<Vec<Segment>>) -> Vec<Multiple> {
+    let segments = broadcast(worker, segments);
+    let mut own = Multiples::none(segments.len());
+    Tile::each(shard, &segments, |tile| tile.add_multiples(&mut own));
+    let own: Vec<Multiple> =
+        own.finish(shard).into_iter().map(|(candidates, sums)| Multiple { candidates, sums }).collect();
+    let mut total: BTreeMap<Vec<u16>, Parts<Stats>> = BTreeMap::new();
+    for Multiple { candidates, sums } in gather(worker, own).into_iter().flatten() {
+        let both = total.entry(candidates).or_default();
+        both.iter_mut().zip(sums).for_each(|(total, more)| *total = *total + more);
+    }
+    total.into_iter().map(|(candidates, sums)| Multiple { candidates, sums }).collect()
 }
 
 /// By metric, then part.

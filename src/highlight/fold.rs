@@ -1,7 +1,7 @@
 //! Candidates that say what a stronger one says, folded under it.
 
 use super::Highlight;
-use super::rule::bounded;
+use super::conditions::bounded;
 use crate::score::{measures, test};
 use crate::segment::Segment;
 use crate::stats::{MetricKind, Scale, Stats};
@@ -13,17 +13,6 @@ const POOL_FACTOR: usize = 4;
 /// How many of the ranked candidates are compared with each other, when `top` highlights are wanted.
 pub fn pool(top: usize) -> usize {
     POOL_FACTOR.saturating_mul(top)
-}
-
-/// What folding made of the ranked candidates. Every candidate is in exactly one of the three.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Folded {
-    /// Ranked as before.
-    pub highlights: Vec<Highlight>,
-    /// Folded under one of the highlights, which lists them.
-    pub folded: u64,
-    /// Ranked after the last highlight kept, or outside the pool.
-    pub beyond_top: u64,
 }
 
 /// For each candidate, the stronger one whose customers its effect comes from, if there is one.
@@ -65,40 +54,35 @@ pub fn explained(
     by
 }
 
-/// Keeps the strongest of candidates that say something of their own, up to `top` of them.
+/// Keeps the candidates that say something of their own, each with those that are folded under it.
 ///
 /// A candidate that is [`explained`] is folded under the one that explains it. In rank order, another that overlaps at least
-/// `max_overlap` with a highlight of its direction is folded under the first such; others are kept, until there are `top`.
-/// Only the first [`pool`] are looked at, and have an entry in `explained`. `overlap(i, j)` is the [`jaccard`] overlap of the
-/// customers of the candidates ranked i and j, `j < i`, from 0.
+/// `max_overlap` with a kept one of its direction is folded under the first such. Only the first [`pool`] are looked at, and have an
+/// entry in `explained`; the others are left out. `overlap(i, j)` is the [`jaccard`] overlap of the customers of the candidates
+/// ranked i and j, `j < i`, from 0.
 pub fn fold(
     ranked: Vec<Highlight>,
     explained: &[Option<usize>],
     overlap: impl Fn(usize, usize) -> f64,
     max_overlap: f64,
-    top: usize,
-) -> Folded {
-    let mut result = Folded::default();
+) -> Vec<Highlight> {
+    let mut result: Vec<Highlight> = Vec::new();
     // Of each candidate: the one it is folded under; and of the kept ones, in the order of the result.
     let mut under: Vec<Option<usize>> = explained.to_vec();
     let mut kept: Vec<usize> = Vec::new();
     let segments: Vec<Segment> = ranked.iter().map(|h| h.segment).collect();
-    for (rank, candidate) in ranked.into_iter().enumerate() {
-        if rank >= under.len() || (under[rank].is_none() && kept.len() == top) {
-            result.beyond_top += 1;
-            continue;
-        }
+    for (rank, candidate) in ranked.into_iter().enumerate().take(explained.len()) {
         if under[rank].is_some() {
             continue;
         }
-        let twin = kept.iter().zip(&result.highlights).find(|(other, highlight)| {
+        let twin = kept.iter().zip(&result).find(|(other, highlight)| {
             highlight.direction == candidate.direction && overlap(rank, **other) >= max_overlap
         });
         match twin {
             Some((&other, _)) => under[rank] = Some(other),
             None => {
                 kept.push(rank);
-                result.highlights.push(candidate);
+                result.push(candidate);
             }
         }
     }
@@ -107,10 +91,8 @@ pub fn fold(
         while let Some(next) = under[root] {
             root = next;
         }
-        result.folded += 1;
-        if let Ok(at) = kept.binary_search(&root) {
-            result.highlights[at].folds.push(segments[rank]);
-        }
+        let at = kept.binary_search(&root).expect("what nothing is above was kept");
+        result[at].folds.push(segments[rank]);
     }
     result
 }
@@ -127,43 +109,7 @@ pub fn jaccard(intersection: i64, uv_a: i64, uv_b: i64) -> f64 {
 mod tests {
     use super::*;
     use crate::highlight::Direction;
-    use crate::score::{Measures, Test};
-    use crate::segment::FeatureSet;
-
-    fn candidate(number: u16, direction: Direction) -> Highlight {
-        let measures = Measures {
-            uv: 10,
-            uv_share: 0.01,
-            metric_sum: 5.0,
-            metric_mean: 0.5,
-            lift: Some(2.0),
-            effect: 0.25,
-            impact: 2.5,
-            metric_share: Some(0.02),
-        };
-        let test = Test {
-            log_p: -9.0,
-            cautious_log_p: -9.0,
-            effect_low: 0.1,
-            effect_high: 0.4,
-            lift_low: Some(1.4),
-            lift_high: Some(2.6),
-        };
-        Highlight {
-            segment: Segment::new(FeatureSet::new(&[0]), &[number]),
-            direction,
-            measures,
-            discovery: measures,
-            test,
-            q: 0.001,
-            shrunken_lift: Some(1.9),
-            shrunken_effect: 0.2,
-            validation: None,
-            validation_log_p: None,
-            validated: None,
-            folds: Vec::new(),
-        }
-    }
+    use crate::highlight::tests::candidate;
 
     fn numbers(segments: impl IntoIterator<Item = Segment>) -> Vec<u16> {
         segments.into_iter().map(|s| s.code(0)).collect()
@@ -181,26 +127,24 @@ mod tests {
             assert!(j < i, "asked once a pair");
             if twins.contains(&(i, j)) { 0.8 } else { 0.79 }
         };
-        let result = fold(ranked, &[None; 6], overlap, 0.8, 10);
-        assert_eq!(numbers(result.highlights.iter().map(|h| h.segment)), [0, 2, 4]);
-        assert_eq!(numbers(result.highlights[0].folds.clone()), [1, 3, 5]);
-        assert_eq!((result.folded, result.beyond_top), (3, 0));
+        let kept = fold(ranked, &[None; 6], overlap, 0.8);
+        assert_eq!(numbers(kept.iter().map(|h| h.segment)), [0, 2, 4]);
+        assert_eq!(numbers(kept[0].folds.clone()), [1, 3, 5]);
     }
 
     #[test]
-    fn folding_stops_at_the_top_and_at_the_pool() {
+    fn folding_stops_at_the_pool() {
         let ranked: Vec<Highlight> = (0..9).map(|i| candidate(i, Direction::Over)).collect();
-        let apart = fold(ranked.clone(), &[None; 9], |_, _| 0.0, 0.8, 3);
-        assert_eq!((apart.highlights.len(), apart.folded, apart.beyond_top), (3, 0, 6));
+        let apart = fold(ranked.clone(), &[None; 9], |_, _| 0.0, 0.8);
+        assert_eq!(apart.len(), 9);
         // All alike: one is kept, five of the pool of six fold, three are outside.
         let alike = |i, _| {
             assert!(i < 6, "outside the pool nothing is known");
             1.0
         };
-        let one = fold(ranked.clone(), &[None; 6], alike, 0.8, 3);
-        assert_eq!((one.highlights.len(), one.folded, one.beyond_top), (1, 5, 3));
-        let none = fold(ranked, &[None; 6], |_, _| 1.0, 0.8, 0);
-        assert_eq!((none.highlights.len(), none.folded, none.beyond_top), (0, 0, 9));
+        let one = fold(ranked.clone(), &[None; 6], alike, 0.8);
+        assert_eq!((one.len(), one[0].folds.len()), (1, 5));
+        assert!(fold(ranked, &[], |_, _| 1.0, 0.8).is_empty());
     }
 
     #[test]
@@ -224,9 +168,9 @@ mod tests {
         };
         let by = explained(&ranked, &own, common, &base, 1.1, MetricKind::Rate, Scale::default());
         assert_eq!(by, [Some(1), None, None]);
-        let folded = fold(ranked, &by, |_, _| 0.0, 0.8, 10);
-        assert_eq!(numbers(folded.highlights.iter().map(|h| h.segment)), [1, 2]);
-        assert_eq!(numbers(folded.highlights[0].folds.clone()), [0]);
+        let kept = fold(ranked, &by, |_, _| 0.0, 0.8);
+        assert_eq!(numbers(kept.iter().map(|h| h.segment)), [1, 2]);
+        assert_eq!(numbers(kept[0].folds.clone()), [0]);
     }
 
     #[test]

@@ -1,21 +1,63 @@
 //! Segments with a small share of the customers and a large, certain influence that no simpler segment explains.
-
 //!
 //! The customers are split into a discovery and a validation part. Whatever selects or ranks by the metric looks at the
 //! discovery part alone, so that what the validation part shows is not flattered by the selection.
 
+mod conditions;
+mod diversify;
 mod fold;
 mod pairs;
+mod rank;
 mod rule;
+mod validate;
 
 use serde::{Deserialize, Serialize};
 
 use crate::score::{Measures, Test};
 use crate::segment::Segment;
 
-pub use fold::{Folded, explained, fold, jaccard, pool};
+pub use conditions::{Case, Reading, Rule};
+pub use diversify::{Added, Multiple, diversify};
+pub use fold::{explained, fold, jaccard, pool};
 pub use pairs::{Bounds, pairs};
-pub use rule::{Frequent, Unlisted, mark, rule, score, validate};
+pub use rank::Ranking;
+pub use rule::{Frequent, Unlisted, mark, rule, score};
+pub use validate::validate;
+
+/// A frequent segment with everything that is said of it: one row of `segments.parquet`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scored {
+    pub segment: Segment,
+    /// On the whole base.
+    pub measures: Measures,
+    /// On the discovery part; none where it cannot be tested.
+    pub test: Option<Test>,
+    pub q: Option<f64>,
+    /// The same over the cautious p-values (see [`Test::cautious_log_p`]).
+    pub cautious_q: Option<f64>,
+    pub status: Status,
+}
+
+/// What the rule made of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Highlight,
+    /// Under a highlight, which lists it.
+    Folded,
+    /// By the first condition that it fails.
+    Rejected(Condition),
+}
+
+impl Status {
+    /// As the tables have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Highlight => "highlight",
+            Status::Folded => "folded",
+            Status::Rejected(condition) => condition.name(),
+        }
+    }
+}
 
 /// Which side of the base a segment is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -41,6 +83,12 @@ pub struct Highlight {
     pub shrunken_lift: Option<f64>,
     /// Empirical-Bayes estimate of the effect on the whole base, in the metric's unit.
     pub shrunken_effect: f64,
+    /// Of a programme for the segment, in money; none without a value per unit (see [`crate::score::Shrinkage::expected_profit`]).
+    pub expected_profit: Option<f64>,
+    /// Over the customers that no better-ranked highlight of its direction covers, on the whole base.
+    pub added: Measures,
+    /// One per secondary metric, in the job's order.
+    pub secondary: Vec<Secondary>,
     /// On the validation part; none when nothing was held out or none of its customers are there.
     pub validation: Option<Measures>,
     /// Natural logarithm of the p-value on the validation part, two-sided.
@@ -49,6 +97,17 @@ pub struct Highlight {
     pub validated: Option<bool>,
     /// Segments folded under this one: nearly the same customers, or these customers are what they stand out by.
     pub folds: Vec<Segment>,
+}
+
+/// What a segment does to a secondary metric.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Secondary {
+    /// On the whole base.
+    pub measures: Measures,
+    /// 95 % interval of the effect, on the whole base; none where it cannot be tested.
+    pub effect: Option<[f64; 2]>,
+    /// Whether the metric is guarded and the whole interval lies on its bad side.
+    pub harmed: bool,
 }
 
 /// Conditions of the rule in the order in which they are asked; a rejected segment counts under the first it fails.
@@ -70,7 +129,7 @@ pub enum Condition {
     /// Effect on the discovery part at least `min_gain` times that of every segment got by dropping an item, or in the
     /// other direction.
     Gain,
-    /// Among the `top` by absolute impact on the discovery part once near-duplicates are folded.
+    /// Among the first candidates in rank, and among the `top` by what they add once near-duplicates are folded.
     Top,
 }
 
@@ -105,6 +164,22 @@ impl Condition {
     ];
 }
 
+impl Condition {
+    /// As the tables and the manifest have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Condition::UvShare => "uv_share",
+            Condition::Impact => "impact",
+            Condition::Testable => "testable",
+            Condition::Fdr => "fdr",
+            Condition::Bound => "bound",
+            Condition::NewCustomers => "new_customers",
+            Condition::Gain => "gain",
+            Condition::Top => "top",
+        }
+    }
+}
+
 impl Funnel {
     /// Counts `segments` more as rejected by `condition`.
     fn reject(&mut self, condition: Condition, segments: u64) {
@@ -113,10 +188,62 @@ impl Funnel {
         *count += segments;
     }
 
-    /// Enters what folding left of the candidates.
-    pub fn folded(&mut self, folded: &Folded) {
-        self.reject(Condition::Top, folded.beyond_top);
-        self.folded = folded.folded;
-        self.highlights = folded.highlights.len() as u64;
+    /// Enters what became of so many candidates: highlights, with what is folded under them, and the rest.
+    pub fn chosen(&mut self, candidates: u64, highlights: &[Highlight]) {
+        self.highlights = highlights.len() as u64;
+        self.folded = highlights.iter().map(|h| h.folds.len() as u64).sum();
+        self.reject(Condition::Top, candidates - self.highlights - self.folded);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::FeatureSet;
+
+    /// A candidate of 10 customers with impact 2.5, known by a number.
+    pub fn candidate(number: u16, direction: Direction) -> Highlight {
+        let measures = Measures {
+            uv: 10,
+            uv_share: 0.01,
+            metric_sum: 5.0,
+            metric_mean: 0.5,
+            lift: Some(2.0),
+            effect: 0.25,
+            impact: 2.5,
+            metric_share: Some(0.02),
+        };
+        let test = Test {
+            log_p: -9.0,
+            cautious_log_p: -9.0,
+            effect_low: 0.1,
+            effect_high: 0.4,
+            lift_low: Some(1.4),
+            lift_high: Some(2.6),
+        };
+        Highlight {
+            segment: Segment::new(FeatureSet::new(&[0]), &[number]),
+            direction,
+            measures,
+            discovery: measures,
+            test,
+            q: 0.001,
+            shrunken_lift: Some(1.9),
+            shrunken_effect: 0.2,
+            expected_profit: None,
+            added: measures,
+            secondary: Vec::new(),
+            validation: None,
+            validation_log_p: None,
+            validated: None,
+            folds: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn conditions_are_called_what_the_manifest_calls_them() {
+        for condition in Condition::ALL {
+            assert_eq!(serde_json::to_value(condition).expect("text"), condition.name());
+        }
     }
 }

@@ -111,8 +111,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::highlight::tests::candidate as candidate_of;
     use crate::highlight::{Direction, Unlisted};
-    use crate::score::{Spread, Test, measures};
+    use crate::score::{Spread, measures};
 
     const PLAIN: Scale = Scale { decimals: 0, den_decimals: 0 };
 
@@ -123,29 +124,10 @@ mod tests {
 
     /// A candidate as far as pairs look at it.
     fn candidate(segment: Segment, kind: MetricKind, whole: &Stats, own: &Stats, base: &Stats) -> Highlight {
-        let test = Test {
-            log_p: 0.0,
-            cautious_log_p: 0.0,
-            effect_low: 0.0,
-            effect_high: 0.0,
-            lift_low: None,
-            lift_high: None,
-        };
         let discovery = measures(kind, PLAIN, own, base);
-        Highlight {
-            segment,
-            direction: if discovery.effect < 0.0 { Direction::Under } else { Direction::Over },
-            measures: measures(kind, PLAIN, whole, base),
-            discovery,
-            test,
-            q: 0.0,
-            shrunken_lift: None,
-            shrunken_effect: 0.0,
-            validation: None,
-            validation_log_p: None,
-            validated: None,
-            folds: Vec::new(),
-        }
+        let direction = if discovery.effect < 0.0 { Direction::Under } else { Direction::Over };
+        let measures = measures(kind, PLAIN, whole, base);
+        Highlight { segment, measures, discovery, ..candidate_of(0, direction) }
     }
 
     proptest! {

@@ -2,11 +2,10 @@
 
 use rayon::prelude::*;
 
-use super::{Condition, Direction, Funnel, Highlight};
-use crate::job::HighlightSpec;
-use crate::score::{
-    Measures, Scored, Shrinkage, Spread, Test, benjamini_hochberg, holm, impact_reference, measures, test,
-};
+use super::conditions::Rule;
+use super::{Condition, Funnel, Highlight, Ranking, Scored, Status};
+use crate::job::{Adjust, HighlightSpec};
+use crate::score::{Shrinkage, Spread, Test, benjamini_hochberg, benjamini_yekutieli, measures, test};
 use crate::segment::Segment;
 use crate::stats::{MetricKind, Scale, Stats};
 
@@ -40,11 +39,21 @@ impl Frequent<'_> {
     }
 }
 
+impl Frequent<'_> {
+    /// How far true effects are spread, fitted to the whole base.
+    pub fn shrinkage(&self, kind: MetricKind, scale: Scale) -> Shrinkage {
+        match &self.unlisted {
+            None => Shrinkage::fit(kind, scale, self.whole, &self.base_whole),
+            Some(all) => Shrinkage::of(kind, scale, &all.spread, &self.base_whole),
+        }
+    }
+}
+
 /// Every frequent segment with its measures on the whole base, and its test and q-value on the discovery part.
 ///
 /// q is adjusted over all segments that can be tested, whatever the rule makes of them later; where not all are listed, as if
 /// the others had been tested too and none of them rejected.
-pub fn score(frequent: &Frequent, kind: MetricKind, scale: Scale) -> Vec<Scored> {
+pub fn score(frequent: &Frequent, kind: MetricKind, scale: Scale, adjust: Adjust) -> Vec<Scored> {
     assert_eq!(frequent.segments.len(), frequent.whole.len(), "one sum a segment");
     assert_eq!(frequent.segments.len(), frequent.discovery.len(), "one sum a segment");
     let mut scored: Vec<Scored> = (0..frequent.segments.len())
@@ -54,32 +63,47 @@ pub fn score(frequent: &Frequent, kind: MetricKind, scale: Scale) -> Vec<Scored>
             measures: measures(kind, scale, &frequent.whole[i], &frequent.base_whole),
             test: test(kind, scale, &frequent.discovery[i], &frequent.base_discovery),
             q: None,
-            highlight: false,
+            cautious_q: None,
+            status: Status::Rejected(Condition::Testable),
         })
         .collect();
-    let q = adjusted(frequent, &scored, |t| t.log_p);
-    scored.iter_mut().zip(q).for_each(|(s, q)| s.q = q);
+    let q = adjusted(frequent, &scored, adjust, |t| t.log_p);
+    let cautious_q = match kind {
+        // Its p is exact, and no more cautious one is needed.
+        MetricKind::Rate => q.clone(),
+        MetricKind::Amount | MetricKind::Ratio => adjusted(frequent, &scored, adjust, |t| t.cautious_log_p),
+    };
+    for (scored, (q, cautious_q)) in scored.iter_mut().zip(q.into_iter().zip(cautious_q)) {
+        (scored.q, scored.cautious_q) = (q, cautious_q);
+    }
     scored
 }
 
 /// q-values over the segments that could be tested, none for the others.
-fn adjusted(frequent: &Frequent, scored: &[Scored], log_p: impl Fn(&Test) -> f64) -> Vec<Option<f64>> {
+fn adjusted(frequent: &Frequent, scored: &[Scored], adjust: Adjust, log_p: impl Fn(&Test) -> f64) -> Vec<Option<f64>> {
     let tested: Vec<f64> = scored.iter().filter_map(|s| s.test.as_ref().map(&log_p)).collect();
-    let mut q =
-        benjamini_hochberg(&tested, frequent.unlisted.map_or(tested.len() as u64, |all| all.hypotheses)).into_iter();
+    let hypotheses = frequent.unlisted.map_or(tested.len() as u64, |all| all.hypotheses);
+    let q = match adjust {
+        Adjust::BenjaminiHochberg => benjamini_hochberg(&tested, hypotheses),
+        Adjust::BenjaminiYekutieli => benjamini_yekutieli(&tested, hypotheses),
+    };
+    let mut q = q.into_iter();
     scored.iter().map(|s| s.test.as_ref().and_then(|_| q.next())).collect()
 }
 
-/// The segments that meet every condition up to [`Condition::Gain`], ranked, and the funnel so far.
+/// The segments that meet every condition up to [`Condition::Gain`], ranked, and the funnel so far; the others get the first
+/// condition they fail as their status.
 ///
-/// Ranked by absolute impact on the discovery part, then the fewest customers, then segment. What remains is to fold
-/// near-duplicates ([`fold`](super::fold()), [`Funnel::folded`]) and to [`validate`].
+/// Ranked by the figure that the job asks for ([`Ranking`]), then the fewest customers, then segment. What remains is to fold
+/// near-duplicates ([`fold`](super::fold())), to pick different ones ([`diversify`](super::diversify())) and to
+/// [`validate`](super::validate()).
 pub fn rule(
     spec: &HighlightSpec,
     frequent: &Frequent,
-    scored: &[Scored],
+    scored: &mut [Scored],
     kind: MetricKind,
     scale: Scale,
+    shrinkage: &Shrinkage,
 ) -> (Vec<Highlight>, Funnel) {
     assert_eq!(frequent.segments.len(), scored.len(), "every frequent segment is scored");
     let tested = scored.iter().filter(|s| s.test.is_some()).count() as u64;
@@ -89,147 +113,81 @@ pub fn rule(
         rejected: Condition::ALL.map(|c| (c, 0)).to_vec(),
         ..Funnel::default()
     };
-    let cautious_q = match kind {
-        // Its p is exact, and no more cautious one is needed.
-        MetricKind::Rate => scored.iter().map(|s| s.q).collect(),
-        MetricKind::Amount | MetricKind::Ratio => adjusted(frequent, scored, |t| t.cautious_log_p),
-    };
-    let least_impact = spec.min_impact_share * impact_reference(kind, scale, &frequent.base_discovery);
-    let on_discovery = |i: usize| measures(kind, scale, &frequent.discovery[i], &frequent.base_discovery);
-    let meets = |i: usize| -> Result<(Direction, Measures, Test, f64), Condition> {
-        let found = on_discovery(i);
-        if found.uv_share > spec.max_uv_share {
-            return Err(Condition::UvShare);
-        }
-        if found.impact.abs() < least_impact {
-            return Err(Condition::Impact);
-        }
-        let (Some(tested), Some(q)) = (scored[i].test, scored[i].q) else { return Err(Condition::Testable) };
-        if q > spec.fdr || cautious_q[i].is_none_or(|q| q > spec.fdr) {
-            return Err(Condition::Fdr);
-        }
-        let direction = direction(&found);
-        if !bounded(&tested, direction, spec.min_lift) {
-            return Err(Condition::Bound);
-        }
-        // Dropping one item at a time suffices for the segments further up: each of them contains one of these.
-        let parents: Vec<usize> = frequent.segments[i].parents().map(|p| frequent.position(p)).collect();
-        if parents.iter().any(|&p| frequent.whole[p].uv == frequent.whole[i].uv) {
-            return Err(Condition::NewCustomers);
-        }
-        // Against a parent of its own direction the gain must be large, and surely one: among the many parts of a niche some
-        // do better than the whole by luck.
-        let gains = |p: usize| {
-            let parent = on_discovery(p).effect;
-            let surely = || {
-                let within = test(kind, scale, &frequent.discovery[i], &frequent.discovery[p]);
-                within.is_some_and(
-                    |t| if direction == Direction::Over { t.effect_low > 0.0 } else { t.effect_high < 0.0 },
-                )
-            };
-            parent * found.effect <= 0.0 || (found.effect.abs() >= spec.min_gain * parent.abs() && surely())
-        };
-        if !parents.iter().all(|&p| gains(p)) {
-            return Err(Condition::Gain);
-        }
-        Ok((direction, found, tested, q))
-    };
-    let shrinkage = match &frequent.unlisted {
-        None => Shrinkage::fit(kind, scale, frequent.whole, &frequent.base_whole),
-        Some(all) => Shrinkage::of(kind, scale, &all.spread, &frequent.base_whole),
-    };
-    let met: Vec<_> = (0..scored.len()).into_par_iter().map(meets).collect();
+    let rule = Rule::new(spec, frequent, kind, scale);
+    let ranking = Ranking::new(spec, kind, scale, frequent.base_discovery, shrinkage);
+    let failed: Vec<Option<Condition>> =
+        (0..scored.len()).into_par_iter().map(|i| rule.case(i, &scored[i]).failed()).collect();
     let mut ranked = Vec::new();
-    for ((i, scored), met) in scored.iter().enumerate().zip(met) {
-        match met {
-            Err(condition) => funnel.reject(condition, 1),
-            Ok((direction, discovery, test, q)) => ranked.push(Highlight {
+    for (i, failed) in failed.into_iter().enumerate() {
+        if let Some(condition) = failed {
+            scored[i].status = Status::Rejected(condition);
+            funnel.reject(condition, 1);
+            continue;
+        }
+        let (case, scored) = (rule.case(i, &scored[i]), &scored[i]);
+        let (Some(test), Some(q)) = (scored.test, scored.q) else { unreachable!("it was asked for a test") };
+        let whole = &frequent.whole[i];
+        ranked.push((
+            ranking.figure(&frequent.discovery[i]),
+            Highlight {
                 segment: scored.segment,
-                direction,
+                direction: case.direction,
                 measures: scored.measures,
-                discovery,
+                discovery: case.found,
                 test,
                 q,
-                shrunken_lift: shrinkage.shrunken_lift(&frequent.whole[i]),
-                shrunken_effect: shrinkage.shrunken_effect(&frequent.whole[i]),
+                shrunken_lift: shrinkage.shrunken_lift(whole),
+                shrunken_effect: shrinkage.shrunken_effect(whole),
+                expected_profit: spec
+                    .value_per_unit
+                    .map(|value| shrinkage.expected_profit(whole, value, spec.cost_per_customer)),
+                added: scored.measures,
+                secondary: Vec::new(),
                 validation: None,
                 validation_log_p: None,
                 validated: None,
                 folds: Vec::new(),
-            }),
-        }
+            },
+        ));
     }
-    ranked.sort_by(|a, b| {
-        let (x, y) = (&a.discovery, &b.discovery);
-        y.impact.abs().total_cmp(&x.impact.abs()).then(x.uv.cmp(&y.uv)).then(a.segment.cmp(&b.segment))
+    ranked.sort_by(|(a, x), (b, y)| {
+        b.total_cmp(a).then(x.discovery.uv.cmp(&y.discovery.uv)).then(x.segment.cmp(&y.segment))
     });
-    (ranked, funnel)
+    (ranked.into_iter().map(|(_, highlight)| highlight).collect(), funnel)
 }
 
-fn direction(measures: &Measures) -> Direction {
-    if measures.effect < 0.0 { Direction::Under } else { Direction::Over }
-}
-
-/// Whether the bound nearest to no influence is far enough on its side.
-pub(super) fn bounded(test: &Test, direction: Direction, min_lift: f64) -> bool {
-    match (direction, test.lift_low, test.lift_high) {
-        (Direction::Over, Some(low), _) => low >= min_lift,
-        (Direction::Under, _, Some(high)) => high <= min_lift.recip(),
-        (Direction::Over, None, _) => test.effect_low > 0.0,
-        (Direction::Under, _, None) => test.effect_high < 0.0,
-    }
-}
-
-/// Estimates the highlights again on the customers held out, and counts those that hold.
-///
-/// A highlight is validated when it has the same direction there and its two-sided cautious p, adjusted over all
-/// highlights by Holm's method, is at most alpha. One that cannot be tested there takes part in the adjustment with p = 1. Nothing is
-/// filled in when nothing was held out.
-pub fn validate(
-    highlights: &mut [Highlight],
-    funnel: &mut Funnel,
-    spec: &HighlightSpec,
-    frequent: &Frequent,
-    kind: MetricKind,
-    scale: Scale,
-) {
-    if spec.holdout <= 0.0 {
-        return;
-    }
-    let base = frequent.base_whole - frequent.base_discovery;
-    let mut cautious = Vec::with_capacity(highlights.len());
-    for highlight in highlights.iter_mut() {
-        let at = frequent.position(highlight.segment);
-        let part = frequent.whole[at] - frequent.discovery[at];
-        highlight.validation = (part.uv > 0).then(|| measures(kind, scale, &part, &base));
-        let test = test(kind, scale, &part, &base);
-        highlight.validation_log_p = test.map(|t| t.log_p);
-        cautious.push(test.map_or(0.0, |t| t.cautious_log_p));
-    }
-    for (highlight, adjusted) in highlights.iter_mut().zip(holm(&cautious)) {
-        let holds = highlight.validation.is_some_and(|v| v.effect != 0.0 && direction(&v) == highlight.direction);
-        highlight.validated = Some(holds && highlight.validation_log_p.is_some() && adjusted <= spec.alpha);
-    }
-    funnel.validated = Some(highlights.iter().filter(|h| h.validated == Some(true)).count() as u64);
-}
-
-/// Sets the flag of the scored segments that became highlights, and of no others. `scored` is sorted by segment.
-pub fn mark(scored: &mut [Scored], highlights: &[Highlight]) {
-    scored.iter_mut().for_each(|s| s.highlight = false);
+/// Gives the segments that met the rule their status: highlight, folded under one, or beyond the top. `scored` is sorted by segment.
+pub fn mark(scored: &mut [Scored], candidates: &[Segment], highlights: &[Highlight]) {
+    let mut set = |segment: &Segment, status| {
+        let at =
+            scored.binary_search_by_key(segment, |s| s.segment).expect("a candidate is one of the scored segments");
+        scored[at].status = status;
+    };
+    candidates.iter().for_each(|candidate| set(candidate, Status::Rejected(Condition::Top)));
     for highlight in highlights {
-        let at = scored
-            .binary_search_by_key(&highlight.segment, |s| s.segment)
-            .expect("a highlight is one of the scored segments");
-        scored[at].highlight = true;
+        set(&highlight.segment, Status::Highlight);
+        highlight.folds.iter().for_each(|folded| set(folded, Status::Folded));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::highlight::conditions::bounded;
+    use crate::highlight::{Direction, validate};
     use crate::segment::Item;
 
+    const BH: Adjust = Adjust::BenjaminiHochberg;
     const PLAIN: Scale = Scale { decimals: 0, den_decimals: 0 };
+
+    fn ruled(
+        spec: &HighlightSpec,
+        frequent: &Frequent,
+        scored: &mut [Scored],
+        kind: MetricKind,
+    ) -> (Vec<Highlight>, Funnel) {
+        rule(spec, frequent, scored, kind, PLAIN, &frequent.shrinkage(kind, PLAIN))
+    }
 
     fn rate(uv: i64, sum: i128) -> Stats {
         Stats { uv, sum, sq: sum, ..Stats::default() }
@@ -309,8 +267,8 @@ mod tests {
     #[test]
     fn each_rejected_segment_counts_under_the_first_condition_it_fails() {
         let table = niches();
-        let scored = score(&table.frequent(), MetricKind::Rate, PLAIN);
-        let (ranked, funnel) = rule(&spec(), &table.frequent(), &scored, MetricKind::Rate, PLAIN);
+        let mut scored = score(&table.frequent(), MetricKind::Rate, PLAIN, BH);
+        let (ranked, funnel) = ruled(&spec(), &table.frequent(), &mut scored, MetricKind::Rate);
         let found: Vec<(Segment, Direction)> = ranked.iter().map(|h| (h.segment, h.direction)).collect();
         assert_eq!(
             found,
@@ -345,8 +303,8 @@ mod tests {
         // The validation figures of every segment become those of noise: the same highlights in the same order.
         let mut table = niches();
         let rank = |table: &Table| {
-            let scored = score(&table.frequent(), MetricKind::Rate, PLAIN);
-            let (ranked, funnel) = rule(&spec(), &table.frequent(), &scored, MetricKind::Rate, PLAIN);
+            let mut scored = score(&table.frequent(), MetricKind::Rate, PLAIN, BH);
+            let (ranked, funnel) = ruled(&spec(), &table.frequent(), &mut scored, MetricKind::Rate);
             (ranked.into_iter().map(|h| (h.segment, h.discovery, h.test, h.q)).collect::<Vec<_>>(), funnel)
         };
         let before = rank(&table);
@@ -366,8 +324,8 @@ mod tests {
         let at = table.frequent().position(segment(&[(1, 2)]));
         table.whole[at] = table.discovery[at] + rate(0, 0);
         let frequent = table.frequent();
-        let scored = score(&frequent, MetricKind::Rate, PLAIN);
-        let (mut ranked, mut funnel) = rule(&spec(), &frequent, &scored, MetricKind::Rate, PLAIN);
+        let mut scored = score(&frequent, MetricKind::Rate, PLAIN, BH);
+        let (mut ranked, mut funnel) = ruled(&spec(), &frequent, &mut scored, MetricKind::Rate);
         validate(&mut ranked, &mut funnel, &spec(), &frequent, MetricKind::Rate, PLAIN);
         assert_eq!(ranked.iter().map(|h| h.validated).collect::<Vec<_>>(), [Some(true), Some(false), Some(false)]);
         assert_eq!(ranked[0].validation.map(|v| (v.uv, v.lift)), Some((150, Some(4.0))));
@@ -382,8 +340,8 @@ mod tests {
         let at = table.frequent().position(segment(&[(1, 1)]));
         table.whole[at] = table.discovery[at] + rate(150, 26);
         let frequent = table.frequent();
-        let scored = score(&frequent, MetricKind::Rate, PLAIN);
-        let (ranked, _) = rule(&spec(), &frequent, &scored, MetricKind::Rate, PLAIN);
+        let mut scored = score(&frequent, MetricKind::Rate, PLAIN, BH);
+        let (ranked, _) = ruled(&spec(), &frequent, &mut scored, MetricKind::Rate);
         for (asked, holds) in [(1, true), (12, false)] {
             let mut highlights = vec![ranked[0].clone(); asked];
             // The others show nothing: nobody of them was held out.
@@ -397,9 +355,9 @@ mod tests {
     fn nothing_held_out_validates_nothing() {
         let table = niches();
         let frequent = Frequent { whole: &table.discovery, base_whole: table.base_discovery, ..table.frequent() };
-        let scored = score(&frequent, MetricKind::Rate, PLAIN);
+        let mut scored = score(&frequent, MetricKind::Rate, PLAIN, BH);
         let spec = HighlightSpec { holdout: 0.0, ..spec() };
-        let (mut ranked, mut funnel) = rule(&spec, &frequent, &scored, MetricKind::Rate, PLAIN);
+        let (mut ranked, mut funnel) = ruled(&spec, &frequent, &mut scored, MetricKind::Rate);
         validate(&mut ranked, &mut funnel, &spec, &frequent, MetricKind::Rate, PLAIN);
         assert!(!ranked.is_empty() && ranked.iter().all(|h| h.validated.is_none() && h.validation.is_none()));
         assert_eq!(funnel.validated, None);
@@ -447,8 +405,8 @@ mod tests {
             ],
         );
         let spec = HighlightSpec { min_lift: 1.1, holdout: 0.0, ..spec() };
-        let scored = score(&table.frequent(), MetricKind::Rate, PLAIN);
-        let (ranked, _) = rule(&spec, &table.frequent(), &scored, MetricKind::Rate, PLAIN);
+        let mut scored = score(&table.frequent(), MetricKind::Rate, PLAIN, BH);
+        let (ranked, _) = ruled(&spec, &table.frequent(), &mut scored, MetricKind::Rate);
         assert_eq!(ranked.iter().map(|h| h.segment).collect::<Vec<_>>(), [segment(&[(1, 0), (2, 0)])]);
     }
 
@@ -457,18 +415,21 @@ mod tests {
         let mut table = niches();
         table.discovery[0] = Stats::default();
         let frequent = table.frequent();
-        let mut scored = score(&frequent, MetricKind::Rate, PLAIN);
+        let mut scored = score(&frequent, MetricKind::Rate, PLAIN, BH);
         assert_eq!((scored[0].test, scored[0].q), (None, None));
         let log_p: Vec<f64> = scored[1..].iter().map(|s| s.test.expect("the others vary").log_p).collect();
         let q: Vec<f64> = scored[1..].iter().map(|s| s.q.expect("as tested")).collect();
         assert_eq!(q, benjamini_hochberg(&log_p, 0));
-        let (ranked, funnel) = rule(&spec(), &frequent, &scored, MetricKind::Rate, PLAIN);
+        let (ranked, funnel) = ruled(&spec(), &frequent, &mut scored, MetricKind::Rate);
         assert_eq!(funnel.tested, 11);
-        mark(&mut scored, &ranked[1..]);
-        let marked: Vec<Segment> = scored.iter().filter(|s| s.highlight).map(|s| s.segment).collect();
-        let mut expected: Vec<Segment> = ranked[1..].iter().map(|h| h.segment).collect();
-        expected.sort();
-        assert_eq!(marked, expected);
+        let candidates: Vec<Segment> = ranked.iter().map(|h| h.segment).collect();
+        let mut kept = vec![ranked[1].clone()];
+        kept[0].folds = vec![candidates[2]];
+        mark(&mut scored, &candidates, &kept);
+        let status = |segment: Segment| scored.iter().find(|s| s.segment == segment).map(|s| s.status.name());
+        assert_eq!([0, 1, 2].map(|i| status(candidates[i])), [Some("top"), Some("highlight"), Some("folded")]);
+        assert_eq!(status(segment(&[(1, 1), (2, 0)])), Some("new_customers"));
+        assert_eq!(scored.iter().filter(|s| s.status == Status::Rejected(Condition::UvShare)).count(), 3);
     }
 
     /// A skewed amount, nine customers of ten without any, dealt out by chance: segment i has 100 customers in
@@ -502,10 +463,10 @@ mod tests {
         let frequent = table.frequent();
         // Nothing but certainty is asked for.
         let spec = HighlightSpec { min_impact_share: 0.0, min_lift: 1.0, ..HighlightSpec::default() };
-        let scored = score(&frequent, MetricKind::Amount, PLAIN);
+        let mut scored = score(&frequent, MetricKind::Amount, PLAIN, BH);
         let by_chance = scored[..399].iter().filter(|s| s.q.is_some_and(|q| q <= spec.fdr)).count();
         assert!(by_chance > 10, "Welch alone takes chance for under-performers: {by_chance}");
-        let (mut ranked, mut funnel) = rule(&spec, &frequent, &scored, MetricKind::Amount, PLAIN);
+        let (mut ranked, mut funnel) = ruled(&spec, &frequent, &mut scored, MetricKind::Amount);
         assert_eq!(ranked.iter().map(|h| h.segment).collect::<Vec<_>>(), [segment(&[(0, 399)])]);
         validate(&mut ranked, &mut funnel, &spec, &frequent, MetricKind::Amount, PLAIN);
         assert_eq!(ranked[0].validated, Some(true));
@@ -521,8 +482,8 @@ mod tests {
         );
         let frequent = table.frequent();
         let spec = HighlightSpec { max_uv_share: 1.0, alpha: 1e-6, ..spec() };
-        let scored = score(&frequent, MetricKind::Amount, PLAIN);
-        let (mut ranked, mut funnel) = rule(&spec, &frequent, &scored, MetricKind::Amount, PLAIN);
+        let mut scored = score(&frequent, MetricKind::Amount, PLAIN, BH);
+        let (mut ranked, mut funnel) = ruled(&spec, &frequent, &mut scored, MetricKind::Amount);
         validate(&mut ranked, &mut funnel, &spec, &frequent, MetricKind::Amount, PLAIN);
         assert!(ranked[0].validation_log_p.is_some_and(|p| p < 1e-20f64.ln()));
         assert_eq!(ranked[0].validated, Some(false));

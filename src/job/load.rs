@@ -270,16 +270,7 @@ impl Job {
                 "the privacy floor is 10 customers; enumerate.allow_small = true lifts it",
             )?;
         }
-        let h = &spec.highlight;
-        within!(spec.highlight.max_uv_share, h.max_uv_share > 0.0 && share(h.max_uv_share), "expected a share above 0");
-        within!(spec.highlight.min_impact_share, share(h.min_impact_share), "expected a share from 0 to 1");
-        within!(spec.highlight.min_lift, h.min_lift >= 1.0 && h.min_lift.is_finite(), "expected 1 or more");
-        within!(spec.highlight.fdr, h.fdr > 0.0 && h.fdr < 1.0, "expected a rate between 0 and 1");
-        within!(spec.highlight.alpha, h.alpha > 0.0 && h.alpha < 1.0, "expected a rate between 0 and 1");
-        within!(spec.highlight.min_gain, h.min_gain >= 0.0 && h.min_gain.is_finite(), "expected 0 or more");
-        within!(spec.highlight.holdout, (0.0..=0.9).contains(&h.holdout), "expected a share from 0 to 0.9");
-        within!(spec.highlight.top, (1..=5000).contains(&h.top), "expected 1 to 5000");
-        within!(spec.highlight.max_overlap, h.max_overlap > 0.0 && share(h.max_overlap), "expected a share above 0");
+        spec.highlight.check(range)?;
         let [fewest, most] = spec.merge.groups;
         within!(spec.merge.groups, 1 <= fewest && fewest <= most && most <= 1000, "expected [fewest, most], 1 to 1000");
         within!(spec.output.keep_runs, spec.output.keep_runs >= 1, "expected 1 or more");

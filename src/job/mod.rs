@@ -1,7 +1,9 @@
 //! What a run is asked to do: the job file's sections, every default, and the checks that make a `Job` of them.
 
+mod highlight;
 mod load;
 
+pub use highlight::{Adjust, HighlightSpec, RankBy};
 pub use load::{Job, JobError, Override, closest};
 
 use std::collections::BTreeMap;
@@ -180,6 +182,17 @@ pub struct SecondarySpec {
     /// Decimal places kept, 0 to 9.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decimals: Option<u8>,
+    /// Marks every highlight that harms this metric: all of the 95 % interval of its effect lies on the bad side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Guard>,
+}
+
+/// Which side of the base's mean is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Guard {
+    HigherIsBetter,
+    LowerIsBetter,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -412,50 +425,6 @@ pub enum Keep {
 
 /// The fewest customers anything that is written may describe.
 pub const PRIVACY_FLOOR: u64 = 10;
-
-/// What makes a segment a highlight.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct HighlightSpec {
-    /// A highlight covers at most this share of the base.
-    pub max_uv_share: f64,
-    /// And its impact is at least this share of the base's metric (for an amount: of the customers times the base's standard deviation).
-    pub min_impact_share: f64,
-    /// The bound of the lift nearest to 1 is at least this for an over-performer, at most its inverse for an under-performer.
-    /// Where lift has no meaning, only the side of the effect's bound counts.
-    pub min_lift: f64,
-    /// False discovery rate over all segments tested (Benjamini-Hochberg).
-    pub fdr: f64,
-    /// The effect must be at least this many times that of every segment got by dropping an item, and surely (95 %) larger.
-    pub min_gain: f64,
-    /// Share of the customers kept aside to check the highlights on, 0 to 0.9; 0 checks nothing.
-    pub holdout: f64,
-    /// The family-wise error rate of the check (Holm).
-    pub alpha: f64,
-    /// Seed of the split.
-    pub seed: u64,
-    /// Highlights kept at the most, by absolute impact.
-    pub top: usize,
-    /// A segment that shares at least this much of its customers (Jaccard) with a stronger one is folded under it.
-    pub max_overlap: f64,
-}
-
-impl Default for HighlightSpec {
-    fn default() -> Self {
-        HighlightSpec {
-            max_uv_share: 0.05,
-            min_impact_share: 0.0005,
-            min_lift: 1.2,
-            fdr: 0.05,
-            min_gain: 1.1,
-            holdout: 0.3,
-            alpha: 0.05,
-            seed: 0,
-            top: 100,
-            max_overlap: 0.8,
-        }
-    }
-}
 
 /// How highlights become groups.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -1,6 +1,7 @@
 //! Which of a customer's highlights decides the group.
 
 use crate::highlight::Highlight;
+use crate::score::strength;
 
 /// The highlights in the order in which a customer is asked for them: the first that covers the customer decides.
 ///
@@ -9,11 +10,7 @@ use crate::highlight::Highlight;
 /// stronger ones gets none, so a group may end without customers.
 pub fn priority(highlights: &[Highlight]) -> Vec<usize> {
     // The base decides whether there is lift, so either all have one or none.
-    let strength = |h: &Highlight| match h.shrunken_lift {
-        Some(lift) if lift > 0.0 => lift.ln().abs(),
-        Some(_) => f64::INFINITY,
-        None => h.shrunken_effect.abs(),
-    };
+    let strength = |h: &Highlight| strength(h.shrunken_lift, h.shrunken_effect);
     let mut order: Vec<usize> = (0..highlights.len()).collect();
     order.sort_by(|&a, &b| strength(&highlights[b]).total_cmp(&strength(&highlights[a])).then(a.cmp(&b)));
     order
@@ -53,6 +50,9 @@ mod tests {
             q: 0.001,
             shrunken_lift,
             shrunken_effect,
+            expected_profit: None,
+            added: measures,
+            secondary: Vec::new(),
             validation: None,
             validation_log_p: None,
             validated: None,

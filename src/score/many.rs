@@ -29,9 +29,21 @@ pub fn benjamini_hochberg(log_p: &[f64], hypotheses: u64) -> Vec<f64> {
 
 /// q-values that hold under any dependence between the hypotheses (Benjamini and Yekutieli, 2001): those of
 /// [`benjamini_hochberg`] times `1 + 1/2 + ... + 1/m`.
-pub fn benjamini_yekutieli(log_p: &[f64]) -> Vec<f64> {
-    let harmonic: f64 = (1..=log_p.len()).rev().map(|i| 1.0 / i as f64).sum();
-    step_up(log_p, (log_p.len() as f64).ln() + harmonic.ln())
+pub fn benjamini_yekutieli(log_p: &[f64], hypotheses: u64) -> Vec<f64> {
+    let m = hypotheses.max(log_p.len() as u64);
+    step_up(log_p, (m as f64).ln() + harmonic(m).ln())
+}
+
+/// `1 + 1/2 + ... + 1/m`; 0 of none.
+fn harmonic(m: u64) -> f64 {
+    /// Euler's constant.
+    const GAMMA: f64 = 0.577_215_664_901_532_9;
+    if m <= 1000 {
+        return (1..=m).rev().map(|i| 1.0 / i as f64).sum();
+    }
+    // What is left out of the series is below 1 / (120 m^4).
+    let m = m as f64;
+    m.ln() + GAMMA + 0.5 / m - 1.0 / (12.0 * m * m)
 }
 
 /// `log_m`: the logarithm of what every p is multiplied by.
@@ -119,7 +131,17 @@ impl Shrinkage {
     pub fn of(kind: MetricKind, scale: Scale, spread: &Spread, base: &Stats) -> Self {
         let excess = (spread.squares - spread.segments) / spread.weights;
         let tau_squared = if spread.weights > 0.0 { excess.max(0.0) } else { 0.0 };
+        Shrinkage::new(kind, scale, tau_squared, base)
+    }
+
+    /// Of a known variance of true effects.
+    pub fn new(kind: MetricKind, scale: Scale, tau_squared: f64, base: &Stats) -> Self {
         Shrinkage { kind, scale, base: *base, tau_squared }
+    }
+
+    /// The same spread of true effects, for segments of another base: a part of it.
+    pub fn against(&self, base: &Stats) -> Self {
+        Shrinkage { base: *base, ..*self }
     }
 
     /// Variance of true effects, in the metric's unit squared.
@@ -140,6 +162,29 @@ impl Shrinkage {
     pub fn shrunken_lift(&self, segment: &Stats) -> Option<f64> {
         positive_mean(self.kind, &self.base)
             .then(|| 1.0 + self.shrunken_effect(segment) / super::mean(self.kind, self.scale, &self.base))
+    }
+
+    /// What a programme for a segment may be expected to bring, in money, less what it costs.
+    ///
+    /// `value_per_unit * uv * |shrunken effect| - cost_per_customer * uv` (of a ratio with the denominator for the first uv): of an
+    /// over-performer what the segment brings over an average audience of its size, of an under-performer what bringing it to the
+    /// average would.
+    pub fn expected_profit(&self, segment: &Stats, value_per_unit: f64, cost_per_customer: f64) -> f64 {
+        let units = match self.kind {
+            MetricKind::Rate | MetricKind::Amount => segment.uv as f64,
+            MetricKind::Ratio => segment.den as f64 / self.scale.den_unit(),
+        };
+        value_per_unit * units * self.shrunken_effect(segment).abs() - cost_per_customer * segment.uv as f64
+    }
+}
+
+/// How far a shrunken lift is from none, on a log scale: a third as far as three times. Where there is no lift, how far the shrunken
+/// effect is from 0, in the metric's unit.
+pub fn strength(shrunken_lift: Option<f64>, shrunken_effect: f64) -> f64 {
+    match shrunken_lift {
+        Some(lift) if lift > 0.0 => lift.ln().abs(),
+        Some(_) => f64::INFINITY,
+        None => shrunken_effect.abs(),
     }
 }
 
@@ -170,13 +215,35 @@ mod tests {
         let ten = [0.05, 0.08, 0.075, 0.05, 1.0 / 3.0, 0.075, 1.0, 1.0];
         assert_all_close(&benjamini_hochberg(&logs(&P), 10), &ten);
         let (a, b, c) = (0.10871428571428571, 0.16307142857142853, 0.17394285714285715);
-        assert_all_close(&benjamini_yekutieli(&logs(&P)), &[a, c, b, a, 0.7247619047619048, b, 1.0, 1.0]);
+        assert_all_close(&benjamini_yekutieli(&logs(&P), 0), &[a, c, b, a, 0.7247619047619048, b, 1.0, 1.0]);
         assert_all_close(&holm(&logs(&P)), &[0.07, 0.18, 0.18, 0.04, 0.6, 0.18, 1.0, 1.0]);
     }
 
     #[test]
+    fn the_harmonic_sum_of_many_is_that_of_all_its_terms() {
+        for m in [1000, 1001, 5000, 272_478] {
+            let terms: f64 = (1..=m).rev().map(|i| 1.0 / i as f64).sum();
+            assert!((harmonic(m) / terms - 1.0).abs() < 1e-14, "{m}");
+        }
+    }
+
+    #[test]
+    fn a_programme_brings_its_units_and_costs_its_customers() {
+        let rate = |uv, sum| Stats { uv, sum, sq: sum, ..Stats::default() };
+        let base = rate(1000, 500);
+        let fit = Shrinkage::fit(MetricKind::Rate, Scale::default(), &[rate(400, 300), rate(600, 200)], &base);
+        for segment in [rate(400, 300), rate(600, 200)] {
+            let brought = 12.5 * segment.uv as f64 * fit.shrunken_effect(&segment).abs();
+            let profit = fit.expected_profit(&segment, 12.5, 0.75);
+            assert!((profit - (brought - 0.75 * segment.uv as f64)).abs() < 1e-9 && profit > 0.0, "{profit}");
+        }
+    }
+
+    #[test]
     fn nothing_tested_needs_no_adjustment_and_tiny_p_stay_in_order() {
-        assert!(benjamini_hochberg(&[], 3).is_empty() && benjamini_yekutieli(&[]).is_empty() && holm(&[]).is_empty());
+        assert!(
+            benjamini_hochberg(&[], 3).is_empty() && benjamini_yekutieli(&[], 0).is_empty() && holm(&[]).is_empty()
+        );
         // exp(-800) underflows, exp(-800 + ln 2) too: both are 0, the third is its own p.
         assert_eq!(benjamini_hochberg(&[-900.0, 0.5f64.ln(), -800.0], 3), [0.0, 0.5, 0.0]);
     }
@@ -224,7 +291,7 @@ mod tests {
     proptest! {
         #[test]
         fn adjusting_keeps_the_order_and_never_helps(log_p in prop::collection::vec(-50.0..0f64, 1..60)) {
-            for adjusted in [benjamini_hochberg(&log_p, 0), benjamini_yekutieli(&log_p), holm(&log_p)] {
+            for adjusted in [benjamini_hochberg(&log_p, 0), benjamini_yekutieli(&log_p, 0), holm(&log_p)] {
                 for (i, (a, lp)) in adjusted.iter().zip(&log_p).enumerate() {
                     prop_assert!(*a >= lp.exp() * (1.0 - 1e-12) && *a <= 1.0);
                     for (b, other) in adjusted.iter().zip(&log_p).skip(i) {
@@ -241,7 +308,7 @@ mod tests {
             let turn = turn % log_p.len();
             let mut turned = log_p.clone();
             turned.rotate_left(turn);
-            for adjust in [|log_p: &[f64]| benjamini_hochberg(log_p, 0), benjamini_yekutieli, holm] {
+            for adjust in [|log_p: &[f64]| benjamini_hochberg(log_p, 0), |log_p: &[f64]| benjamini_yekutieli(log_p, 0), holm] {
                 let mut expected = adjust(&log_p);
                 expected.rotate_left(turn);
                 prop_assert_eq!(adjust(&turned), expected);

@@ -7,10 +7,9 @@ mod versus;
 
 use serde::{Deserialize, Serialize};
 
-use crate::segment::Segment;
 use crate::stats::{MetricKind, Scale, Stats};
 
-pub use many::{Shrinkage, Spread, benjamini_hochberg, benjamini_yekutieli, holm};
+pub use many::{Shrinkage, Spread, benjamini_hochberg, benjamini_yekutieli, holm, strength};
 pub use versus::{Test, effect_variance, proportions_z, standard_deviation, test};
 
 use exact::product_difference;
@@ -34,18 +33,6 @@ pub struct Measures {
     pub impact: f64,
     /// `sum / base sum`; none where lift is none.
     pub metric_share: Option<f64>,
-}
-
-/// A frequent segment with everything that is said of it: one row of `segments.parquet`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Scored {
-    pub segment: Segment,
-    /// On the whole base.
-    pub measures: Measures,
-    /// On the discovery part; none where it cannot be tested.
-    pub test: Option<Test>,
-    pub q: Option<f64>,
-    pub highlight: bool,
 }
 
 /// What the sum is divided by to get the mean: customers, or a ratio's denominator in scaled units.

@@ -18,6 +18,7 @@ use crate::merge::{Choice, Group, Merge};
 use crate::profile::ProfileItem;
 use crate::score::Measures;
 use crate::screen::Verdict;
+use crate::stats::{MetricKind, Scale};
 use crate::telemetry::{LevelRecord, StageRecord};
 
 fn write_json(staging: &Staging, name: &str, document: &impl Serialize) -> Result<(), SinkError> {
@@ -178,6 +179,18 @@ pub struct PrivacyRecord {
     pub min_uv: u64,
     /// `enumerate.allow_small`: the floor was lifted.
     pub allow_small: bool,
+    /// Segments left out of the tables as so few customers are not in them that the floor would be undercut.
+    pub withheld: u64,
+}
+
+/// A metric as `sums.parquet` has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetricRecord {
+    pub name: String,
+    pub kind: MetricKind,
+    /// Sums are in units of 10 to the power of minus this.
+    #[serde(flatten)]
+    pub scale: Scale,
 }
 
 /// `manifest.json`: what ran, on what, how long it took, and what it wrote. Clock times are here and in `metrics.prom`.
@@ -196,8 +209,12 @@ pub struct Manifest {
     pub rows: RowAccounts,
     /// Size of the base.
     pub customers: u64,
+    /// The primary metric, called `metric`, then the secondary ones.
+    pub metrics: Vec<MetricRecord>,
     pub stages: Vec<StageRecord>,
     pub levels: Vec<LevelRecord>,
+    /// Variance of true effects, in the metric's unit squared: what shrunken figures rest on.
+    pub tau_squared: f64,
     /// The funnel from frequent segments to validated highlights.
     pub highlights: Funnel,
     pub groups: u64,
@@ -222,13 +239,18 @@ impl Manifest {
                 floor: PRIVACY_FLOOR,
                 min_uv: job.min_uv(customers),
                 allow_small: job.enumerate.allow_small,
+                withheld: (result.segments.len() - result.written().len()) as u64,
             },
             input: result.table.clone(),
             layout: result.layout.clone(),
             rows: result.quality.rows,
             customers,
+            metrics: (result.metric_names().zip(result.moments.kinds()).zip(result.scales))
+                .map(|((name, &kind), &scale)| MetricRecord { name: name.to_owned(), kind, scale })
+                .collect(),
             stages: result.stages.to_vec(),
             levels: result.levels.to_vec(),
+            tau_squared: result.tau_squared,
             highlights: result.funnel.clone(),
             groups: result.grouping.groups.len() as u64,
             assigned: result.assigned.group.len() as u64,
@@ -296,7 +318,7 @@ mod tests {
         let manifest = read_manifest(&run).expect("readable");
         assert_eq!(manifest.started, "2024-02-29T12:34:56Z");
         assert_eq!(manifest.job["metric"]["column"], "下单");
-        assert_eq!(manifest.privacy, PrivacyRecord { floor: 10, min_uv: 10, allow_small: false });
+        assert_eq!(manifest.privacy, PrivacyRecord { floor: 10, min_uv: 10, allow_small: false, withheld: 0 });
         let paths: Vec<&str> = manifest.files.iter().map(|f| f.path.as_str()).collect();
         assert_eq!(
             paths,
@@ -310,6 +332,7 @@ mod tests {
                 "quality.json",
                 "report.html",
                 "segments.parquet",
+                "sums.parquet",
             ]
         );
         let raw = json(run.join("manifest.json"));

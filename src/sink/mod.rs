@@ -10,6 +10,7 @@ mod publish;
 mod quality;
 mod report;
 mod staging;
+mod sums;
 mod tables;
 mod terminal;
 mod text;
@@ -32,12 +33,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::audience::Assigned;
 use crate::encode::Codebook;
-use crate::highlight::{Funnel, Highlight};
+use crate::enumerate::Answer;
+use crate::highlight::{Funnel, Highlight, Scored};
 use crate::job::{Job, PRIVACY_FLOOR};
 use crate::merge::Grouping;
-use crate::score::{Measures, Scored};
+use crate::score::Measures;
 use crate::screen::Verdict;
-use crate::stats::{MetricKind, Scale};
+use crate::stats::{MetricKind, Moments, Scale};
 use crate::telemetry::{LevelRecord, StageRecord};
 
 /// One file of the table that was read.
@@ -82,6 +84,13 @@ pub struct RunResult<'a> {
     pub secondary: Vec<(String, Measures)>,
     /// Sorted by segment.
     pub segments: &'a [Scored],
+    /// The exact sums behind them, in the same order after the base's.
+    pub answer: &'a Answer,
+    /// Which sums these are, and how many decimals they are scaled by, metric by metric.
+    pub moments: &'a Moments,
+    pub scales: &'a [Scale],
+    /// Variance of true effects, in the metric's unit squared: what shrunken figures rest on.
+    pub tau_squared: f64,
     /// Ranked.
     pub highlights: &'a [Highlight],
     pub funnel: &'a Funnel,
@@ -101,6 +110,35 @@ impl RunResult<'_> {
     /// The fewest customers that a written figure may describe, 1 when the job lifts the floor.
     fn floor(&self) -> i64 {
         if self.job.enumerate.allow_small { 1 } else { PRIVACY_FLOOR as i64 }
+    }
+
+    /// Positions of the segments that may be written: few customers are not told by what a segment leaves of the base either.
+    fn written(&self) -> Vec<usize> {
+        let rest = |i: &usize| self.base.uv - self.segments[*i].measures.uv;
+        (0..self.segments.len()).filter(|i| !(1..self.floor()).contains(&rest(i))).collect()
+    }
+
+    /// The name of every metric, the primary one first.
+    fn metric_names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once("metric").chain(self.secondary.iter().map(|(name, _)| name.as_str()))
+    }
+
+    /// What a highlight shows on the validation part, unless too few of its customers are in one of the parts.
+    fn validation(&self, highlight: &Highlight) -> Option<Measures> {
+        let enough = |m: &Measures| m.uv == 0 || m.uv >= self.floor();
+        highlight.validation.filter(|v| enough(v) && enough(&highlight.discovery))
+    }
+
+    /// Its rank among the highlights of its direction.
+    fn direction_rank(&self, position: usize) -> usize {
+        let direction = self.highlights[position].direction;
+        self.highlights[..=position].iter().filter(|h| h.direction == direction).count()
+    }
+
+    /// The guarded metrics that a highlight harms.
+    fn harms<'h>(&'h self, highlight: &'h Highlight) -> impl Iterator<Item = &'h str> {
+        let named = self.secondary.iter().zip(&highlight.secondary);
+        named.filter(|(_, s)| s.harmed).map(|((name, _), _)| name.as_str())
     }
 
     /// Which group each highlight was merged into, by position.

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::documents::Manifest;
 use super::staging::{Staging, hex, sync_folder};
-use super::{RunResult, documents, packages, prom, report, tables};
+use super::{RunResult, documents, packages, prom, report, sums, tables};
 use crate::encode::civil;
 use crate::telemetry::StageRecord;
 
@@ -167,6 +167,7 @@ impl Publisher {
         staging.room.store(self.room.get(), std::sync::atomic::Ordering::Relaxed);
         let step = |what: &str| tracing::debug!(seconds = started.elapsed().as_secs_f64(), "{what}");
         tables::write_segments(&staging, result)?;
+        sums::write_sums(&staging, result)?;
         step("segments written");
         tables::write_highlights(&staging, result)?;
         packages::write(&staging, result)?;
@@ -362,7 +363,7 @@ mod tests {
             files.retain(|(name, _)| !matches!(name.as_str(), "manifest.json" | "metrics.prom"));
             files
         });
-        assert_eq!(first.len(), 10, "{:?}", first.iter().map(|f| &f.0).collect::<Vec<_>>());
+        assert_eq!(first.len(), 11, "{:?}", first.iter().map(|f| &f.0).collect::<Vec<_>>());
         assert_eq!(first, second);
         let latest = std::fs::read_link(dir.path().join("latest")).expect("a link");
         assert!(latest.is_relative() && dir.path().join(latest).join(SUCCESS).is_file());

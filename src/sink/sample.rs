@@ -6,14 +6,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::{ColumnQuality, FileInfo, Quality, RejectedRow, RowAccounts, RunResult, TableInfo};
 use crate::audience::{Assigned, CustomerIds};
 use crate::encode::{Codebook, Feature, ItemValue};
-use crate::highlight::{Condition, Direction, Funnel, Highlight};
+use crate::enumerate::Answer;
+use crate::highlight::{Condition, Direction, Funnel, Highlight, Scored, Secondary, Status};
 use crate::job::Job;
 use crate::merge::{Choice, Group, Grouping, Merge};
 use crate::profile::ProfileItem;
-use crate::score::{Measures, Scored, Test};
+use crate::score::{Measures, Test};
 use crate::screen::Verdict;
 use crate::segment::{Item, Segment};
-use crate::stats::{MetricKind, Scale, Stats};
+use crate::stats::{MetricKind, Moments, Scale, Stats};
 use crate::telemetry::{LevelRecord, StageRecord};
 
 pub(super) struct Sample {
@@ -28,6 +29,9 @@ pub(super) struct Sample {
     pub quality: Quality,
     pub stages: Vec<StageRecord>,
     pub levels: Vec<LevelRecord>,
+    pub answer: Answer,
+    pub moments: Moments,
+    pub scales: Vec<Scale>,
     pub id_column: Option<&'static str>,
     pub base: Measures,
     pub notes: Vec<String>,
@@ -45,6 +49,7 @@ unit = "orders"
 name = "spend"
 column = "spend"
 kind = "amount"
+guard = "higher_is_better"
 [enumerate]
 min_uv = 10
 [output]
@@ -155,6 +160,13 @@ impl Sample {
             q: (test.log_p.exp() * 3.0).min(1.0),
             shrunken_lift: Some(if direction == Direction::Over { 3.62 } else { 0.21 }),
             shrunken_effect: 0.0,
+            expected_profit: None,
+            added: measures,
+            secondary: vec![Secondary {
+                measures: spend(measures.uv, if direction == Direction::Over { 411.5 } else { 100.0 }),
+                effect: Some([-160.0, -140.0]),
+                harmed: direction == Direction::Under,
+            }],
             validation: Some(validation),
             validation_log_p: Some(-4.0),
             validated: Some(direction == Direction::Over),
@@ -194,16 +206,25 @@ impl Sample {
                     measures: rate(100, 20),
                     test: Some(Test { lift_high: Some(f64::INFINITY), ..test(-3.5, [1.2, 2.8]) }),
                     q: Some(0.06),
-                    highlight: false,
+                    cautious_q: Some(0.06),
+                    status: Status::Rejected(Condition::UvShare),
                 },
                 Scored {
                     segment: retired,
                     measures: rate(40, 16),
                     test: Some(retired_test),
                     q: Some(0.0),
-                    highlight: true,
+                    cautious_q: Some(0.0),
+                    status: Status::Highlight,
                 },
-                Scored { segment: hostile, measures: rate(50, 0), test: None, q: None, highlight: true },
+                Scored {
+                    segment: hostile,
+                    measures: rate(50, 0),
+                    test: None,
+                    q: None,
+                    cautious_q: None,
+                    status: Status::Highlight,
+                },
             ],
             highlights: vec![
                 highlight(retired, Direction::Over, rate(40, 16), retired_test, rate(12, 5), vec![segment(&[(1, 0)])]),
@@ -308,6 +329,20 @@ impl Sample {
                     ..LevelRecord::default()
                 },
             ],
+            // The base, then the segments: customers and yes of both parts, spend in hundredths and its square.
+            answer: Answer {
+                segments: vec![Segment::BASE, young, retired, hostile],
+                uv: vec![[700, 300], [70, 30], [28, 12], [35, 15]],
+                sums: [
+                    [70, 17_500_000, 1 << 100, 30, 7_500_000, 1 << 99],
+                    [14, 1_000_000, 1 << 98, 6, 500_000, 1 << 97],
+                    [11, 1_100_000, 1 << 96, 5, 546_000, 1 << 95],
+                    [0, 300_000, 1 << 94, 0, 200_000, 1 << 93],
+                ]
+                .concat(),
+            },
+            moments: Moments::of(&[MetricKind::Rate, MetricKind::Amount]),
+            scales: vec![Scale::default(), Scale { decimals: 2, den_decimals: 0 }],
             id_column: Some("客户号"),
             base: rate(1000, 100),
             notes: vec!["4 metric values had more than 2 decimals and were rounded".into()],
@@ -336,6 +371,10 @@ impl Sample {
             base_validation: (self.job.highlight.holdout > 0.0).then(|| rate(300, 30)),
             secondary: vec![("spend".into(), spend(1000, 250.0))],
             segments: &self.segments,
+            answer: &self.answer,
+            moments: &self.moments,
+            scales: &self.scales,
+            tau_squared: 0.0036,
             highlights: &self.highlights,
             funnel: &self.funnel,
             grouping: &self.grouping,

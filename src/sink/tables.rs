@@ -3,16 +3,17 @@
 use std::fmt::Write as _;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, ListBuilder, StringArray, StringBuilder,
+    ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, ListArray, ListBuilder, StringArray, StringBuilder,
 };
 
 use super::columns::{Column, write_parquet};
 use super::staging::{Output, Staging, WriteError};
 use super::{RunResult, SinkError};
 use crate::encode::Codebook;
-use crate::highlight::Direction;
-use crate::score::{Measures, Scored, Test};
+use crate::highlight::{Direction, Status};
+use crate::score::{Measures, Test, measures};
 use crate::segment::{Item, Segment};
+use crate::stats::{PARTS, Stats};
 
 /// A column of floats, null where there is none and where it is not a number that a reader can use.
 fn floats<'a, R>(name: &str, of: impl Fn(&R) -> Option<f64> + Sync + 'a) -> Column<'a, R> {
@@ -92,22 +93,44 @@ fn test_columns<'a, R>(
     ]
 }
 
-fn segment_columns(texts: &Texts) -> Vec<Column<'_, Scored>> {
-    let level = |r: &Scored| r.segment.level() as i32;
+/// Of the segments in these places.
+fn segment_columns<'a>(texts: &'a Texts, result: &'a RunResult) -> Vec<Column<'a, usize>> {
+    let all = result.segments;
+    let level = |&i: &usize| all[i].segment.level() as i32;
     let mut columns = vec![
-        Column::new("segment", |rows: &[Scored]| texts.segments(rows.iter().map(|r| r.segment))),
-        Column::new("level", move |rows: &[Scored]| Int32Array::from_iter_values(rows.iter().map(level))),
+        Column::new("segment", |at: &[usize]| texts.segments(at.iter().map(|&i| all[i].segment))),
+        Column::new("level", move |at: &[usize]| Int32Array::from_iter_values(at.iter().map(level))),
     ];
-    columns.extend(measure_columns(|r: &Scored| r.measures));
-    columns.extend(test_columns(|r: &Scored| r.test, |r: &Scored| r.q));
-    let highlight = |rows: &[Scored]| rows.iter().map(|r| Some(r.highlight)).collect::<BooleanArray>();
-    columns.push(Column::new("highlight", highlight));
+    columns.extend(measure_columns(|&i: &usize| all[i].measures));
+    columns.extend(test_columns(|&i: &usize| all[i].test, |&i: &usize| all[i].q));
+    let highlight =
+        |at: &[usize]| at.iter().map(|&i| Some(all[i].status == Status::Highlight)).collect::<BooleanArray>();
+    let status = |at: &[usize]| StringArray::from_iter_values(at.iter().map(|&i| all[i].status.name()));
+    columns.extend([
+        Column::new("highlight", highlight),
+        Column::new("status", status),
+        floats("cautious_q", |&i: &usize| all[i].cautious_q),
+    ]);
+    for (metric, (name, _)) in (1..).zip(&result.secondary) {
+        let (kind, scale) = (result.moments.kinds()[metric], result.scales[metric]);
+        let whole = move |row: usize| -> Stats {
+            (0..PARTS).map(|part| result.answer.stats(result.moments, metric, row, part)).sum()
+        };
+        let base = whole(0);
+        let of = move |&i: &usize| measures(kind, scale, &whole(i + 1), &base);
+        columns.extend([
+            floats(&format!("{name}.metric_mean"), move |i| Some(of(i).metric_mean)),
+            floats(&format!("{name}.lift"), move |i| of(i).lift),
+            floats(&format!("{name}.effect"), move |i| Some(of(i).effect)),
+        ]);
+    }
     columns
 }
 
 pub(super) fn write_segments(staging: &Staging, result: &RunResult) -> Result<(), SinkError> {
     let texts = Texts::of(result.codebook);
-    staging.write("segments.parquet", |out| write_parquet(out, result.segments, &segment_columns(&texts), |p| p))
+    let columns = segment_columns(&texts, result);
+    staging.write("segments.parquet", |out| write_parquet(out, &result.written(), &columns, |p| p))
 }
 
 fn direction(direction: Direction) -> &'static str {
@@ -127,7 +150,7 @@ fn highlight_columns<'a>(texts: &'a Texts, result: &'a RunResult) -> Vec<Column<
         Column::new(name, move |at: &[usize]| Int32Array::from_iter_values(at.iter().map(|&i| of(result, i))))
     };
     let validation = |name, of: fn(&Measures) -> Option<f64>| {
-        floats(name, move |&i: &usize| all[i].validation.as_ref().and_then(of))
+        floats(name, move |&i: &usize| result.validation(&all[i]).as_ref().and_then(of))
     };
     let mut columns = vec![
         int("rank", |_, i| i as i32 + 1),
@@ -137,15 +160,11 @@ fn highlight_columns<'a>(texts: &'a Texts, result: &'a RunResult) -> Vec<Column<
     ];
     columns.extend(measure_columns(|&i: &usize| all[i].measures));
     columns.extend(test_columns(|&i: &usize| Some(all[i].test), |&i: &usize| Some(all[i].q)));
-    let folds = |at: &[usize]| {
-        let mut folds = ListBuilder::new(StringBuilder::new());
-        for &i in at {
-            all[i].folds.iter().for_each(|&fold| folds.values().append_value(texts.segment(fold)));
-            folds.append(true);
-        }
-        folds.finish()
-    };
-    let validation_uv = |at: &[usize]| at.iter().map(|&i| all[i].validation.map(|m| m.uv)).collect::<Int64Array>();
+    let folds = |i: usize| all[i].folds.iter().map(|&fold| texts.segment(fold)).collect::<Vec<_>>();
+    let harms = |i: usize| result.harms(&all[i]).map(str::to_owned).collect::<Vec<_>>();
+    let validation_uv =
+        |at: &[usize]| at.iter().map(|&i| result.validation(&all[i]).map(|m| m.uv)).collect::<Int64Array>();
+    let added_uv = |at: &[usize]| Int64Array::from_iter_values(at.iter().map(|&i| all[i].added.uv));
     let validated = |at: &[usize]| at.iter().map(|&i| all[i].validated).collect::<BooleanArray>();
     let groups = result.group_of_highlights();
     let group = move |at: &[usize]| at.iter().map(|&i| groups[i].map(|id| id as i32)).collect::<Int32Array>();
@@ -155,13 +174,38 @@ fn highlight_columns<'a>(texts: &'a Texts, result: &'a RunResult) -> Vec<Column<
         Column::new("validation_uv", validation_uv),
         validation("validation_mean", |m| Some(m.metric_mean)),
         validation("validation_lift", |m| m.lift),
-        floats("validation_p", |&i: &usize| all[i].validation_log_p.map(f64::exp)),
+        floats("validation_p", |&i: &usize| result.validation(&all[i]).and(all[i].validation_log_p).map(f64::exp)),
         Column::new("validated", validated),
-        Column::new("folds", folds),
+        Column::new("folds", move |at: &[usize]| lists(at, folds)),
         text("sql", |result, i| result.codebook.sql(result.highlights[i].segment)),
         Column::new("group", group),
+        int("direction_rank", |result, i| result.direction_rank(i) as i32),
+        Column::new("added_uv", added_uv),
+        floats("added_impact", |&i: &usize| Some(all[i].added.impact)),
+        floats("expected_profit", |&i: &usize| all[i].expected_profit),
+        Column::new("harms", move |at: &[usize]| lists(at, harms)),
     ]);
+    for (place, (name, _)) in result.secondary.iter().enumerate() {
+        let of = move |i: usize| all[i].secondary[place];
+        columns.extend([
+            floats(&format!("{name}.metric_mean"), move |&i: &usize| Some(of(i).measures.metric_mean)),
+            floats(&format!("{name}.lift"), move |&i: &usize| of(i).measures.lift),
+            floats(&format!("{name}.effect"), move |&i: &usize| Some(of(i).measures.effect)),
+            floats(&format!("{name}.effect_low"), move |&i: &usize| of(i).effect.map(|[low, _]| low)),
+            floats(&format!("{name}.effect_high"), move |&i: &usize| of(i).effect.map(|[_, high]| high)),
+        ]);
+    }
     columns
+}
+
+/// A list of texts for each place.
+fn lists(at: &[usize], of: impl Fn(usize) -> Vec<String>) -> ListArray {
+    let mut lists = ListBuilder::new(StringBuilder::new());
+    for &i in at {
+        of(i).iter().for_each(|text| lists.values().append_value(text));
+        lists.append(true);
+    }
+    lists.finish()
 }
 
 pub(super) fn write_highlights(staging: &Staging, result: &RunResult) -> Result<(), SinkError> {
@@ -249,7 +293,8 @@ mod tests {
         assert_eq!(
             names(&batch).join(" "),
             "segment level uv uv_share metric_sum metric_mean lift effect impact metric_share \
-             p log_p q effect_low effect_high lift_low lift_high highlight"
+             p log_p q effect_low effect_high lift_low lift_high highlight status cautious_q \
+             spend.metric_mean spend.lift spend.effect"
         );
         let types: Vec<String> = batch.schema().fields().iter().map(|f| f.data_type().to_string()).collect();
         assert_eq!(types[..3], ["Utf8", "Int32", "Int64"]);
