@@ -14,7 +14,7 @@ use crate::encode::{Draft, FeatureInput, LocalFeature, Sketch, Values};
 use crate::job::{CsvSpec, InputSpec, Job, Missing, Override, ScreenSpec, TableFormat};
 use crate::memory::Size;
 use crate::screen::Verdict;
-use crate::sink::{self, visible};
+use crate::sink::{self, ExplainError, visible};
 use crate::source::{ColumnKind, Table};
 use crate::telemetry::Progress;
 
@@ -329,6 +329,22 @@ pub fn verify(run: &Path, json: bool) -> Result<(), Failure> {
     }
     let lines: Vec<String> = report.checks.iter().map(|c| format!("ok  {}: {}", c.name, c.detail)).collect();
     print(&format!("run {}\n{}", report.run_id, lines.join("\n")));
+    Ok(())
+}
+
+/// Explains a segment by a published run.
+pub fn explain(run: &Path, segment: &str, json: bool) -> Result<(), Failure> {
+    let explanation = sink::explain(run, segment).map_err(|error| {
+        let kind = match &error {
+            ExplainError::Segment(_) => FailureKind::Usage,
+            ExplainError::Run(_) | ExplainError::Old { .. } => FailureKind::Input,
+        };
+        Failure::new(kind, &error)
+    })?;
+    match json {
+        true => print(&serde_json::to_string(&explanation).expect("an explanation is JSON")),
+        false => print(&sink::explained(&explanation)),
+    }
     Ok(())
 }
 

@@ -118,6 +118,13 @@ enum Command {
         /// The folder of a run, such as out/bank/latest.
         run: PathBuf,
     },
+    /// Tell everything that a run says of a segment: its figures, each condition of the rule, and where it was folded.
+    Explain {
+        /// The folder of a run, such as out/bank/latest.
+        run: PathBuf,
+        /// The segment as the tables write it, such as "age=[20,30) & job=student", its items in any order.
+        segment: String,
+    },
     /// Print a completion script for a shell.
     Completions { shell: Shell },
     /// Print the man page.
@@ -265,6 +272,7 @@ pub fn main() -> Exit {
         }
         Command::Plant { file, planting } => demo::plant(&file, &planting, json),
         Command::Demo { dir, planting, threads } => demo::demo(&dir, &planting, threads, json, on_terminal),
+        Command::Explain { run, segment } => inspect::explain(&run, &segment, json),
         Command::Verify { run } => inspect::verify(&run, json),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "nichemine", &mut std::io::stdout());

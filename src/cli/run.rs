@@ -190,6 +190,7 @@ fn publish(
         answer: &outcome.answer,
         moments: &outcome.moments,
         scales: &outcome.scales,
+        caps: outcome.caps.iter().map(|caps| caps.map(|caps| [caps.low, caps.high])).collect(),
         tau_squared: outcome.tau_squared,
         highlights: &outcome.highlights,
         funnel: &outcome.funnel,

@@ -1,6 +1,7 @@
 //! What worker 0 makes of the exact sums, stage by stage, between the passes over the rows.
 
 use super::target::{Asked, MetricSums, Overlaps, Taken};
+use super::winsorise::Caps;
 use crate::audience::Assigned;
 use crate::encode::Codebook;
 use crate::enumerate::Answer;
@@ -305,6 +306,29 @@ impl Found {
             ));
         }
         format!("{reason}; {} were merged: {cut}", self.targets.len())
+    }
+
+    /// Where metrics were cut, in words.
+    pub fn caps(&self, caps: &[Option<Caps>], job: &Job) -> Vec<String> {
+        let names = std::iter::once(&job.metric.column).chain(job.secondary.iter().map(|s| &s.name));
+        let shares = std::iter::once(job.metric.winsorise).chain(job.secondary.iter().map(|s| s.winsorise));
+        let cut = caps.iter().zip(&self.scales).zip(names.zip(shares));
+        let sentence = |((caps, scale), (name, shares)): ((&Option<Caps>, &Scale), (&String, Option<[f64; 2]>))| {
+            let (Caps { low, high, below, above }, [from, to]) = ((*caps)?, shares?);
+            let [low, high] = [low, high].map(|value| value as f64 / scale.unit());
+            let customers = |count: u64| match count {
+                0 => "no customer".to_owned(),
+                few if few < floor(job) as u64 => format!("fewer than {} customers", floor(job)),
+                count => format!("{count} customers"),
+            };
+            Some(format!(
+                "{name:?} was winsorised: values below {low} (quantile {from} of the discovery part) count as {low}, {}; values \
+                 above {high} (quantile {to}) count as {high}, {}.",
+                customers(below),
+                customers(above)
+            ))
+        };
+        cut.filter_map(sentence).collect()
     }
 
     /// Plain statements about a run that found little, or that a reader should know.

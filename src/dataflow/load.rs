@@ -10,6 +10,7 @@ use super::agree::{Failure, FailureKind, agree, decide};
 use super::collective::gather;
 use super::shared::Shared;
 use super::unique::unique;
+use super::winsorise::{Caps, winsorise};
 use crate::audience::{CustomerIds, RowRuns};
 use crate::encode::{
     Codebook, Draft, Feature, IdRef, Intake, LocalIds, LocalMetric, LocalNumbers, MetricColumn, Reading, Shard, Sketch,
@@ -31,6 +32,8 @@ pub struct Loaded {
     pub refused: Vec<(String, String)>,
     /// One a metric, the primary one first.
     pub scales: Vec<Scale>,
+    /// Of each metric, where it was cut.
+    pub caps: Vec<Option<Caps>>,
     /// The base: all customers of all workers.
     pub customers: u64,
     pub min_uv: u64,
@@ -180,6 +183,8 @@ pub fn load(
     }
     agree(worker, failure)?;
     let rounded: u64 = gather(worker, rounded).into_iter().sum();
+    let shares: Vec<Option<[f64; 2]>> = reading.metrics.iter().map(|input| input.winsorise).collect();
+    let caps = winsorise(worker, &mut metrics, &part, &shares);
 
     let mut codebook = Codebook::default();
     let mut codes = Vec::new();
@@ -201,6 +206,7 @@ pub fn load(
         codebook,
         refused,
         scales: agreed.scales,
+        caps,
         customers: agreed.customers,
         min_uv,
         quality: Quality { rounded_values: rounded, ..agreed.quality },

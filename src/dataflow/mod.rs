@@ -13,6 +13,7 @@ mod screen;
 mod shared;
 mod target;
 mod unique;
+mod winsorise;
 
 pub use agree::{Failure, FailureKind, agree, decide};
 pub use collective::{broadcast, exchange, gather};
@@ -24,5 +25,6 @@ pub use screen::screened;
 pub use shared::{Plan, Shared, Task};
 pub use target::{Asked, Audience, MetricSums, Overlaps, Taken, assign, overlaps, taken};
 pub use unique::unique;
+pub use winsorise::{Caps, winsorise};
 #[cfg(test)]
 mod by_definition;

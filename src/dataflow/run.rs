@@ -16,6 +16,7 @@ use super::promise::Promise;
 use super::screen::screened;
 use super::shared::Shared;
 use super::target::{Taken, assign, multiples, overlaps, taken};
+use super::winsorise::Caps;
 use crate::audience::Assigned;
 use crate::encode::{Codebook, Reading};
 use crate::enumerate::{Answer, Limits, Shape, most_frequent};
@@ -43,6 +44,8 @@ pub struct Outcome {
     pub answer: Answer,
     pub moments: Moments,
     pub scales: Vec<Scale>,
+    /// Of each metric, where it was cut.
+    pub caps: Vec<Option<Caps>>,
     /// Variance of true effects, in the metric's unit squared.
     pub tau_squared: f64,
     pub highlights: Vec<Highlight>,
@@ -102,7 +105,7 @@ pub fn run(
     let (verdicts, load) = screened(worker, shared, job, &mut loaded);
     stages.end(loaded.codebook.features.len());
 
-    let Loaded { shard, codebook, scales, customers, min_uv, quality, file_rows, .. } = loaded;
+    let Loaded { shard, codebook, scales, caps, customers, min_uv, quality, file_rows, .. } = loaded;
     let shape = Shape::of(&codebook);
     let limits = Limits { customers, min_uv, max_level: job.enumerate.max_level, block_bytes: u64::MAX };
     let promise = Promise::agree(worker, job, &shard, scales[0]);
@@ -163,7 +166,9 @@ pub fn run(
                 quality.rounded_values, found.scale.decimals
             ));
         }
+        notes.extend(found.caps(&caps, job));
         publish(Outcome {
+            caps,
             bases: found.base_measures(),
             secondary: job.secondary.iter().map(|s| s.name.clone()).zip(found.secondary_bases(&scales)).collect(),
             kind: found.kind,

@@ -3,7 +3,7 @@
 use glob::Pattern;
 
 use crate::job::{
-    BinSpec, DatePart, FeatureKind, FeatureSpec, Job, MetricMissing, Missing, OneOrMany, Scalar, SecondaryMissing,
+    BinSpec, DatePart, FeatureKind, FeatureSpec, Job, MetricMissing, MetricSpec, Missing, OneOrMany, Scalar,
 };
 use crate::source::{Column, ColumnKind, SourceError, Table};
 use crate::stats::MetricKind;
@@ -34,6 +34,8 @@ pub struct MetricInput {
     pub positive: Positive,
     pub missing: MetricMissing,
     pub decimals: Option<u8>,
+    /// Shares of the quantiles that an amount is cut at.
+    pub winsorise: Option<[f64; 2]>,
 }
 
 /// Which values of a rate mean yes.
@@ -133,54 +135,35 @@ impl Reading {
         }
         let latest_by = job.input.latest_by.as_ref().map(|by| place("input.latest_by", by)).transpose()?;
 
-        let mut metrics = Vec::new();
-        let primary = &job.metric;
-        metrics.push((
-            "metric".to_owned(),
-            primary.column.clone(),
-            &primary.column,
-            primary.kind,
-            &primary.denominator,
-            &primary.positive,
-            primary.missing,
-            primary.decimals,
-        ));
-        for (i, s) in job.secondary.iter().enumerate() {
-            let missing = match s.missing {
-                SecondaryMissing::Fail => MetricMissing::Fail,
-                SecondaryMissing::Zero => MetricMissing::Zero,
-            };
-            let setting = format!("secondary[{i}]");
-            metrics.push((
-                setting,
-                s.name.clone(),
-                &s.column,
-                s.kind,
-                &s.denominator,
-                &s.positive,
-                missing,
-                s.decimals,
-            ));
-        }
         let numeric = [ColumnKind::Text, ColumnKind::Int, ColumnKind::Float, ColumnKind::Decimal, ColumnKind::Bool];
-        let metrics = metrics
-            .into_iter()
-            .map(|(setting, name, column, kind, denominator, positive, missing, decimals)| {
-                let at = place(&format!("{setting}.column"), column)?;
-                let expected = if kind == MetricKind::Rate { "text, numbers or booleans" } else { "numbers" };
-                expect(&columns[at], &format!("{setting}.column"), expected, &numeric)?;
-                let denominator = match denominator {
-                    Some(name) => {
-                        let at = place(&format!("{setting}.denominator"), name)?;
-                        expect(&columns[at], &format!("{setting}.denominator"), "numbers", &numeric)?;
-                        Some(at)
-                    }
-                    None => None,
-                };
-                let positive = Positive::of(positive);
-                Ok(MetricInput { name, setting, kind, column: at, denominator, positive, missing, decimals })
+        let metric = |setting: String, name: &str, spec: &MetricSpec| -> Result<MetricInput, ReadingError> {
+            let column = place(&format!("{setting}.column"), &spec.column)?;
+            let expected = if spec.kind == MetricKind::Rate { "text, numbers or booleans" } else { "numbers" };
+            expect(&columns[column], &format!("{setting}.column"), expected, &numeric)?;
+            let denominator = match &spec.denominator {
+                Some(name) => {
+                    let at = place(&format!("{setting}.denominator"), name)?;
+                    expect(&columns[at], &format!("{setting}.denominator"), "numbers", &numeric)?;
+                    Some(at)
+                }
+                None => None,
+            };
+            Ok(MetricInput {
+                name: name.to_owned(),
+                setting,
+                kind: spec.kind,
+                column,
+                denominator,
+                positive: Positive::of(&spec.positive),
+                missing: spec.missing,
+                decimals: spec.decimals,
+                winsorise: spec.winsorise,
             })
-            .collect::<Result<Vec<_>, ReadingError>>()?;
+        };
+        let mut metrics = vec![metric("metric".into(), &job.metric.column, &job.metric)?];
+        for (i, secondary) in job.secondary.iter().enumerate() {
+            metrics.push(metric(format!("secondary[{i}]"), &secondary.name, &secondary.metric())?);
+        }
 
         let mut taken: Vec<usize> = id.into_iter().chain(latest_by).collect();
         taken.extend(metrics.iter().flat_map(|m| std::iter::once(m.column).chain(m.denominator)));

@@ -151,30 +151,10 @@ impl Job {
             "needs input.id, the column that identifies a customer",
         )?;
 
-        let primary = (&spec.metric.kind, &spec.metric.positive, &spec.metric.denominator, spec.metric.decimals);
-        let secondary = spec.secondary.iter().map(|s| (&s.kind, &s.positive, &s.denominator, s.decimals));
-        for (i, (kind, positive, denominator, decimals)) in std::iter::once(primary).chain(secondary).enumerate() {
-            let section = if i == 0 { "metric".to_owned() } else { format!("secondary[{}]", i - 1) };
-            range(
-                &format!("{section}.denominator"),
-                shown(denominator),
-                denominator.is_some() == (*kind == MetricKind::Ratio),
-                "a ratio needs a denominator, and only a ratio has one",
-            )?;
-            range(
-                &format!("{section}.positive"),
-                shown(positive),
-                positive.is_none() || *kind == MetricKind::Rate,
-                "only a rate has values that mean yes",
-            )?;
-            range(
-                &format!("{section}.decimals"),
-                shown(&decimals),
-                decimals.is_none_or(|d| d <= 9 && *kind != MetricKind::Rate),
-                "expected 0 to 9, and none for a rate",
-            )?;
+        check_metric("metric", &spec.metric, range)?;
+        for (i, secondary) in spec.secondary.iter().enumerate() {
+            check_metric(&format!("secondary[{i}]"), &secondary.metric(), range)?;
         }
-
         for (i, secondary) in spec.secondary.iter().enumerate() {
             range(
                 &format!("secondary[{i}].name"),
@@ -300,6 +280,40 @@ impl Job {
             }
         }
     }
+}
+
+/// What a metric's section may say.
+fn check_metric(
+    section: &str,
+    metric: &MetricSpec,
+    range: impl Fn(&str, String, bool, &str) -> Result<(), JobError>,
+) -> Result<(), JobError> {
+    let MetricSpec { kind, positive, denominator, decimals, winsorise, .. } = metric;
+    range(
+        &format!("{section}.denominator"),
+        shown(denominator),
+        denominator.is_some() == (*kind == MetricKind::Ratio),
+        "a ratio needs a denominator, and only a ratio has one",
+    )?;
+    range(
+        &format!("{section}.positive"),
+        shown(positive),
+        positive.is_none() || *kind == MetricKind::Rate,
+        "only a rate has values that mean yes",
+    )?;
+    range(
+        &format!("{section}.decimals"),
+        shown(decimals),
+        decimals.is_none_or(|d| d <= 9 && *kind != MetricKind::Rate),
+        "expected 0 to 9, and none for a rate",
+    )?;
+    let shares = |[low, high]: [f64; 2]| (0.0..1.0).contains(&low) && low < high && high <= 1.0;
+    range(
+        &format!("{section}.winsorise"),
+        shown(winsorise),
+        winsorise.is_none_or(|both| *kind == MetricKind::Amount && shares(both)),
+        "expected two increasing shares from 0 to 1, as in [0.0, 0.999], and none but for an amount",
+    )
 }
 
 impl Override {

@@ -156,6 +156,10 @@ pub struct MetricSpec {
     /// Decimal places kept, 0 to 9. Absent: as many as the data needs, at most 6.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decimals: Option<u8>,
+    /// With `amount`: values below the first and above the second of these quantiles count as if they were there, as in
+    /// `[0.0, 0.999]`. Shares from 0 to 1, taken of the discovery part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub winsorise: Option<[f64; 2]>,
     /// What a report calls it, e.g. `EUR` or `orders`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
@@ -182,9 +186,31 @@ pub struct SecondarySpec {
     /// Decimal places kept, 0 to 9.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decimals: Option<u8>,
+    /// As in `[metric]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub winsorise: Option<[f64; 2]>,
     /// Marks every highlight that harms this metric: all of the 95 % interval of its effect lies on the bad side.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<Guard>,
+}
+
+impl SecondarySpec {
+    /// What it shares with the primary metric.
+    pub fn metric(&self) -> MetricSpec {
+        MetricSpec {
+            column: self.column.clone(),
+            kind: self.kind,
+            positive: self.positive.clone(),
+            denominator: self.denominator.clone(),
+            missing: match self.missing {
+                SecondaryMissing::Fail => MetricMissing::Fail,
+                SecondaryMissing::Zero => MetricMissing::Zero,
+            },
+            decimals: self.decimals,
+            winsorise: self.winsorise,
+            unit: None,
+        }
+    }
 }
 
 /// Which side of the base's mean is good.

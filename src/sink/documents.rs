@@ -11,7 +11,7 @@ use super::publish::rfc3339;
 use super::staging::{Staging, WriteError};
 use super::tables::Texts;
 use super::{RowAccounts, RunResult, SinkError, TableInfo, VerifyError, audience_folder, privacy, report};
-use crate::encode::Feature;
+use crate::encode::{Codebook, Feature};
 use crate::highlight::{Direction, Funnel};
 use crate::job::PRIVACY_FLOOR;
 use crate::merge::{Choice, Group, Merge};
@@ -152,6 +152,17 @@ struct FeaturesFile<'a> {
     verdicts: &'a [Verdict],
 }
 
+/// Reads a run's `features.json`.
+pub(super) fn read_features(run: &Path) -> Result<(Codebook, Vec<Verdict>), VerifyError> {
+    #[derive(Deserialize)]
+    struct Owned {
+        features: Vec<Feature>,
+        verdicts: Vec<Verdict>,
+    }
+    let Owned { features, verdicts } = read_json(run.join("features.json"))?;
+    Ok((Codebook { features }, verdicts))
+}
+
 pub(super) fn write_features(staging: &Staging, result: &RunResult) -> Result<(), SinkError> {
     let document = FeaturesFile { features: &result.codebook.features, verdicts: result.verdicts };
     write_json(staging, "features.json", &document)
@@ -184,13 +195,15 @@ pub struct PrivacyRecord {
 }
 
 /// A metric as `sums.parquet` has it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MetricRecord {
     pub name: String,
     pub kind: MetricKind,
     /// Sums are in units of 10 to the power of minus this.
     #[serde(flatten)]
     pub scale: Scale,
+    /// The values that it was cut at, in its unit; none unless the job asked for it.
+    pub winsorised: Option<[f64; 2]>,
 }
 
 /// `manifest.json`: what ran, on what, how long it took, and what it wrote. Clock times are here and in `metrics.prom`.
@@ -245,8 +258,11 @@ impl Manifest {
             layout: result.layout.clone(),
             rows: result.quality.rows,
             customers,
-            metrics: (result.metric_names().zip(result.moments.kinds()).zip(result.scales))
-                .map(|((name, &kind), &scale)| MetricRecord { name: name.to_owned(), kind, scale })
+            metrics: (result.metric_names().zip(result.moments.kinds()).zip(result.scales.iter().zip(&result.caps)))
+                .map(|((name, &kind), (&scale, caps))| {
+                    let winsorised = caps.map(|caps| caps.map(|value| value as f64 / scale.unit()));
+                    MetricRecord { name: name.to_owned(), kind, scale, winsorised }
+                })
                 .collect(),
             stages: result.stages.to_vec(),
             levels: result.levels.to_vec(),
@@ -272,7 +288,6 @@ pub fn read_manifest(run: &Path) -> Result<Manifest, VerifyError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encode::Codebook;
     use crate::sink::Publisher;
     use crate::sink::sample::Sample;
 

@@ -2,6 +2,8 @@
 
 mod columns;
 mod documents;
+mod explain;
+mod explained;
 mod number;
 mod packages;
 mod privacy;
@@ -20,6 +22,8 @@ mod verify;
 mod sample;
 
 pub use documents::{GroupEntry, GroupsFile, Manifest, ManifestFile, read_groups, read_manifest};
+pub use explain::{Asked, ExplainError, Explanation, Figures, explain};
+pub use explained::explained;
 pub use packages::audience_folder;
 pub use publish::{ErrorKind, Published, Publisher, SinkError, clear_staging, is_run_id};
 pub use quality::{ColumnQuality, Quality, RejectedRow, RowAccounts};
@@ -89,6 +93,8 @@ pub struct RunResult<'a> {
     /// Which sums these are, and how many decimals they are scaled by, metric by metric.
     pub moments: &'a Moments,
     pub scales: &'a [Scale],
+    /// Of each metric, where it was cut, in scaled units.
+    pub caps: Vec<Option<[i64; 2]>>,
     /// Variance of true effects, in the metric's unit squared: what shrunken figures rest on.
     pub tau_squared: f64,
     /// Ranked.

@@ -374,6 +374,7 @@ impl Sample {
             answer: &self.answer,
             moments: &self.moments,
             scales: &self.scales,
+            caps: vec![None, Some([0, 150_000])],
             tau_squared: 0.0036,
             highlights: &self.highlights,
             funnel: &self.funnel,

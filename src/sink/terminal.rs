@@ -53,7 +53,8 @@ fn numbers<'a>(result: &RunResult<'a>) -> Numbers<'a> {
     report::numbers(result, result.job.output.language)
 }
 
-fn right(text: String) -> Cell {
+/// A cell of figures.
+pub(super) fn right(text: String) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
 }
 

@@ -101,6 +101,18 @@ texts! {
         "UV 占比小、影响大、统计上可靠，且不能由更简单的细分解释。括号内为发现集上的 95% 置信区间。";
     segment: "Segment", "细分";
     shrunken: "Shrunken lift", "收缩提升度";
+    ranked_by: "Ranked by {figure}; what a better-ranked highlight of the same direction already covers does not count again, so those at the top are different niches.",
+        "按{figure}排序；已被同方向、排名更靠前的高亮细分覆盖的部分不重复计算，因此排在前面的都是不同的细分。";
+    rank_impact: "impact", "影响量";
+    rank_lift: "shrunken lift", "收缩提升度";
+    rank_per_customer: "impact per customer", "人均影响量";
+    rank_profit: "expected profit", "预期利润";
+    show: "Show", "显示";
+    show_all: "all", "全部";
+    added: "New customers and impact", "新增客户与影响量";
+    added_cell: "{uv} / {impact}", "{uv} / {impact}";
+    profit: "Expected profit", "预期利润";
+    harms: "harms {names}", "损害 {names}";
     q: "q", "q 值";
     validation: "Held-out lift", "验证集提升度";
     validated: "Validated", "已验证";
@@ -123,7 +135,7 @@ texts! {
     funnel_new: "Is not exactly the customers of a simpler segment", "与更简单的细分客户不完全相同";
     funnel_gain: "Effect at least {value} that of every simpler segment (highlight.min_gain)", "效应至少为每个更简单细分的 {value}（highlight.min_gain）";
     funnel_folded: "Does not say what a stronger highlight says: overlap below {value} (highlight.max_overlap), and stands out without its customers", "不重复更强的高亮细分：重合度低于 {value}（highlight.max_overlap），且去掉其客户后仍然突出，否则折叠";
-    funnel_top: "Is among the {value} with the largest influence (highlight.top)", "影响量排名前 {value}（highlight.top）";
+    funnel_top: "Is among the {value} that add most (highlight.top)", "新增贡献排名前 {value}（highlight.top）";
     funnel_validated: "Confirmed on held-out customers (of these highlights)", "在验证集上得到证实（在上述高亮细分中）";
 
     merging: "How the groups came about", "人群合并过程";
@@ -191,9 +203,18 @@ texts! {
     def_shrunken_word: "Shrunken lift", "收缩提升度";
     def_shrunken: "The lift pulled towards 1 the more, the fewer customers it rests on (empirical Bayes), so that a small segment does not lead by luck.",
         "客户越少，提升度越向 1 收缩（经验贝叶斯），避免小细分凭运气排在前面。";
+    def_added_word: "New customers and impact", "新增客户与影响量";
+    def_added: "Of its customers, those whom no better-ranked highlight of the same direction covers, and their impact.",
+        "该细分中未被同方向、排名更靠前的高亮细分覆盖的客户，以及这些客户的影响量。";
+    def_profit_word: "Expected profit", "预期利润";
+    def_profit: "{value} × customers × shrunken effect − {cost} × customers: what a programme for the segment may be expected to bring, less its cost. Of a low performer: what bringing it to the average would.",
+        "{value} × 客户数 × 收缩效应 − {cost} × 客户数：针对该细分开展运营的预期收益减去成本。对低表现细分，指把它提升到大盘均值所带来的收益。";
+    def_guard_word: "Harms", "损害";
+    def_guard: "A guarded metric is on its bad side in this segment: the whole 95% interval of its difference to all customers.",
+        "该细分在受保护指标上表现不利：与大盘差异的 95% 置信区间全部落在不利一侧。";
     def_q_word: "q", "q 值";
-    def_q: "Among all segments with a q this small or smaller, the share expected to be chance (Benjamini-Hochberg over all tests).",
-        "在 q 值不大于此值的所有细分中，预期属于偶然的比例（对全部检验做 Benjamini-Hochberg 校正）。";
+    def_q: "Among all segments with a q this small or smaller, the share expected to be chance ({method} over all tests).",
+        "在 q 值不大于此值的所有细分中，预期属于偶然的比例（对全部检验做 {method} 校正）。";
     def_validated_word: "Validated", "已验证";
     def_validated: "{share} of the customers were set aside before the search. A highlight is validated when these customers show the same direction and chance is ruled out at {alpha} over all highlights together (Holm).",
         "搜索之前先留出 {share} 的客户。若这些客户表现出相同方向，且在所有高亮细分合计 {alpha} 的错误率下排除偶然（Holm 校正），则视为已验证。";

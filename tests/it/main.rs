@@ -2,6 +2,7 @@ mod bad_files;
 mod bad_input;
 mod faults;
 mod find;
+mod highlights;
 mod jobs;
 mod docs;
 mod layering;

@@ -2,7 +2,7 @@
 
 use super::View;
 use crate::highlight::Condition;
-use crate::job::Language;
+use crate::job::{Adjust, Language};
 use crate::segment::Segment;
 use crate::sink::number::{count, decimal, percent};
 use crate::sink::terminal::visible;
@@ -184,22 +184,36 @@ impl View<'_, '_> {
 
     pub(super) fn definitions(&self) -> Vec<(&'static str, String)> {
         let (t, job) = (self.t, &self.result.job.highlight);
+        let method = match job.adjust {
+            Adjust::BenjaminiHochberg => "Benjamini-Hochberg",
+            Adjust::BenjaminiYekutieli => "Benjamini-Yekutieli",
+        };
         let impact = if self.result.kind == MetricKind::Ratio { t.def_impact_ratio } else { t.def_impact };
         let validated = if job.holdout > 0.0 {
             fill(t.def_validated, &[("share", &setting(job.holdout)), ("alpha", &setting(job.alpha))])
         } else {
             t.def_not_validated.to_owned()
         };
-        vec![
+        let mut definitions = vec![
             (t.def_base_word, t.def_base.to_owned()),
             (t.def_uv_word, t.def_uv.to_owned()),
             (t.def_lift_word, t.def_lift.to_owned()),
             (t.def_impact_word, impact.to_owned()),
             (t.def_shrunken_word, t.def_shrunken.to_owned()),
-            (t.def_q_word, t.def_q.to_owned()),
+            (t.def_added_word, t.def_added.to_owned()),
+            (t.def_q_word, fill(t.def_q, &[("method", method)])),
             (t.def_validated_word, validated),
             (t.def_index_word, fill(t.def_index, &[("floor", &count(self.result.floor()))])),
-        ]
+        ];
+        if let Some(value) = job.value_per_unit {
+            let profit = [("value", decimal(value)), ("cost", decimal(job.cost_per_customer))];
+            let profit = profit.each_ref().map(|(name, value)| (*name, value.as_str()));
+            definitions.push((t.def_profit_word, fill(t.def_profit, &profit)));
+        }
+        if self.result.job.secondary.iter().any(|s| s.guard.is_some()) {
+            definitions.push((t.def_guard_word, t.def_guard.to_owned()));
+        }
+        definitions
     }
 }
 

@@ -14,7 +14,7 @@ use super::terminal::visible;
 use super::text::{Text, fill};
 use super::{RunResult, audience_folder, privacy};
 use crate::highlight::{Direction, Highlight};
-use crate::job::{Language, OneOrMany, Scalar};
+use crate::job::{Language, OneOrMany, RankBy, Scalar};
 use crate::merge::Group;
 use crate::profile::ProfileItem;
 use crate::score::Measures;
@@ -39,6 +39,10 @@ struct Page {
     has_secondary: bool,
     groups: Vec<GroupView>,
     highlights: Vec<HighlightView>,
+    /// In which order they are, in words.
+    ranked_by: String,
+    /// Heading of the expected profits, where there are any.
+    profit: Option<&'static str>,
     funnel: Vec<FunnelRow>,
     stop: String,
     merges: Vec<MergeRow>,
@@ -95,6 +99,16 @@ struct Bar {
 
 struct HighlightView {
     rank: usize,
+    /// Among the highlights of its direction.
+    direction_rank: usize,
+    /// Customers and impact that better-ranked ones of its direction do not cover.
+    added: String,
+    /// Only where the job says what a unit is worth.
+    profit: Option<String>,
+    /// Guarded metrics that it harms.
+    harms: Option<String>,
+    /// Name, mean, lift or effect of each secondary metric.
+    secondary: Vec<[String; 3]>,
     segment: String,
     figures: Figures,
     interval: String,
@@ -159,6 +173,8 @@ impl View<'_, '_> {
             has_secondary: !result.secondary.is_empty(),
             groups: result.grouping.groups.iter().map(|g| self.group(g, &texts)).collect(),
             highlights: result.highlights.iter().enumerate().map(|(i, h)| self.highlight(i + 1, h, &texts)).collect(),
+            ranked_by: self.ranked_by(),
+            profit: self.profit(),
             funnel: self.funnel(),
             stop: self.stop(),
             merges: self.merges(),
@@ -337,14 +353,36 @@ impl View<'_, '_> {
             segments: group.segments.iter().map(|s| visible(&texts.segment(*s))).collect(),
             up: up.into_iter().map(bar).collect(),
             down: down.into_iter().map(bar).collect(),
-            secondary: self.secondary(group),
+            secondary: self.secondary(&group.secondary),
             sql: visible_lines(&self.result.group_sql(group)),
             audience: format!("{}/", audience_folder(group.id)),
         }
     }
 
-    fn secondary(&self, group: &Group) -> Vec<[String; 4]> {
-        let metrics = self.result.secondary.iter().zip(&self.result.job.secondary).zip(&group.secondary);
+    fn ranked_by(&self) -> String {
+        let job = &self.result.job.highlight;
+        let figure = match job.rank_by {
+            RankBy::Impact => self.t.rank_impact,
+            RankBy::Lift => self.t.rank_lift,
+            RankBy::ImpactPerCustomer => self.t.rank_per_customer,
+            RankBy::Profit => self.t.rank_profit,
+        };
+        fill(self.t.ranked_by, &[("figure", figure)])
+    }
+
+    /// Heading of the column of expected profits.
+    fn profit(&self) -> Option<&'static str> {
+        self.result.job.highlight.value_per_unit.map(|_| self.t.profit)
+    }
+
+    fn secondary_of(&self, measures: &[Measures]) -> Vec<[String; 3]> {
+        let rows = self.secondary(measures).into_iter();
+        rows.map(|[name, mean, _, lift]| [name, mean, lift]).collect()
+    }
+
+    /// Name, mean, the base's mean, and lift or effect of each secondary metric.
+    fn secondary(&self, measures: &[Measures]) -> Vec<[String; 4]> {
+        let metrics = self.result.secondary.iter().zip(&self.result.job.secondary).zip(measures);
         let row = |(((name, base), spec), m): ((&(String, Measures), &crate::job::SecondarySpec), &Measures)| {
             let n = Numbers { language: self.language, kind: spec.kind, unit: None };
             [visible(name), n.mean(m.metric_mean), n.mean(base.metric_mean), n.lift_or_effect(m.lift, m.effect)]
@@ -359,14 +397,23 @@ impl View<'_, '_> {
             None => (self.t.mark_none, "quiet"),
         };
         let lift = h.measures.lift.and(h.test.lift_low.zip(h.test.lift_high));
+        let harms: Vec<String> = self.result.harms(h).map(visible).collect();
         HighlightView {
             rank,
+            direction_rank: self.result.direction_rank(rank - 1),
+            added: fill(
+                self.t.added_cell,
+                &[("uv", &count(h.added.uv)), ("impact", &Numbers { unit: None, ..self.n }.impact(h.added.impact))],
+            ),
+            profit: self.profit().map(|_| h.expected_profit.map_or("–".into(), |profit| decimal(profit.round()))),
+            harms: (!harms.is_empty()).then(|| fill(self.t.harms, &[("names", &harms.join(self.t.list_comma))])),
+            secondary: self.secondary_of(&h.secondary.iter().map(|s| s.measures).collect::<Vec<_>>()),
             segment: visible(&texts.segment(h.segment)),
             figures: self.figures(h.direction, &h.measures),
             interval: self.n.interval(lift, (h.test.effect_low, h.test.effect_high)),
             shrunken: self.n.lift_or_effect(h.shrunken_lift, h.shrunken_effect),
             q: chance(h.q),
-            validation: h.validation.map_or("–".into(), |v| self.n.lift_or_effect(v.lift, v.effect)),
+            validation: self.result.validation(h).map_or("–".into(), |v| self.n.lift_or_effect(v.lift, v.effect)),
             mark,
             mark_class,
             folds: h.folds.iter().map(|s| visible(&texts.segment(*s))).collect(),
