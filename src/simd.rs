@@ -96,6 +96,13 @@ on_best! {
 }
 
 on_best! {
+    /// How many bits are set.
+    pub fn ones(bits: &[u64]) -> u32 {
+        bits.iter().map(|bits| u64::from(bits.count_ones())).fold(0, u64::wrapping_add) as u32
+    }
+}
+
+on_best! {
     /// Moves the bits that are set in `bits` from `free` to `taken`, which is written anew; says how many they are.
     pub fn take(bits: &[u64], free: &mut [u64], taken: &mut [u64]) -> u32 {
         let mut count = 0u64;

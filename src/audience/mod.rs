@@ -1,9 +1,7 @@
 //! Which customers: by their own ids, for what is written, and as bitmaps over rows, for what is computed.
 
 mod ids;
-mod multiples;
 mod tile;
 
 pub use ids::{Assigned, CustomerIds, RowRuns};
-pub use multiples::Multiples;
 pub use tile::{BitSums, TILE, Tile, list};

@@ -12,15 +12,15 @@ use crate::stats::{PARTS, Parts, Stats};
 ///
 /// Tiles are small, so that the bitmaps of hundreds of segments stay in the cache whatever the number of rows.
 pub struct Tile<'a> {
-    pub(super) shard: &'a Shard,
+    shard: &'a Shard,
     /// Position of the run.
-    pub(super) run: usize,
+    run: usize,
     pub start: usize,
     pub len: usize,
     /// Words of a bitmap.
-    pub(super) words: usize,
+    words: usize,
     /// The bitmaps of the segments, one after the other.
-    pub(super) bits: Vec<u64>,
+    bits: Vec<u64>,
 }
 
 /// The sums of the metrics over several sets of customers that were given as bits.
@@ -130,7 +130,7 @@ impl<'a> Tile<'a> {
 
     fn add_one_by_one(&self, bits: &[u64], set: usize, sums: &mut BitSums) {
         // Listed first: summing is then a plain loop.
-        list(bits, &mut sums.rows);
+        list(bits.iter().copied(), &mut sums.rows);
         for (stats, metric) in sums.stats[set].iter_mut().zip(&self.shard.metrics) {
             let own = &mut stats[self.part()];
             *own = *own + metric.stats_of(sums.rows.iter().map(|&row| self.start + row as usize));
@@ -157,9 +157,9 @@ fn full(len: usize) -> Vec<u64> {
 }
 
 /// Lists the places of the bits that are set, in order.
-pub fn list(bits: &[u64], places: &mut Vec<u32>) {
+pub fn list(bits: impl Iterator<Item = u64>, places: &mut Vec<u32>) {
     places.clear();
-    for (word, &bits) in bits.iter().enumerate() {
+    for (word, bits) in bits.enumerate() {
         let mut rest = bits;
         while rest != 0 {
             places.push(64 * word as u32 + rest.trailing_zeros());
@@ -186,7 +186,7 @@ mod tests {
 
     fn rows_of(tile: &Tile, bits: &[u64]) -> Vec<usize> {
         let mut places = Vec::new();
-        list(bits, &mut places);
+        list(bits.iter().copied(), &mut places);
         places.into_iter().map(|place| tile.start + place as usize).collect()
     }
 

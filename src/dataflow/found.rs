@@ -1,13 +1,12 @@
 //! What worker 0 makes of the exact sums, stage by stage, between the passes over the rows.
 
-use super::target::{Asked, MetricSums, Overlaps, Taken};
-use super::winsorise::Caps;
+use super::target::{Asked, MetricSums, Overlaps, Pick, Taken};
 use crate::audience::Assigned;
 use crate::encode::Codebook;
 use crate::enumerate::Answer;
 use crate::highlight::{
-    self, Bounds, Condition, Direction, Frequent, Funnel, Highlight, Multiple, Ranking, Scored, Secondary, Unlisted,
-    diversify, explained, fold, jaccard, mark, pairs, pool, rule, validate,
+    self, Bounds, Condition, Direction, Diversity, Frequent, Funnel, Highlight, Ranking, Scored, Secondary, Unlisted,
+    explained, fold, jaccard, mark, pairs, pool, rule, validate,
 };
 use crate::job::{Guard, Job, PRIVACY_FLOOR};
 use crate::merge::{self, Clusters, Group, Grouping, Leaf, Space, cut, priority};
@@ -136,9 +135,9 @@ impl Found {
         self.highlights.iter().map(|h| h.segment).collect()
     }
 
-    /// Picks the candidates that become highlights, given which customers several of them cover, and checks them on the validation
-    /// part.
-    pub fn choose(&mut self, job: &Job, multiples: &[Multiple]) {
+    /// Picks the candidates that become highlights one by one, and checks them on the validation part. `fresh` is asked what other
+    /// candidates have of the customers that a pick newly covers.
+    pub fn choose(&mut self, job: &Job, mut fresh: impl FnMut(Pick) -> Vec<Parts<Stats>>) {
         let (candidates, mut funnel) = (std::mem::take(&mut self.highlights), std::mem::take(&mut self.funnel));
         let frequent = self.frequent();
         let base = self.bases[0][DISCOVERY];
@@ -148,14 +147,24 @@ impl Found {
             [self.discovery[at], self.whole[at] - self.discovery[at]]
         };
         let own: Vec<Parts<Stats>> = candidates.iter().map(parts).collect();
-        let picked = diversify(&candidates, &own, multiples, &ranking, job.highlight.top);
+        let mut diversity = Diversity::new(&candidates, &own, &ranking);
+        let mut picked = Vec::new();
+        while picked.len() < job.highlight.top {
+            let Some((pick, left)) = diversity.pick() else { break };
+            picked.push((pick, left));
+            if picked.len() < job.highlight.top {
+                let others = diversity.others(pick);
+                let numbers = others.iter().map(|&other| other as u32).collect();
+                let fresh = fresh(Pick { pick: pick as u32, side: candidates[pick].direction, others: numbers });
+                diversity.cover(&others, &fresh);
+            }
+        }
         let mut highlights: Vec<Highlight> = Vec::with_capacity(picked.len());
-        for added in picked {
-            let sums: Stats = added.sums.into_iter().sum();
+        for (pick, left) in picked {
             highlights.push(Highlight {
-                added: measures(self.kind, self.scale, &sums, &self.base(0)),
-                secondary: self.secondary(job, self.position(candidates[added.candidate].segment)),
-                ..candidates[added.candidate].clone()
+                added: measures(self.kind, self.scale, &left.into_iter().sum(), &self.base(0)),
+                secondary: self.secondary(job, self.position(candidates[pick].segment)),
+                ..candidates[pick].clone()
             });
         }
         funnel.chosen(self.candidates.len() as u64, &highlights);
@@ -306,29 +315,6 @@ impl Found {
             ));
         }
         format!("{reason}; {} were merged: {cut}", self.targets.len())
-    }
-
-    /// Where metrics were cut, in words.
-    pub fn caps(&self, caps: &[Option<Caps>], job: &Job) -> Vec<String> {
-        let names = std::iter::once(&job.metric.column).chain(job.secondary.iter().map(|s| &s.name));
-        let shares = std::iter::once(job.metric.winsorise).chain(job.secondary.iter().map(|s| s.winsorise));
-        let cut = caps.iter().zip(&self.scales).zip(names.zip(shares));
-        let sentence = |((caps, scale), (name, shares)): ((&Option<Caps>, &Scale), (&String, Option<[f64; 2]>))| {
-            let (Caps { low, high, below, above }, [from, to]) = ((*caps)?, shares?);
-            let [low, high] = [low, high].map(|value| value as f64 / scale.unit());
-            let customers = |count: u64| match count {
-                0 => "no customer".to_owned(),
-                few if few < floor(job) as u64 => format!("fewer than {} customers", floor(job)),
-                count => format!("{count} customers"),
-            };
-            Some(format!(
-                "{name:?} was winsorised: values below {low} (quantile {from} of the discovery part) count as {low}, {}; values \
-                 above {high} (quantile {to}) count as {high}, {}.",
-                customers(below),
-                customers(above)
-            ))
-        };
-        cut.filter_map(sentence).collect()
     }
 
     /// Plain statements about a run that found little, or that a reader should know.

@@ -15,8 +15,8 @@ use super::load::Loaded;
 use super::promise::Promise;
 use super::screen::screened;
 use super::shared::Shared;
-use super::target::{Taken, assign, multiples, overlaps, taken};
-use super::winsorise::Caps;
+use super::target::{Picks, Taken, assign, overlaps, taken};
+use super::winsorise::{Caps, cut_notes};
 use crate::audience::Assigned;
 use crate::encode::{Codebook, Reading};
 use crate::enumerate::{Answer, Limits, Shape, most_frequent};
@@ -129,10 +129,15 @@ pub fn run(
     stages.step("candidates chosen");
     let common = overlaps(worker, &shard, candidates);
     stages.step("overlaps counted");
-    let folded = found.as_mut().map(|found| found.fold(job, &common));
-    let multiples = multiples(worker, &shard, folded);
-    if let Some(found) = &mut found {
-        found.choose(job, &multiples);
+    let left = broadcast(worker, found.as_mut().map(|found| found.fold(job, &common)));
+    stages.step("candidates folded");
+    let mut picks = Picks::among(&shard, left);
+    match &mut found {
+        Some(found) => {
+            found.choose(job, |pick| picks.fresh(worker, Some(pick)));
+            picks.end(worker);
+        }
+        None => picks.follow(worker),
     }
     stages.end(found.as_ref().map_or(0, |found| found.highlights.len()));
 
@@ -166,7 +171,7 @@ pub fn run(
                 quality.rounded_values, found.scale.decimals
             ));
         }
-        notes.extend(found.caps(&caps, job));
+        notes.extend(cut_notes(&caps, &scales, job));
         publish(Outcome {
             caps,
             bases: found.base_measures(),

@@ -1,19 +1,20 @@
 //! What needs the rows once the segments are known: overlaps, profiles, and who goes to which group.
 //!
-//! What crosses between workers, to worker 0, is one count a pair of segments, the sums of each set of segments that customers have
-//! in common, one count a segment and code, the sums of each group, and the ids of the customers that are put into a group.
+//! What crosses between workers, to worker 0, is one count a pair of segments, the sums that segments have of the customers of
+//! each that is picked, one count a segment and code, the sums of each group, and the ids of the customers that are put into a group.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use timely::worker::Worker;
 
 use super::collective::{broadcast, gather};
-use crate::audience::{Assigned, BitSums, Multiples, Tile, list};
+use crate::audience::{Assigned, BitSums, Tile, list};
 use crate::encode::Shard;
-use crate::highlight::Multiple;
+use crate::highlight::Direction;
 use crate::profile::{CodeBits, Profile};
 use crate::segment::{Item, Segment};
+use crate::simd;
 use crate::stats::{DISCOVERY, Parts, Stats, VALIDATION};
 
 /// What pairs of segments share; of the pairs that were not asked for, nobody.
@@ -82,19 +83,83 @@ pub fn overlaps(worker: &mut Worker, shard: &Shard, asked: Option<Asked>) -> Ove
     Overlaps { pairs: of_pair.unwrap_or_default(), shared: total.map(of).collect() }
 }
 
-/// The customers whom several of worker 0's segments cover, by which of them do, with the primary metric; sorted. Elsewhere: nothing.
-pub fn multiples(worker: &mut Worker, shard: &Shard, segments: Option<Vec<Segment>>) -> Vec<Multiple> {
-    let segments = broadcast(worker, segments);
-    let mut own = Multiples::none(segments.len());
-    Tile::each(shard, &segments, |tile| tile.add_multiples(&mut own));
-    let own: Vec<Multiple> =
-        own.finish(shard).into_iter().map(|(candidates, sums)| Multiple { candidates, sums }).collect();
-    let mut total: BTreeMap<Vec<u16>, Parts<Stats>> = BTreeMap::new();
-    for Multiple { candidates, sums } in gather(worker, own).into_iter().flatten() {
-        let both = total.entry(candidates).or_default();
-        both.iter_mut().zip(sums).for_each(|(total, more)| *total = *total + more);
+/// A segment that worker 0 picks among those that all workers know, by position.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Pick {
+    pub pick: u32,
+    /// Picks of one side have their customers in common, those of the other side have not.
+    pub side: Direction,
+    /// Of whom it is asked what they have of the customers that are new.
+    pub others: Vec<u32>,
+}
+
+/// Segments picked one by one: who is covered already, side by side.
+pub struct Picks<'a> {
+    shard: &'a Shard,
+    segments: Vec<Segment>,
+    /// One bit a row, tile by tile.
+    covered: HashMap<Direction, Vec<u64>>,
+}
+
+impl<'a> Picks<'a> {
+    /// Of segments that all workers know.
+    pub fn among(shard: &'a Shard, segments: Vec<Segment>) -> Picks<'a> {
+        Picks { shard, segments, covered: HashMap::new() }
     }
-    total.into_iter().map(|(candidates, sums)| Multiple { candidates, sums }).collect()
+
+    /// What each of the others has of the customers that worker 0's pick newly covers, over the primary metric; then they are covered.
+    /// Elsewhere than at worker 0: nothing.
+    pub fn fresh(&mut self, worker: &mut Worker, pick: Option<Pick>) -> Vec<Parts<Stats>> {
+        self.round(worker, pick.map(Some)).unwrap_or_default()
+    }
+
+    /// Tells the other workers that there are no more picks.
+    pub fn end(mut self, worker: &mut Worker) {
+        self.round(worker, Some(None));
+    }
+
+    /// Takes part in worker 0's picks until there are no more.
+    pub fn follow(mut self, worker: &mut Worker) {
+        while self.round(worker, None).is_some() {}
+    }
+
+    fn round(&mut self, worker: &mut Worker, pick: Option<Option<Pick>>) -> Option<Vec<Parts<Stats>>> {
+        let Pick { pick, side, others } = broadcast(worker, pick)?;
+        // Of few rows, so that the bitmaps of many segments are short.
+        let some = self.shard.some(&self.cover(side, self.segments[pick as usize]));
+        let others: Vec<Segment> = others.iter().map(|&i| self.segments[i as usize]).collect();
+        let mut sums = BitSums::none(&some, others.len(), 1);
+        Tile::each(&some, &others, |tile| {
+            for i in 0..others.len() {
+                match simd::ones(tile.bits(i)) {
+                    0 => {}
+                    count => tile.add(tile.bits(i), count, i, &mut sums),
+                }
+            }
+        });
+        Some(gathered(worker, &some, sums).into_iter().map(|sums| sums[0]).collect())
+    }
+
+    /// The rows of a segment that are new, which then are covered.
+    fn cover(&mut self, side: Direction, segment: Segment) -> Vec<u32> {
+        let all = self.covered.entry(side).or_default();
+        let (mut rows, mut places, mut at) = (Vec::new(), Vec::new(), 0);
+        Tile::each(self.shard, &[segment], |tile| {
+            let bits = tile.bits(0);
+            if all.len() < at + bits.len() {
+                all.resize(at + bits.len(), 0);
+            }
+            let fresh = all[at..].iter_mut().zip(bits).map(|(covered, bits)| {
+                let fresh = bits & !*covered;
+                *covered |= bits;
+                fresh
+            });
+            list(fresh, &mut places);
+            rows.extend(places.iter().map(|&place| tile.start as u32 + place));
+            at += bits.len();
+        });
+        rows
+    }
 }
 
 /// By metric, then part.
@@ -167,12 +232,12 @@ pub fn assign(
     Tile::each(shard, &segments, |tile| {
         let codes = CodeBits::of(shard, cardinality, tile.start, tile.len);
         for (i, spread) in spreads.iter_mut().enumerate() {
-            list(tile.bits(i), &mut rows);
+            list(tile.bits(i).iter().copied(), &mut rows);
             spread.add_rows(shard, &codes, &rows, tile.bits(i));
         }
         let order = &shard.order()[tile.start..][..tile.len];
         tile.first_come(|i, bits, _| {
-            list(bits, &mut rows);
+            list(bits.iter().copied(), &mut rows);
             customers += rows.len();
             taken[i].add_rows(shard, &codes, &rows, bits);
             let own = (i as u32 + 1) << 1 | tile.part() as u32;

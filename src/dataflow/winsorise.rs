@@ -5,7 +5,8 @@ use timely::worker::Worker;
 
 use super::collective::{broadcast, gather};
 use crate::encode::MetricColumn;
-use crate::stats::DISCOVERY;
+use crate::job::{Job, PRIVACY_FLOOR};
+use crate::stats::{DISCOVERY, Scale};
 
 /// Between which values an amount was kept, in scaled units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +60,28 @@ pub fn winsorise(
         all.push(Some(Caps { low, high, below, above }));
     }
     all
+}
+
+/// Where metrics were cut, in words.
+pub fn cut_notes(caps: &[Option<Caps>], scales: &[Scale], job: &Job) -> Vec<String> {
+    let secondary = job.secondary.iter().map(|s| (&s.name, s.winsorise));
+    let asked = std::iter::once((&job.metric.column, job.metric.winsorise)).chain(secondary);
+    let mut notes = Vec::new();
+    for ((caps, scale), (name, shares)) in caps.iter().zip(scales).zip(asked) {
+        let (Some(Caps { low, high, below, above }), Some([from, to])) = (caps, shares) else { continue };
+        let [low, high] = [low, high].map(|value| *value as f64 / scale.unit());
+        let floor = if job.enumerate.allow_small { 1 } else { PRIVACY_FLOOR };
+        let [below, above] = [below, above].map(|customers| match customers {
+            0 => "no customer".to_owned(),
+            few if *few < floor => format!("fewer than {floor} customers"),
+            customers => format!("{customers} customers"),
+        });
+        notes.push(format!(
+            "{name:?} was winsorised: values below {low} (quantile {from} of the discovery part) count as {low}, {below}; values \
+             above {high} (quantile {to}) count as {high}, {above}."
+        ));
+    }
+    notes
 }
 
 fn quantile(worker: &mut Worker, values: &[i64], part: &[u8], share: f64) -> Option<i64> {

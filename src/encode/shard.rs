@@ -96,10 +96,10 @@ impl Shard {
         let picked = |codes: Codes| match (codes, &masks) {
             // Run by run, where the processor has an instruction that picks bytes by bits: ten times as fast.
             (Codes::U8(codes), Some(masks)) => Codes::U8(simd::picked(&codes, masks)),
-            (codes, _) => codes.reordered(&order),
+            (codes, _) => codes.some(&order),
         };
         let features = features.into_iter().map(picked).collect();
-        let metrics = metrics.into_iter().map(|metric| metric.reordered(&order)).collect();
+        let metrics = metrics.into_iter().map(|metric| metric.some(&order)).collect();
         Shard { features, metrics, ids, order, runs }
     }
 
@@ -130,6 +130,25 @@ impl Shard {
     pub fn keep_features(&mut self, keep: &[bool]) {
         let mut keep = keep.iter();
         self.features.retain(|_| keep.next() == Some(&true));
+    }
+
+    /// These rows, in ascending order, as a shard of their own, with the primary metric alone and without ids.
+    pub fn some(&self, rows: &[u32]) -> Shard {
+        let mut start = 0;
+        let mut of_run = |run: &Run| {
+            let end = start + rows[start..].partition_point(|&row| (row as usize) < run.rows.end);
+            let rows = start..end;
+            start = end;
+            Run { rows, ..run.clone() }
+        };
+        let runs: Vec<Run> = self.runs.iter().map(&mut of_run).filter(|run| !run.rows.is_empty()).collect();
+        Shard {
+            features: self.features.iter().map(|codes| codes.some(rows)).collect(),
+            metrics: self.metrics.iter().take(1).map(|metric| metric.some(rows)).collect(),
+            ids: CustomerIds::default(),
+            order: (0..rows.len() as u32).collect(),
+            runs,
+        }
     }
 
     pub fn moments(&self) -> Moments {
@@ -223,11 +242,12 @@ impl Codes {
         self.len() == 0
     }
 
-    fn reordered(self, order: &[u32]) -> Codes {
+    /// The codes of these rows, in this order.
+    fn some(&self, rows: &[u32]) -> Codes {
         match self {
-            Codes::U8(codes) => Codes::U8(reordered(&codes, order)),
-            Codes::U16(codes) => Codes::U16(reordered(&codes, order)),
-            Codes::Tags(tags) => Codes::Tags(tags.reordered(order)),
+            Codes::U8(codes) => Codes::U8(some(codes, rows)),
+            Codes::U16(codes) => Codes::U16(some(codes, rows)),
+            Codes::Tags(tags) => Codes::Tags(tags.some(rows)),
         }
     }
 
@@ -292,13 +312,12 @@ impl MetricColumn {
         stats
     }
 
-    fn reordered(self, order: &[u32]) -> MetricColumn {
+    /// The values of these rows, in this order.
+    fn some(&self, rows: &[u32]) -> MetricColumn {
         match self {
-            MetricColumn::Rate(yes) => MetricColumn::Rate(reordered(&yes, order)),
-            MetricColumn::Amount(values) => MetricColumn::Amount(reordered(&values, order)),
-            MetricColumn::Ratio { num, den } => {
-                MetricColumn::Ratio { num: reordered(&num, order), den: reordered(&den, order) }
-            }
+            MetricColumn::Rate(yes) => MetricColumn::Rate(some(yes, rows)),
+            MetricColumn::Amount(values) => MetricColumn::Amount(some(values, rows)),
+            MetricColumn::Ratio { num, den } => MetricColumn::Ratio { num: some(num, rows), den: some(den, rows) },
         }
     }
 
@@ -311,7 +330,7 @@ impl MetricColumn {
     }
 }
 
-/// The values in the order that `order` lists.
-fn reordered<T: Copy>(values: &[T], order: &[u32]) -> Vec<T> {
-    order.iter().map(|&row| values[row as usize]).collect()
+/// The values in these places.
+fn some<T: Copy>(values: &[T], places: &[u32]) -> Vec<T> {
+    places.iter().map(|&place| values[place as usize]).collect()
 }

@@ -304,11 +304,11 @@ impl TagCodes {
         self.starts.push(u32::try_from(start).expect("a span has fewer than 2^32 tags"));
     }
 
-    /// The rows that `order` lists, in that order.
-    pub fn reordered(&self, order: &[u32]) -> TagCodes {
-        let mut codes = TagCodes::with_capacity(order.len());
-        codes.tags.reserve_exact(self.tags.len());
-        order.iter().for_each(|&row| codes.push(self.row(row as usize)));
+    /// These rows, in this order.
+    pub fn some(&self, rows: &[u32]) -> TagCodes {
+        let mut codes = TagCodes::with_capacity(rows.len());
+        codes.tags.reserve_exact(rows.iter().map(|&row| self.row(row as usize).len()).sum());
+        rows.iter().for_each(|&row| codes.push(self.row(row as usize)));
         codes
     }
 

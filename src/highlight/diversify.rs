@@ -1,82 +1,65 @@
 //! The list of highlights, so that those at its top are different niches: greedy by what is not covered yet.
 
-use serde::{Deserialize, Serialize};
-
 use super::{Direction, Highlight, Ranking};
 use crate::stats::{DISCOVERY, PARTS, Parts, Stats};
 
-/// Customers whom the same two or more candidates cover.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Multiple {
-    /// Positions of the candidates, ascending.
-    pub candidates: Vec<u16>,
-    /// The primary metric over these customers.
-    pub sums: Parts<Stats>,
-}
-
-/// What a highlight has that no better-ranked one of its direction has.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Added {
-    /// Position among the candidates.
-    pub candidate: usize,
-    /// Over the customers that are new.
-    pub sums: Parts<Stats>,
-}
-
-/// Picks up to `top` of the candidates: again and again the one whose figure is largest, discounted by the share of its impact
-/// that candidates of its direction picked before already cover ([`Ranking::discounted`]); of equal ones the first.
+/// Picks candidates again and again: the one whose figure is largest, discounted by the share of its impact that the candidates of
+/// its direction picked before already cover ([`Ranking::discounted`]); of equal ones the first.
 ///
-/// `own` are the candidates' sums, and `multiples` all customers that several of them cover. The greedy choice is that of maximum
-/// coverage (Nemhauser, Wolsey and Fisher, 1978), with impact for the number covered.
-pub fn diversify(
-    candidates: &[Highlight],
-    own: &[Parts<Stats>],
-    multiples: &[Multiple],
-    ranking: &Ranking,
-    top: usize,
-) -> Vec<Added> {
-    let figure: Vec<f64> = own.iter().map(|sums| ranking.figure(&sums[DISCOVERY])).collect();
-    let mut of_candidate: Vec<Vec<usize>> = vec![Vec::new(); candidates.len()];
-    for (at, multiple) in multiples.iter().enumerate() {
-        multiple.candidates.iter().for_each(|&c| of_candidate[usize::from(c)].push(at));
-    }
-    let mut left: Vec<Parts<Stats>> = own.to_vec();
-    let mut worth = figure.clone();
-    // By direction: who is covered by a low performer may still be new to a high one.
-    let mut covered = [vec![false; multiples.len()], vec![false; multiples.len()]];
-    let mut waiting: Vec<usize> = (0..candidates.len()).collect();
-    let mut picked = Vec::new();
-    while picked.len() < top {
-        let better = |&a: &usize, &b: &usize| worth[a].total_cmp(&worth[b]).then(b.cmp(&a));
-        let Some(best) = waiting.iter().copied().max_by(better) else { break };
-        waiting.retain(|&c| c != best);
-        picked.push(Added { candidate: best, sums: left[best] });
-        let direction = candidates[best].direction;
-        let mut changed = Vec::new();
-        for &at in &of_candidate[best] {
-            if std::mem::replace(&mut covered[usize::from(direction == Direction::Over)][at], true) {
-                continue;
-            }
-            for other in multiples[at].candidates.iter().map(|&c| usize::from(c)) {
-                if other != best && candidates[other].direction == direction {
-                    (0..PARTS).for_each(|part| left[other][part] = left[other][part] - multiples[at].sums[part]);
-                    changed.push(other);
-                }
-            }
-        }
-        changed.sort_unstable();
-        changed.dedup();
-        for c in changed {
-            worth[c] = ranking.discounted(figure[c], &own[c][DISCOVERY], &left[c][DISCOVERY]);
+/// The greedy choice is that of maximum coverage (Nemhauser, Wolsey and Fisher, 1978), with impact for the number covered. Which
+/// customers a pick newly covers, and what the others have of them, is counted between two picks by whoever holds the rows.
+pub struct Diversity<'a> {
+    ranking: &'a Ranking<'a>,
+    /// Of each candidate.
+    directions: Vec<Direction>,
+    own: &'a [Parts<Stats>],
+    figure: Vec<f64>,
+    /// Over the customers that no pick of its direction covers.
+    left: Vec<Parts<Stats>>,
+    worth: Vec<f64>,
+    waiting: Vec<usize>,
+}
+
+impl<'a> Diversity<'a> {
+    /// Of candidates with these sums.
+    pub fn new(candidates: &[Highlight], own: &'a [Parts<Stats>], ranking: &'a Ranking) -> Diversity<'a> {
+        let figure: Vec<f64> = own.iter().map(|sums| ranking.figure(&sums[DISCOVERY])).collect();
+        Diversity {
+            ranking,
+            directions: candidates.iter().map(|candidate| candidate.direction).collect(),
+            own,
+            left: own.to_vec(),
+            worth: figure.clone(),
+            figure,
+            waiting: (0..candidates.len()).collect(),
         }
     }
-    picked
+
+    /// The next pick, and its sums over the customers that no earlier pick of its direction covers; none when all are picked.
+    pub fn pick(&mut self) -> Option<(usize, Parts<Stats>)> {
+        let better = |&a: &usize, &b: &usize| self.worth[a].total_cmp(&self.worth[b]).then(b.cmp(&a));
+        let best = self.waiting.iter().copied().max_by(better)?;
+        self.waiting.retain(|&candidate| candidate != best);
+        Some((best, self.left[best]))
+    }
+
+    /// The candidates that are still to be picked and whose worth a pick may change: those of its direction.
+    pub fn others(&self, pick: usize) -> Vec<usize> {
+        self.waiting.iter().copied().filter(|&other| self.directions[other] == self.directions[pick]).collect()
+    }
+
+    /// Takes from some candidates what they have of the customers that a pick newly covers.
+    pub fn cover(&mut self, others: &[usize], fresh: &[Parts<Stats>]) {
+        for (&other, fresh) in others.iter().zip(fresh).filter(|(_, fresh)| fresh.iter().any(|part| part.uv > 0)) {
+            (0..PARTS).for_each(|part| self.left[other][part] = self.left[other][part] - fresh[part]);
+            let (own, left) = (&self.own[other][DISCOVERY], &self.left[other][DISCOVERY]);
+            self.worth[other] = self.ranking.discounted(self.figure[other], own, left);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -106,7 +89,6 @@ mod tests {
         fn each_pick_has_the_most_that_is_new_by_definition(
             customers in prop::collection::vec((prop::collection::vec(any::<bool>(), 6), 0usize..2, -20i128..30), 1..80),
             directions in prop::collection::vec(any::<bool>(), 6),
-            top in 0usize..8,
         ) {
             let directions: Vec<Direction> =
                 directions.iter().map(|&over| if over { Direction::Over } else { Direction::Under }).collect();
@@ -116,20 +98,22 @@ mod tests {
             let shrinkage = Shrinkage::of(MetricKind::Amount, PLAIN, &Spread::default(), &base);
             let ranking = Ranking::new(&spec, MetricKind::Amount, PLAIN, base, &shrinkage);
             let own: Vec<Parts<Stats>> = (0..6).map(|c| sums(customers.iter().filter(|x| x.0[c]))).collect();
-            let mut of: BTreeMap<Vec<u16>, Parts<Stats>> = BTreeMap::new();
-            for (covers, part, value) in &customers {
-                let all: Vec<u16> = (0..6).filter(|&c| covers[usize::from(c)]).collect();
-                if all.len() > 1 {
-                    let sums = of.entry(all).or_default();
-                    sums[*part] = sums[*part] + one(*value);
-                }
+            let mut diversity = Diversity::new(&candidates, &own, &ranking);
+            let (mut picked, mut covered) = (Vec::new(), [vec![false; customers.len()], vec![false; customers.len()]]);
+            while let Some((pick, left)) = diversity.pick() {
+                picked.push((pick, left));
+                let covered = &mut covered[usize::from(directions[pick] == Direction::Over)];
+                let fresh: Vec<&Customer> = customers.iter().zip(covered)
+                    .filter_map(|(x, covered)| (x.0[pick] && !std::mem::replace(covered, true)).then_some(x)).collect();
+                let others = diversity.others(pick);
+                let of: Vec<Parts<Stats>> =
+                    others.iter().map(|&c| sums(fresh.iter().copied().filter(|x| x.0[c]))).collect();
+                diversity.cover(&others, &of);
             }
-            let multiples: Vec<Multiple> = of.into_iter().map(|(candidates, sums)| Multiple { candidates, sums }).collect();
-            let picked = diversify(&candidates, &own, &multiples, &ranking, top);
-            prop_assert_eq!(picked.len(), top.min(6));
+            prop_assert_eq!(picked.len(), 6);
             let impact = |sums: &Parts<Stats>| measures(MetricKind::Amount, PLAIN, &sums[DISCOVERY], &base).impact;
             let mut before: Vec<usize> = Vec::new();
-            for added in &picked {
+            for (pick, left) in picked {
                 let fresh = |c: usize| {
                     let mut same = before.iter().filter(|&&b| directions[b] == directions[c]);
                     let covered: Vec<usize> = same.by_ref().copied().collect();
@@ -139,12 +123,12 @@ mod tests {
                     let (all, new) = (impact(&own[c]), impact(&fresh(c)));
                     all.abs() * if all == 0.0 { 0.0 } else { (new / all).clamp(0.0, 1.0) }
                 };
-                prop_assert_eq!(fresh(added.candidate), added.sums);
-                let best = worth(added.candidate);
+                prop_assert_eq!(fresh(pick), left);
+                let best = worth(pick);
                 for c in (0..6).filter(|c| !before.contains(c)) {
-                    prop_assert!(worth(c) <= best * (1.0 + 1e-12), "{c} has {} and {} {best}", worth(c), added.candidate);
+                    prop_assert!(worth(c) <= best * (1.0 + 1e-12), "{c} has {} and {} {best}", worth(c), pick);
                 }
-                before.push(added.candidate);
+                before.push(pick);
             }
         }
     }

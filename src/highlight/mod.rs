@@ -17,7 +17,7 @@ use crate::score::{Measures, Test};
 use crate::segment::Segment;
 
 pub use conditions::{Case, Reading, Rule};
-pub use diversify::{Added, Multiple, diversify};
+pub use diversify::Diversity;
 pub use fold::{explained, fold, jaccard, pool};
 pub use pairs::{Bounds, pairs};
 pub use rank::Ranking;

@@ -95,7 +95,7 @@ fn adjusted(frequent: &Frequent, scored: &[Scored], adjust: Adjust, log_p: impl 
 /// condition they fail as their status.
 ///
 /// Ranked by the figure that the job asks for ([`Ranking`]), then the fewest customers, then segment. What remains is to fold
-/// near-duplicates ([`fold`](super::fold())), to pick different ones ([`diversify`](super::diversify())) and to
+/// near-duplicates ([`fold`](super::fold())), to pick different ones ([`Diversity`](super::Diversity)) and to
 /// [`validate`](super::validate()).
 pub fn rule(
     spec: &HighlightSpec,

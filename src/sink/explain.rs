@@ -265,13 +265,13 @@ impl Known {
     fn sums(&self, manifest: &Manifest, batch: &RecordBatch, row: usize, parts: usize) -> Option<Vec<Parts<Stats>>> {
         let integer = |name: String| integer(batch.column_by_name(&name).expect("asked for"), row);
         let mut all = vec![Parts::<Stats>::default(); self.kinds.len()];
-        for part in 0..parts {
-            let uv = integer(uv_name(part))? as i64;
-            for (metric, kind) in self.kinds.iter().enumerate() {
+        for (metric, kind) in self.kinds.iter().enumerate() {
+            for (part, own) in all[metric].iter_mut().enumerate().take(parts) {
+                let uv = integer(uv_name(part))? as i64;
                 let name = &manifest.metrics[metric].name;
                 let sums: Option<Vec<i128>> =
                     sums_of(*kind).iter().map(|(sum, _)| integer(column_name(part, name, sum))).collect();
-                all[metric][part] = crate::stats::Moments::of(&[*kind]).stats(0, uv, &sums?);
+                *own = crate::stats::Moments::of(&[*kind]).stats(0, uv, &sums?);
             }
         }
         Some(all)

@@ -34,18 +34,16 @@ fn by_part(figures: &Figures) -> String {
     let n = Numbers { language: Language::En, kind: figures.kind, unit: figures.unit.as_deref() };
     let parts = [Some(figures.whole), figures.discovery, figures.validation];
     let mut rows = table(&["", "whole base", "discovery", "validation"], None);
-    let rows_of: [(&str, Box<dyn Fn(&Measures) -> String>); 6] = [
-        ("customers", Box::new(|m| count(m.uv))),
-        ("share of them", Box::new(|m| percent(m.uv_share))),
-        ("mean", Box::new(|m| n.mean(m.metric_mean))),
-        ("lift", Box::new(|m| m.lift.map_or("–".into(), |lift| format!("{lift:.3}")))),
-        ("effect", Box::new(|m| n.lift_or_effect(None, m.effect))),
-        ("impact", Box::new(|m| n.impact(m.impact))),
-    ];
-    for (name, of) in rows_of {
-        let cells = parts.iter().map(|part| right(part.as_ref().map_or("–".into(), &of)));
+    let mut add = |name: &str, of: &dyn Fn(&Measures) -> String| {
+        let cells = parts.iter().map(|part| right(part.as_ref().map_or("–".into(), of)));
         rows.add_row(std::iter::once(name.into()).chain(cells).collect::<Vec<_>>());
-    }
+    };
+    add("customers", &|m| count(m.uv));
+    add("share of them", &|m| percent(m.uv_share));
+    add("mean", &|m| n.mean(m.metric_mean));
+    add("lift", &|m| m.lift.map_or("–".into(), |lift| format!("{lift:.3}")));
+    add("effect", &|m| n.lift_or_effect(None, m.effect));
+    add("impact", &|m| n.impact(m.impact));
     rows.to_string()
 }
 

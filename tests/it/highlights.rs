@@ -142,7 +142,10 @@ fn an_explanation_says_of_every_segment_what_the_tables_say() {
 fn a_segment_that_cannot_be_explained_is_told_why() {
     let folder = Folder::new();
     let rate = "column = \"converted\"\nkind = \"rate\"";
-    folder.publish(&job(rate, "[features.constant]\ncolumn = \"customer_id\"\nbin = { edges = [1] }\n"), "-w 2 --set enumerate.max_level=2");
+    folder.publish(
+        &job(rate, "[features.constant]\ncolumn = \"customer_id\"\nbin = { edges = [1] }\n"),
+        "-w 2 --set enumerate.max_level=2",
+    );
     let explain = |segment: &str| folder.start_with(&["explain", "out/latest", segment]).end();
     explain("chanel=app").refused(2, &["chanel", "did you mean \"channel\""]);
     explain("channel=ap").refused(2, &["no item \"ap\"", "did you mean \"app\"", "store"]);
@@ -214,14 +217,14 @@ fn secondary_metrics_are_carried_along_and_a_guarded_one_is_watched() {
         }
         if file == "highlights.parquet" {
             let harms = table.column_by_name("harms").unwrap().as_list::<i32>();
-            for i in 0..names.len() {
+            for (i, name) in names.iter().enumerate() {
                 let named = harms.value(i);
                 let named: Vec<&str> = named.as_string::<i32>().iter().flatten().collect();
                 let bad = [
                     floats(&table, "basket.effect_high")[i].is_some_and(|high| high < 0.0),
                     floats(&table, "traffic.effect_low")[i].is_some_and(|low| low > 0.0),
                 ];
-                assert_eq!(["basket", "traffic"].map(|name| named.contains(&name)), bad, "{}", names[i]);
+                assert_eq!(["basket", "traffic"].map(|name| named.contains(&name)), bad, "{name}");
                 harmed.iter_mut().zip(bad).for_each(|(count, bad)| *count += usize::from(bad));
             }
         }
