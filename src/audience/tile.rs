@@ -137,11 +137,11 @@ impl<'a> Tile<'a> {
         }
     }
 
-    /// For each segment in turn, the rows that it covers and none before it does, as bits, and how many they are.
-    pub fn first_come(&self, mut each: impl FnMut(usize, &[u64], u32)) {
+    /// For each of these segments in turn, the rows that it covers and none before it does, as bits, and how many they are.
+    pub fn first_come(&self, segments: impl Iterator<Item = usize>, mut each: impl FnMut(usize, &[u64], u32)) {
         let mut free = full(self.len);
         let mut taken = vec![0; free.len()];
-        for i in 0..self.bits.len() / self.words {
+        for i in segments {
             let count = simd::take(self.bits(i), &mut free, &mut taken);
             each(i, &taken, count);
         }
@@ -220,7 +220,7 @@ mod tests {
         let segments = [segment(&[(0, 1)]), Segment::BASE];
         Tile::each(&shard, &segments, |tile| {
             tile.add_pairs(&[[0, 1]], &mut sums);
-            tile.first_come(|i, bits, count| {
+            tile.first_come(0..2, |i, bits, count| {
                 if i == 0 {
                     tile.add(bits, count, 1, &mut sums);
                 }
@@ -244,7 +244,7 @@ mod tests {
         let shard = shard();
         let segments = [segment(&[(0, 1), (1, 2)]), segment(&[(0, 1)]), segment(&[(1, 2)])];
         let mut taken = vec![Vec::new(); 3];
-        Tile::each(&shard, &segments, |tile| tile.first_come(|i, bits, _| taken[i].extend(rows_of(tile, bits))));
+        Tile::each(&shard, &segments, |tile| tile.first_come(0..3, |i, bits, _| taken[i].extend(rows_of(tile, bits))));
         let rows = |keep: fn(usize) -> bool| (0..150).filter(|&r| keep(r)).collect::<Vec<_>>();
         assert_eq!(taken[0], rows(|r| r % 3 == 1 && r % 5 == 2));
         assert_eq!(taken[1], rows(|r| r % 3 == 1 && r % 5 != 2));

@@ -148,24 +148,18 @@ impl Found {
         };
         let own: Vec<Parts<Stats>> = candidates.iter().map(parts).collect();
         let mut diversity = Diversity::new(&candidates, &own, &ranking);
-        let mut picked = Vec::new();
-        while picked.len() < job.highlight.top {
-            let Some((pick, left)) = diversity.pick() else { break };
-            picked.push((pick, left));
-            if picked.len() < job.highlight.top {
+        let mut highlights: Vec<Highlight> = Vec::new();
+        while highlights.len() < job.highlight.top {
+            let Some(pick) = diversity.pick() else { break };
+            let secondary = self.secondary(job, self.position(candidates[pick].segment));
+            highlights.push(Highlight { secondary, ..candidates[pick].clone() });
+            // Those that come after are ranked by what these leave of them.
+            if highlights.len() <= job.highlight.diverse && highlights.len() < job.highlight.top {
                 let others = diversity.others(pick);
                 let numbers = others.iter().map(|&other| other as u32).collect();
                 let fresh = fresh(Pick { pick: pick as u32, side: candidates[pick].direction, others: numbers });
                 diversity.cover(&others, &fresh);
             }
-        }
-        let mut highlights: Vec<Highlight> = Vec::with_capacity(picked.len());
-        for (pick, left) in picked {
-            highlights.push(Highlight {
-                added: measures(self.kind, self.scale, &left.into_iter().sum(), &self.base(0)),
-                secondary: self.secondary(job, self.position(candidates[pick].segment)),
-                ..candidates[pick].clone()
-            });
         }
         funnel.chosen(self.candidates.len() as u64, &highlights);
         validate(&mut highlights, &mut funnel, &job.highlight, &frequent, self.kind, self.scale);
@@ -174,6 +168,19 @@ impl Found {
         // Those that held on the validation part, or all if nothing was held out.
         let order = priority(&self.highlights).into_iter();
         self.targets = order.filter(|&i| self.highlights[i].validated != Some(false)).collect();
+    }
+
+    /// The highlights with their directions, ranked.
+    pub fn directed(&self) -> Vec<(Direction, Segment)> {
+        self.highlights.iter().map(|h| (h.direction, h.segment)).collect()
+    }
+
+    /// Enters what each highlight has of the customers that no better-ranked one of its direction covers.
+    pub fn add(&mut self, added: &[Stats]) {
+        let base = self.base(0);
+        for (highlight, added) in self.highlights.iter_mut().zip(added) {
+            highlight.added = measures(self.kind, self.scale, added, &base);
+        }
     }
 
     fn position(&self, segment: Segment) -> usize {

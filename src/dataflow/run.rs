@@ -15,7 +15,7 @@ use super::load::Loaded;
 use super::promise::Promise;
 use super::screen::screened;
 use super::shared::Shared;
-use super::target::{Picks, Taken, assign, overlaps, taken};
+use super::target::{Picks, Taken, added, assign, overlaps, taken};
 use super::winsorise::{Caps, cut_notes};
 use crate::audience::Assigned;
 use crate::encode::{Codebook, Reading};
@@ -138,6 +138,11 @@ pub fn run(
             picks.end(worker);
         }
         None => picks.follow(worker),
+    }
+    stages.step("highlights picked");
+    let added = added(worker, &shard, found.as_ref().map(Found::directed));
+    if let Some(found) = &mut found {
+        found.add(&added);
     }
     stages.end(found.as_ref().map_or(0, |found| found.highlights.len()));
 

@@ -182,8 +182,24 @@ fn gathered(worker: &mut Worker, shard: &Shard, sums: BitSums) -> Vec<MetricSums
 pub fn taken(worker: &mut Worker, shard: &Shard, segments: Option<Vec<Segment>>) -> Vec<MetricSums> {
     let segments = broadcast(worker, segments);
     let mut sums = BitSums::none(shard, segments.len(), shard.metrics.len());
-    Tile::each(shard, &segments, |tile| tile.first_come(|i, bits, count| tile.add(bits, count, i, &mut sums)));
+    Tile::each(shard, &segments, |tile| {
+        tile.first_come(0..segments.len(), |i, bits, count| tile.add(bits, count, i, &mut sums))
+    });
     gathered(worker, shard, sums)
+}
+
+/// What each of worker 0's segments has of the customers that it and none of its side before it covers, over the primary metric.
+/// Elsewhere: nothing.
+pub fn added(worker: &mut Worker, shard: &Shard, segments: Option<Vec<(Direction, Segment)>>) -> Vec<Stats> {
+    let (sides, segments): (Vec<Direction>, Vec<Segment>) = broadcast(worker, segments).into_iter().unzip();
+    let mut sums = BitSums::none(shard, segments.len(), 1);
+    Tile::each(shard, &segments, |tile| {
+        for side in [Direction::Over, Direction::Under] {
+            let own = (0..segments.len()).filter(|&i| sides[i] == side);
+            tile.first_come(own, |i, bits, count| tile.add(bits, count, i, &mut sums));
+        }
+    });
+    gathered(worker, shard, sums).into_iter().map(|sums| sums[0].into_iter().sum()).collect()
 }
 
 /// A segment over the customers that it and no stronger segment takes.
@@ -236,7 +252,7 @@ pub fn assign(
             spread.add_rows(shard, &codes, &rows, tile.bits(i));
         }
         let order = &shard.order()[tile.start..][..tile.len];
-        tile.first_come(|i, bits, _| {
+        tile.first_come(0..segments.len(), |i, bits, _| {
             list(bits.iter().copied(), &mut rows);
             customers += rows.len();
             taken[i].add_rows(shard, &codes, &rows, bits);

@@ -35,12 +35,12 @@ impl<'a> Diversity<'a> {
         }
     }
 
-    /// The next pick, and its sums over the customers that no earlier pick of its direction covers; none when all are picked.
-    pub fn pick(&mut self) -> Option<(usize, Parts<Stats>)> {
+    /// The next pick; none when all are picked.
+    pub fn pick(&mut self) -> Option<usize> {
         let better = |&a: &usize, &b: &usize| self.worth[a].total_cmp(&self.worth[b]).then(b.cmp(&a));
         let best = self.waiting.iter().copied().max_by(better)?;
         self.waiting.retain(|&candidate| candidate != best);
-        Some((best, self.left[best]))
+        Some(best)
     }
 
     /// The candidates that are still to be picked and whose worth a pick may change: those of its direction.
@@ -100,8 +100,8 @@ mod tests {
             let own: Vec<Parts<Stats>> = (0..6).map(|c| sums(customers.iter().filter(|x| x.0[c]))).collect();
             let mut diversity = Diversity::new(&candidates, &own, &ranking);
             let (mut picked, mut covered) = (Vec::new(), [vec![false; customers.len()], vec![false; customers.len()]]);
-            while let Some((pick, left)) = diversity.pick() {
-                picked.push((pick, left));
+            while let Some(pick) = diversity.pick() {
+                picked.push((pick, diversity.left[pick]));
                 let covered = &mut covered[usize::from(directions[pick] == Direction::Over)];
                 let fresh: Vec<&Customer> = customers.iter().zip(covered)
                     .filter_map(|(x, covered)| (x.0[pick] && !std::mem::replace(covered, true)).then_some(x)).collect();

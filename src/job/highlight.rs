@@ -30,6 +30,9 @@ pub struct HighlightSpec {
     pub seed: u64,
     /// By which figure highlights are ranked, discounted by what better ones of their direction already cover.
     pub rank_by: RankBy,
+    /// So many of the first highlights are picked one after the other, each the best of what those before it leave; all others
+    /// follow by what these leave of them. Each costs a pass over its customers.
+    pub diverse: usize,
     /// What one unit of the metric is worth, in money: an order, a unit of the amount. Needed to rank by profit; with it the tables
     /// tell the expected profit of a programme for each highlight.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,6 +58,7 @@ impl Default for HighlightSpec {
             alpha: 0.05,
             seed: 0,
             rank_by: RankBy::Impact,
+            diverse: 20,
             value_per_unit: None,
             cost_per_customer: 0.0,
             top: 100,
@@ -105,6 +109,7 @@ impl HighlightSpec {
         within!(min_gain, self.min_gain >= 0.0 && self.min_gain.is_finite(), "expected 0 or more");
         within!(holdout, (0.0..=0.9).contains(&self.holdout), "expected a share from 0 to 0.9");
         within!(top, (1..=5000).contains(&self.top), "expected 1 to 5000");
+        within!(diverse, self.diverse <= 5000, "expected 0 to 5000");
         within!(max_overlap, self.max_overlap > 0.0 && share(self.max_overlap), "expected a share above 0");
         let cost = self.cost_per_customer;
         within!(cost_per_customer, cost >= 0.0 && cost.is_finite(), "expected 0 or more");

@@ -269,7 +269,7 @@ fn the_ranking_is_by_the_figure_asked_for() {
     let rate = "column = \"converted\"\nkind = \"rate\"";
     // With nothing held out, what is ranked by is what is written.
     let ranked = |more: &str| {
-        let run = folder.publish(&job(rate, &format!("[highlight]\nholdout = 0\n{more}")), "-w 2");
+        let run = folder.publish(&job(rate, &format!("[highlight]\nholdout = 0\ndiverse = 1000\n{more}")), "-w 2");
         parquet(run.join("highlights.parquet"))
     };
     let figure = |table: &RecordBatch, by: &str| -> Vec<f64> {
