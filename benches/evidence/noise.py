@@ -1,0 +1,79 @@
+"""How often a run over a shuffled metric has a validated highlight.
+
+    noise.py NICHEMINE JOB METRIC_COLUMN [--seeds 200] [--set KEY=VALUE]...
+
+For each seed the metric's values are dealt out anew among the rows of the job's table (CSV) and the job runs on it, the split
+into discovery and validation by the same seed. Nothing that is found is true. Prints the runs with highlights, with validated
+ones, and the bound of an exact binomial test of the stated rate (`highlight.alpha`): ends with 1 when the share of runs with a
+validated highlight lies surely above it (95 %).
+"""
+
+import argparse
+import csv
+import io
+import json
+import pathlib
+import random
+import re
+import subprocess
+import sys
+import tempfile
+
+from scipy import stats
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("nichemine")
+    arguments.add_argument("job", type=pathlib.Path)
+    arguments.add_argument("column")
+    arguments.add_argument("--seeds", type=int, default=200)
+    arguments.add_argument("--set", action="append", default=[])
+    arguments = arguments.parse_args()
+    job = arguments.job.read_text()
+    path = re.search(r'^path = "(.*)"', job, re.M).group(1)
+    delimiter = (re.search(r'^delimiter = "(.*)"', job, re.M) or [None, ","])[1]
+    header = "header = false" not in job
+    names = re.findall(r'"([^"]+)"', re.search(r"^names = \[(.*?)\]", job, re.M | re.S).group(1)) if not header else None
+    rows = []
+    for file in sorted(pathlib.Path(path).parent.glob(pathlib.Path(path).name)):
+        read = list(csv.reader(file.open(encoding="utf-8"), delimiter=delimiter))
+        names, read = (read[0], read[1:]) if header else (names, read)
+        rows += [row for row in read if len(row) == len(names)]
+    place = [name.strip() for name in names].index(arguments.column)
+    values = [row[place] for row in rows]
+    found, validated, most = 0, 0, 0
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        table = folder / "table.csv"
+        (folder / "job.toml").write_text(re.sub(r'^path = ".*"', f'path = "{table}"', job, flags=re.M))
+        for seed in range(arguments.seeds):
+            random.Random(seed).shuffle(values)
+            text = io.StringIO()
+            writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")
+            if header:
+                writer.writerow(names)
+            for row, value in zip(rows, values):
+                row[place] = value
+                writer.writerow(row)
+            table.write_text(text.getvalue(), encoding="utf-8")
+            settings = [f"highlight.seed={seed}", "output.keep_runs=1", f'output.dir="{folder}/out"', *arguments.set]
+            command = [arguments.nichemine, "run", str(folder / "job.toml"), "--output", "json"]
+            command += [part for setting in settings for part in ("--set", setting)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            summary = json.loads(done.stdout)
+            found += summary["highlights"] > 0
+            validated += summary["validated"] > 0
+            most = max(most, summary["highlights"])
+            segments = summary["segments"]
+    alpha = float((re.search(r"^alpha = ([0-9.]+)", job, re.M) or [None, "0.05"])[1])
+    above = stats.binomtest(validated, arguments.seeds, alpha, alternative="greater").pvalue
+    upper = stats.binomtest(validated, arguments.seeds).proportion_ci(method="exact").high
+    print(f"{arguments.job.name}: {arguments.seeds} shuffled runs of {len(rows):,} rows, about {segments:,} segments each")
+    print(f"  with highlights {found}, at most {most} in one; with a validated highlight {validated}")
+    print(f"  share {validated / arguments.seeds:.3f}, at most {upper:.3f} (95 %); p that it is above {alpha}: {above:.3g}")
+    sys.exit(0 if above > 0.05 else 1)
+
+
+if __name__ == "__main__":
+    main()
