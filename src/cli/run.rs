@@ -191,7 +191,7 @@ fn publish(
         moments: &outcome.moments,
         scales: &outcome.scales,
         caps: outcome.caps.iter().map(|caps| caps.map(|caps| [caps.low, caps.high])).collect(),
-        tau_squared: outcome.tau_squared,
+        prior: &outcome.prior,
         highlights: &outcome.highlights,
         funnel: &outcome.funnel,
         grouping: &outcome.grouping,

@@ -172,7 +172,7 @@ pub fn enumerate(
     let room = Room::agree(worker, shared, &shard)?;
     let workers = workers(worker, shared);
     let (mut plans, mut counted, mut frequent): (Vec<Arc<Plan>>, Vec<Counted>, Vec<_>) = Default::default();
-    let mut spreads: Vec<(FeatureSet, Spread)> = Vec::new();
+    let mut spread = Spread::default();
     let mut below: Vec<Cells> = Vec::new();
     // With a promise to keep, fewer cells are wanted than have the customers.
     let typical = promise.map_or(0, |promise| promise.typical_uv(limits.customers));
@@ -208,7 +208,7 @@ pub fn enumerate(
             let found = tally(worker, &counter, pass, &wanted, extended, &mut record);
             frequent.extend(found.frequent);
             below.extend(found.extended);
-            spreads.extend(found.spreads);
+            spread = spread.plus(&found.spread);
             tracing::debug!(level = deepest, pass, counting = record.seconds, seconds = took(started), "pass done");
             let held = frequent.iter().map(|(_, block): &(FeatureSet, Block)| block.cells().len() as u64).sum();
             agree(worker, room.holds(held).err())?;
@@ -228,11 +228,8 @@ pub fn enumerate(
     }
     tracing::debug!(segments = answer.segments.len(), seconds = took(started), "answer put together");
     if promise.is_some() {
-        spreads = gather(worker, spreads).concat();
-        // In one order, whoever added up which feature set.
-        spreads.sort_unstable_by_key(|(set, _)| *set);
+        spread = gather(worker, spread).iter().fold(Spread::default(), Spread::plus);
     }
-    let spread = spreads.into_iter().fold(Spread::default(), |sum, (_, spread)| sum.plus(spread));
     shared.clear();
     Ok((shard, Enumeration { answer, spread, counted }))
 }
@@ -272,7 +269,7 @@ struct Found {
     /// At every worker: those of the level that is extended.
     extended: Vec<Cells>,
     /// Of the feature sets that this worker adds up, where a promise is asked for.
-    spreads: Vec<(FeatureSet, Spread)>,
+    spread: Spread,
 }
 
 /// One pass as a dataflow: the feature set is the key, a process's partial block the difference.
@@ -287,7 +284,7 @@ fn tally(
     let counted = Rc::new(RefCell::new(record.clone()));
     let frequent = Rc::new(RefCell::new(Vec::new()));
     let cells = Rc::new(RefCell::new(Vec::new()));
-    let spreads = Rc::new(RefCell::new(Vec::new()));
+    let spread = Rc::new(RefCell::new(Spread::default()));
     let probe = ProbeHandle::new();
     worker.dataflow::<Epoch, _, _>(|scope| {
         let partial = count(scope, counter.clone(), pass, Rc::clone(&counted));
@@ -305,19 +302,18 @@ fn tally(
         let found = match wanted.promise.clone() {
             None => found,
             Some(promise) => {
-                let (plan, shape, spreads) = (Arc::clone(&counter.plan), counter.shape.clone(), Rc::clone(&spreads));
+                let (plan, shape, spread) = (Arc::clone(&counter.plan), counter.shape.clone(), Rc::clone(&spread));
                 found.map(move |(set, time, block)| {
                     if set == FeatureSet::EMPTY {
                         return (set, time, block);
                     }
                     let layout = &plan.round.layouts[&set];
-                    let mut spread = Spread::default();
+                    let mut spread = spread.borrow_mut();
                     for (place, &cell) in block.cells().iter().enumerate() {
                         if layout.segment(set, cell, &shape).is_some() {
                             promise.spread(block.planes(), place, &mut spread);
                         }
                     }
-                    spreads.borrow_mut().push((set, spread));
                     (set, time, block.filtered(|planes, place| promise.kept_by(planes, place)))
                 })
             }
@@ -336,7 +332,7 @@ fn tally(
     }
     *record = counted.borrow().clone();
     let frequent = frequent.take().into_iter().map(|(set, _, block)| (set, block)).collect();
-    Found { frequent, extended: cells.take(), spreads: spreads.take() }
+    Found { frequent, extended: cells.take(), spread: spread.take() }
 }
 
 /// The worker that adds up a feature set's blocks, before reduction to their number. Fixed, so equal in all processes.

@@ -64,7 +64,7 @@ impl Found {
             moments,
             bases,
             unlisted,
-            shrinkage: Shrinkage::new(MetricKind::Rate, Scale::default(), 0.0, &Stats::default()),
+            shrinkage: Shrinkage::new(MetricKind::Rate, Scale::default(), Vec::new(), &Stats::default()),
             scored: Vec::new(),
             funnel: Funnel::default(),
             candidates: Vec::new(),
@@ -83,7 +83,7 @@ impl Found {
             discovery: &self.discovery,
             base_whole: self.base(0),
             base_discovery: self.bases[0][DISCOVERY],
-            unlisted: self.unlisted,
+            unlisted: self.unlisted.clone(),
         }
     }
 
@@ -349,7 +349,7 @@ impl Found {
         if job.enumerate.allow_small {
             notes.push("The privacy floor of 10 customers is lifted (enumerate.allow_small).".into());
         }
-        if let Some(Unlisted { hypotheses, .. }) = self.unlisted {
+        if let Some(Unlisted { hypotheses, .. }) = &self.unlisted {
             let kept = self.segments.len();
             notes.push(format!(
                 "Only the {kept} segments that may be highlights were kept (enumerate.keep); the false discovery rate is taken \

@@ -23,7 +23,7 @@ use crate::enumerate::{Answer, Limits, Shape, most_frequent};
 use crate::highlight::{Funnel, Highlight, Scored, Unlisted};
 use crate::job::Job;
 use crate::merge::Grouping;
-use crate::score::Measures;
+use crate::score::{Component, Measures};
 use crate::screen::Verdict;
 use crate::sink::Quality;
 use crate::source::Table;
@@ -46,8 +46,8 @@ pub struct Outcome {
     pub scales: Vec<Scale>,
     /// Of each metric, where it was cut.
     pub caps: Vec<Option<Caps>>,
-    /// Variance of true effects, in the metric's unit squared.
-    pub tau_squared: f64,
+    /// How true effects are spread: what shrunken figures rest on.
+    pub prior: Vec<Component>,
     pub highlights: Vec<Highlight>,
     pub funnel: Funnel,
     pub grouping: Grouping,
@@ -189,7 +189,7 @@ pub fn run(
             answer: found.answer,
             moments: found.moments,
             scales,
-            tau_squared: found.shrinkage.tau_squared(),
+            prior: found.shrinkage.prior().to_vec(),
             highlights: found.highlights,
             funnel: found.funnel,
             grouping,

@@ -10,7 +10,7 @@ use crate::segment::Segment;
 use crate::stats::{MetricKind, Scale, Stats};
 
 /// The frequent segments with their sums. With nothing held out, discovery is the whole.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Frequent<'a> {
     /// In ascending order, without the base; with a segment come all segments that say less.
     pub segments: &'a [Segment],
@@ -25,7 +25,7 @@ pub struct Frequent<'a> {
 }
 
 /// What is known of segments that are not listed, so that those which are look no better for it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Unlisted {
     /// How many segments there could be, listed ones too: the hypotheses that the false discovery rate is taken over.
     pub hypotheses: u64,
@@ -42,10 +42,17 @@ impl Frequent<'_> {
 impl Frequent<'_> {
     /// How far true effects are spread, fitted to the whole base.
     pub fn shrinkage(&self, kind: MetricKind, scale: Scale) -> Shrinkage {
-        match &self.unlisted {
-            None => Shrinkage::fit(kind, scale, self.whole, &self.base_whole),
-            Some(all) => Shrinkage::of(kind, scale, &all.spread, &self.base_whole),
-        }
+        let listed = || {
+            let of = |segments: &[Stats]| {
+                let mut spread = Spread::default();
+                segments.iter().for_each(|segment| spread.add(kind, scale, segment, &self.base_whole));
+                spread
+            };
+            let parts = self.whole.par_chunks(1 << 12).map(of);
+            parts.reduce(Spread::default, |a, b| a.plus(&b))
+        };
+        let spread = self.unlisted.as_ref().map_or_else(listed, |all| all.spread.clone());
+        Shrinkage::of(kind, scale, &spread, &self.base_whole)
     }
 }
 
@@ -82,7 +89,7 @@ pub fn score(frequent: &Frequent, kind: MetricKind, scale: Scale, adjust: Adjust
 /// q-values over the segments that could be tested, none for the others.
 fn adjusted(frequent: &Frequent, scored: &[Scored], adjust: Adjust, log_p: impl Fn(&Test) -> f64) -> Vec<Option<f64>> {
     let tested: Vec<f64> = scored.iter().filter_map(|s| s.test.as_ref().map(&log_p)).collect();
-    let hypotheses = frequent.unlisted.map_or(tested.len() as u64, |all| all.hypotheses);
+    let hypotheses = frequent.unlisted.as_ref().map_or(tested.len() as u64, |all| all.hypotheses);
     let q = match adjust {
         Adjust::BenjaminiHochberg => benjamini_hochberg(&tested, hypotheses),
         Adjust::BenjaminiYekutieli => benjamini_yekutieli(&tested, hypotheses),
@@ -109,7 +116,7 @@ pub fn rule(
     let tested = scored.iter().filter(|s| s.test.is_some()).count() as u64;
     let mut funnel = Funnel {
         segments: scored.len() as u64,
-        tested: frequent.unlisted.map_or(tested, |all| all.hypotheses.max(tested)),
+        tested: frequent.unlisted.as_ref().map_or(tested, |all| all.hypotheses.max(tested)),
         rejected: Condition::ALL.map(|c| (c, 0)).to_vec(),
         ..Funnel::default()
     };

@@ -1,10 +1,4 @@
-//! Many segments at once: p-values adjusted for their number, and effects shrunk for their noise.
-
-use serde::{Deserialize, Serialize};
-
-use super::versus::effect_variance;
-use super::{measures, positive_mean};
-use crate::stats::{MetricKind, Scale, Stats};
+//! Many tests at once: p-values adjusted for their number.
 
 /// Indices by increasing log p, ties by index. Ties get equal adjusted values whatever their order.
 fn ascending(log_p: &[f64]) -> Vec<usize> {
@@ -71,123 +65,6 @@ pub fn holm(log_p: &[f64]) -> Vec<f64> {
     adjusted
 }
 
-/// What tells how far true effects are spread: sums over segments whose noise is known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Spread {
-    segments: f64,
-    /// Of `effect² / v`.
-    squares: f64,
-    /// Of `1 / v`.
-    weights: f64,
-}
-
-impl Spread {
-    /// Adds a segment of a base.
-    pub fn add(&mut self, kind: MetricKind, scale: Scale, segment: &Stats, base: &Stats) {
-        if let Some(noise) = effect_variance(kind, scale, segment, base) {
-            let effect = measures(kind, scale, segment, base).effect;
-            self.segments += 1.0;
-            self.squares += effect * effect / noise;
-            self.weights += 1.0 / noise;
-        }
-    }
-
-    /// Of both; as floats are, to the bit only in the same order.
-    pub fn plus(self, other: Spread) -> Spread {
-        Spread {
-            segments: self.segments + other.segments,
-            squares: self.squares + other.squares,
-            weights: self.weights + other.weights,
-        }
-    }
-}
-
-/// Empirical-Bayes shrinkage of effects towards none (Efron and Morris, 1975).
-///
-/// Each observed effect is taken as a true effect plus noise of known variance v, and the true effects as spread around
-/// zero (effects of a partition average to zero) with variance tau². The estimate of a true effect is then
-/// `effect * tau² / (tau² + v)`: what 60 customers show is believed less than what 6,000 do.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Shrinkage {
-    kind: MetricKind,
-    scale: Scale,
-    base: Stats,
-    /// Variance of true effects, in the metric's unit squared.
-    tau_squared: f64,
-}
-
-impl Shrinkage {
-    /// From all segments of a base, by the method of moments (DerSimonian and Laird, 1986, with the mean known to be 0):
-    /// `tau² = (sum(effect² / v) - k) / sum(1 / v)`, at least 0, over the k segments whose noise is known.
-    ///
-    /// The sums are taken in the order of the segments.
-    pub fn fit(kind: MetricKind, scale: Scale, segments: &[Stats], base: &Stats) -> Self {
-        let mut spread = Spread::default();
-        segments.iter().for_each(|segment| spread.add(kind, scale, segment, base));
-        Shrinkage::of(kind, scale, &spread, base)
-    }
-
-    /// The same of segments whose sums have been taken.
-    pub fn of(kind: MetricKind, scale: Scale, spread: &Spread, base: &Stats) -> Self {
-        let excess = (spread.squares - spread.segments) / spread.weights;
-        let tau_squared = if spread.weights > 0.0 { excess.max(0.0) } else { 0.0 };
-        Shrinkage::new(kind, scale, tau_squared, base)
-    }
-
-    /// Of a known variance of true effects.
-    pub fn new(kind: MetricKind, scale: Scale, tau_squared: f64, base: &Stats) -> Self {
-        Shrinkage { kind, scale, base: *base, tau_squared }
-    }
-
-    /// The same spread of true effects, for segments of another base: a part of it.
-    pub fn against(&self, base: &Stats) -> Self {
-        Shrinkage { base: *base, ..*self }
-    }
-
-    /// Variance of true effects, in the metric's unit squared.
-    pub fn tau_squared(&self) -> f64 {
-        self.tau_squared
-    }
-
-    /// The estimate of a segment's true effect, in the metric's unit; 0 where its noise is unknown.
-    pub fn shrunken_effect(&self, segment: &Stats) -> f64 {
-        let effect = measures(self.kind, self.scale, segment, &self.base).effect;
-        match effect_variance(self.kind, self.scale, segment, &self.base) {
-            Some(noise) if self.tau_squared > 0.0 => effect * (self.tau_squared / (self.tau_squared + noise)),
-            Some(_) | None => 0.0,
-        }
-    }
-
-    /// `1 + shrunken effect / base mean`; none where the base has no positive mean.
-    pub fn shrunken_lift(&self, segment: &Stats) -> Option<f64> {
-        positive_mean(self.kind, &self.base)
-            .then(|| 1.0 + self.shrunken_effect(segment) / super::mean(self.kind, self.scale, &self.base))
-    }
-
-    /// What a programme for a segment may be expected to bring, in money, less what it costs.
-    ///
-    /// `value_per_unit * uv * |shrunken effect| - cost_per_customer * uv` (of a ratio with the denominator for the first uv): of an
-    /// over-performer what the segment brings over an average audience of its size, of an under-performer what bringing it to the
-    /// average would.
-    pub fn expected_profit(&self, segment: &Stats, value_per_unit: f64, cost_per_customer: f64) -> f64 {
-        let units = match self.kind {
-            MetricKind::Rate | MetricKind::Amount => segment.uv as f64,
-            MetricKind::Ratio => segment.den as f64 / self.scale.den_unit(),
-        };
-        value_per_unit * units * self.shrunken_effect(segment).abs() - cost_per_customer * segment.uv as f64
-    }
-}
-
-/// How far a shrunken lift is from none, on a log scale: a third as far as three times. Where there is no lift, how far the shrunken
-/// effect is from 0, in the metric's unit.
-pub fn strength(shrunken_lift: Option<f64>, shrunken_effect: f64) -> f64 {
-    match shrunken_lift {
-        Some(lift) if lift > 0.0 => lift.ln().abs(),
-        Some(_) => f64::INFINITY,
-        None => shrunken_effect.abs(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,64 +105,12 @@ mod tests {
     }
 
     #[test]
-    fn a_programme_brings_its_units_and_costs_its_customers() {
-        let rate = |uv, sum| Stats { uv, sum, sq: sum, ..Stats::default() };
-        let base = rate(1000, 500);
-        let fit = Shrinkage::fit(MetricKind::Rate, Scale::default(), &[rate(400, 300), rate(600, 200)], &base);
-        for segment in [rate(400, 300), rate(600, 200)] {
-            let brought = 12.5 * segment.uv as f64 * fit.shrunken_effect(&segment).abs();
-            let profit = fit.expected_profit(&segment, 12.5, 0.75);
-            assert!((profit - (brought - 0.75 * segment.uv as f64)).abs() < 1e-9 && profit > 0.0, "{profit}");
-        }
-    }
-
-    #[test]
     fn nothing_tested_needs_no_adjustment_and_tiny_p_stay_in_order() {
         assert!(
             benjamini_hochberg(&[], 3).is_empty() && benjamini_yekutieli(&[], 0).is_empty() && holm(&[]).is_empty()
         );
         // exp(-800) underflows, exp(-800 + ln 2) too: both are 0, the third is its own p.
         assert_eq!(benjamini_hochberg(&[-900.0, 0.5f64.ln(), -800.0], 3), [0.0, 0.5, 0.0]);
-    }
-
-    #[test]
-    fn shrinkage_is_the_moment_estimate_by_hand() {
-        // Base: 1000 customers, 500 yes; halves of 400 + 600. Base variance 0.25 * 1000/999.
-        // Segment a, 400 with 300: effect 0.25; b, 600 with 200: effect -1/6.
-        let rate = |uv, sum| Stats { uv, sum, sq: sum, ..Stats::default() };
-        let (a, b) = (rate(400, 300), rate(600, 200));
-        let base = a + b;
-        let fit = Shrinkage::fit(MetricKind::Rate, Scale::default(), &[a, b], &base);
-        // The base's variance is larger than the two sides' own, so v = 0.25 * 1000/999 * (1/400 + 1/600) * (1 - w)^2
-        // with w = 0.4 and 0.6.
-        let common = 0.25 * 1000.0 / 999.0 * (1.0 / 400.0 + 1.0 / 600.0);
-        let (va, vb) = (common * 0.36, common * 0.16);
-        let tau = (0.0625 / va + 1.0 / 36.0 / vb - 2.0) / (1.0 / va + 1.0 / vb);
-        assert!((fit.tau_squared() - tau).abs() < 1e-14);
-        assert!((fit.shrunken_effect(&a) - 0.25 * tau / (tau + va)).abs() < 1e-14);
-        let lift = fit.shrunken_lift(&b).expect("the base has a yes");
-        assert!((lift - (1.0 - tau / (tau + vb) / 6.0 / 0.5)).abs() < 1e-14);
-    }
-
-    #[test]
-    fn sixty_customers_do_not_outrank_six_thousand_by_luck_alone() {
-        let rate = |uv, sum| Stats { uv, sum, sq: sum, ..Stats::default() };
-        let base = rate(1_000_000, 50_000);
-        let (few, many) = (rate(60, 12), rate(6000, 900));
-        let fit = Shrinkage::fit(MetricKind::Rate, Scale::default(), &[few, many, rate(20_000, 1200)], &base);
-        let (few_lift, many_lift) = (fit.shrunken_lift(&few), fit.shrunken_lift(&many));
-        assert!(measures(MetricKind::Rate, Scale::default(), &few, &base).lift > Some(3.9), "the raw lift is larger");
-        assert!(few_lift < many_lift, "{few_lift:?} {many_lift:?}");
-    }
-
-    #[test]
-    fn noise_alone_shrinks_to_nothing() {
-        // Every segment exactly at the base's mean: no spread beyond noise.
-        let rate = |uv, sum| Stats { uv, sum, sq: sum, ..Stats::default() };
-        let fit = Shrinkage::fit(MetricKind::Rate, Scale::default(), &[rate(100, 10), rate(50, 5)], &rate(1000, 100));
-        assert_eq!(fit.tau_squared(), 0.0);
-        assert_eq!(fit.shrunken_effect(&rate(60, 30)), 0.0);
-        assert_eq!(fit.shrunken_lift(&rate(60, 30)), Some(1.0));
     }
 
     proptest! {

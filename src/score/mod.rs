@@ -2,6 +2,7 @@
 
 mod exact;
 mod many;
+mod shrink;
 mod tail;
 mod versus;
 
@@ -9,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::stats::{MetricKind, Scale, Stats};
 
-pub use many::{Shrinkage, Spread, benjamini_hochberg, benjamini_yekutieli, holm, strength};
+pub use many::{benjamini_hochberg, benjamini_yekutieli, holm};
+pub use shrink::{Component, Shrinkage, Spread, strength};
 pub use versus::{Test, effect_variance, proportions_z, standard_deviation, test};
 
 use exact::product_difference;

@@ -16,7 +16,7 @@ use crate::highlight::{Direction, Funnel};
 use crate::job::PRIVACY_FLOOR;
 use crate::merge::{Choice, Group, Merge};
 use crate::profile::ProfileItem;
-use crate::score::Measures;
+use crate::score::{Component, Measures};
 use crate::screen::Verdict;
 use crate::stats::{MetricKind, Scale};
 use crate::telemetry::{LevelRecord, StageRecord};
@@ -226,8 +226,8 @@ pub struct Manifest {
     pub metrics: Vec<MetricRecord>,
     pub stages: Vec<StageRecord>,
     pub levels: Vec<LevelRecord>,
-    /// Variance of true effects, in the metric's unit squared: what shrunken figures rest on.
-    pub tau_squared: f64,
+    /// How true effects are spread, a mixture of normals around none: what shrunken figures rest on.
+    pub prior: Vec<Component>,
     /// The funnel from frequent segments to validated highlights.
     pub highlights: Funnel,
     pub groups: u64,
@@ -266,7 +266,7 @@ impl Manifest {
                 .collect(),
             stages: result.stages.to_vec(),
             levels: result.levels.to_vec(),
-            tau_squared: result.tau_squared,
+            prior: result.prior.to_vec(),
             highlights: result.funnel.clone(),
             groups: result.grouping.groups.len() as u64,
             assigned: result.assigned.group.len() as u64,

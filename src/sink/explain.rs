@@ -15,7 +15,7 @@ use super::{VerifyError, visible};
 use crate::encode::Codebook;
 use crate::highlight::{Condition, Frequent, Reading, Rule, Scored, Status};
 use crate::job::{Job, JobSpec, closest};
-use crate::score::{Measures, Shrinkage, Test, measures, test};
+use crate::score::{Component, Measures, Shrinkage, Test, measures, test};
 use crate::screen::Verdict;
 use crate::segment::{Item, MAX_LEVEL, Segment};
 use crate::stats::{DISCOVERY, MetricKind, PARTS, Parts, Scale, Stats, VALIDATION};
@@ -164,7 +164,7 @@ struct Known {
     base: Vec<Parts<Stats>>,
     kinds: Vec<MetricKind>,
     scales: Vec<Scale>,
-    tau_squared: f64,
+    prior: Vec<Component>,
 }
 
 impl Known {
@@ -228,7 +228,7 @@ impl Known {
             }
         })?;
         let (kinds, scales) = manifest.metrics.iter().map(|m| (m.kind, m.scale)).unzip();
-        let mut known = Known { rows: Vec::new(), base: Vec::new(), kinds, scales, tau_squared: manifest.tau_squared };
+        let mut known = Known { rows: Vec::new(), base: Vec::new(), kinds, scales, prior: manifest.prior.clone() };
         let parts = if manifest.job["highlight"]["holdout"].as_f64() > Some(0.0) { PARTS } else { 1 };
         let path = run.join("sums.parquet");
         each_batch(&path, &known.columns(manifest, parts), |first, batch| {
@@ -325,7 +325,7 @@ impl Known {
         let part = |part: usize| row.sums.as_ref().map(|sums| (sums[0][part], self.base[0][part]));
         let held_out = part(VALIDATION).filter(|(own, base)| own.uv > 0 && base.uv > 0);
         let base = self.base_of(0);
-        let shrinkage = Shrinkage::new(kind, scale, self.tau_squared, &base);
+        let shrinkage = Shrinkage::new(kind, scale, self.prior.clone(), &base);
         let own = whole(0);
         Figures {
             whole: of(0, &own.unwrap_or(Stats { uv: row.uv, ..Stats::default() }), &base),

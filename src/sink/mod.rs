@@ -41,7 +41,7 @@ use crate::enumerate::Answer;
 use crate::highlight::{Funnel, Highlight, Scored};
 use crate::job::{Job, PRIVACY_FLOOR};
 use crate::merge::Grouping;
-use crate::score::Measures;
+use crate::score::{Component, Measures};
 use crate::screen::Verdict;
 use crate::stats::{MetricKind, Moments, Scale};
 use crate::telemetry::{LevelRecord, StageRecord};
@@ -95,8 +95,8 @@ pub struct RunResult<'a> {
     pub scales: &'a [Scale],
     /// Of each metric, where it was cut, in scaled units.
     pub caps: Vec<Option<[i64; 2]>>,
-    /// Variance of true effects, in the metric's unit squared: what shrunken figures rest on.
-    pub tau_squared: f64,
+    /// How true effects are spread: what shrunken figures rest on.
+    pub prior: &'a [Component],
     /// Ranked.
     pub highlights: &'a [Highlight],
     pub funnel: &'a Funnel,

@@ -375,7 +375,7 @@ impl Sample {
             moments: &self.moments,
             scales: &self.scales,
             caps: vec![None, Some([0, 150_000])],
-            tau_squared: 0.0036,
+            prior: &[],
             highlights: &self.highlights,
             funnel: &self.funnel,
             grouping: &self.grouping,
