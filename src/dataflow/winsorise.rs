@@ -71,15 +71,25 @@ pub fn cut_notes(caps: &[Option<Caps>], scales: &[Scale], job: &Job) -> Vec<Stri
         let (Some(Caps { low, high, below, above }), Some([from, to])) = (caps, shares) else { continue };
         let [low, high] = [low, high].map(|value| *value as f64 / scale.unit());
         let floor = if job.enumerate.allow_small { 1 } else { PRIVACY_FLOOR };
-        let [below, above] = [below, above].map(|customers| match customers {
+        let customers = |count: &u64| match count {
             0 => "no customer".to_owned(),
             few if *few < floor => format!("fewer than {floor} customers"),
-            customers => format!("{customers} customers"),
-        });
-        notes.push(format!(
-            "{name:?} was winsorised: values below {low} (quantile {from} of the discovery part) count as {low}, {below}; values \
-             above {high} (quantile {to}) count as {high}, {above}."
-        ));
+            count => format!("{count} customers"),
+        };
+        let mut sides = Vec::new();
+        if from > 0.0 {
+            sides.push(format!(
+                "below {low} (quantile {from} of the discovery part) count as {low}, {}",
+                customers(below)
+            ));
+        }
+        if to < 1.0 {
+            sides.push(format!(
+                "above {high} (quantile {to} of the discovery part) count as {high}, {}",
+                customers(above)
+            ));
+        }
+        notes.push(format!("{name:?} was winsorised: values {}.", sides.join("; values ")));
     }
     notes
 }

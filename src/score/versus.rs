@@ -406,6 +406,45 @@ mod tests {
         }
     }
 
+    #[test]
+    fn intervals_cover_the_true_effect_in_95_of_100_samples() {
+        // The chance of every count of yes among the segment's customers, the rest of a base of a million as expected.
+        let (total, elsewhere) = (1_000_000i64, 0.05);
+        let covered = |uv: i64, share: f64| -> f64 {
+            let rest = total - uv;
+            let rest_yes = (elsewhere * rest as f64) as i64;
+            let truth = (share - rest_yes as f64 / rest as f64) * rest as f64 / total as f64;
+            // C(n, k) p^k (1 - p)^(n - k), one term after the other from the most likely count.
+            let odds = share / (1.0 - share);
+            let mut chance = vec![0.0; uv as usize + 1];
+            let top = (share * uv as f64) as usize;
+            chance[top] = 1.0;
+            (top..uv as usize)
+                .for_each(|k| chance[k + 1] = chance[k] * odds * (uv as usize - k) as f64 / (k + 1) as f64);
+            (0..top).rev().for_each(|k| chance[k] = chance[k + 1] / odds * (k + 1) as f64 / (uv as usize - k) as f64);
+            let all: f64 = chance.iter().sum();
+            let holds = |k: &usize| {
+                let (own, base) = (rate(uv, *k as i128), rate(total, *k as i128 + i128::from(rest_yes)));
+                let found = rates(&own, &(base - own), &base).expect("both occur");
+                let remainder = rest as f64 / total as f64;
+                found.low * remainder <= truth && truth <= found.high * remainder
+            };
+            (0..=uv as usize).filter(|k| chance[*k] > 1e-12).filter(holds).map(|k| chance[k] / all).sum()
+        };
+        for uv in [50, 200, 1000, 5000] {
+            let mut mean = 0.0;
+            let shares = [0.005, 0.02, 0.05, 0.1, 0.2, 0.5];
+            for share in shares {
+                let found = covered(uv, share);
+                mean += found / shares.len() as f64;
+                // Whole counts: where few are expected no interval has the same coverage everywhere.
+                let (least, most) = if share * uv as f64 >= 50.0 { (0.94, 0.96) } else { (0.92, 0.985) };
+                assert!((least..=most).contains(&found), "{uv} customers at {share}: {found}");
+            }
+            assert!((0.94..=0.965).contains(&mean), "{uv}: {mean}");
+        }
+    }
+
     proptest! {
         #[test]
         fn intervals_hold_the_effect_and_exclude_no_influence_together(

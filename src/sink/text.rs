@@ -109,8 +109,7 @@ texts! {
     rank_profit: "expected profit", "预期利润";
     show: "Show", "显示";
     show_all: "all", "全部";
-    added: "New customers and impact", "新增客户与影响量";
-    added_cell: "{uv} / {impact}", "{uv} / {impact}";
+    added: "new: {impact}", "新增：{impact}";
     profit: "Expected profit", "预期利润";
     harms: "harms {names}", "损害 {names}";
     q: "q", "q 值";
@@ -203,9 +202,9 @@ texts! {
     def_shrunken_word: "Shrunken lift", "收缩提升度";
     def_shrunken: "The lift pulled towards 1 the more, the fewer customers it rests on (empirical Bayes), so that a small segment does not lead by luck.",
         "客户越少，提升度越向 1 收缩（经验贝叶斯），避免小细分凭运气排在前面。";
-    def_added_word: "New customers and impact", "新增客户与影响量";
-    def_added: "Of its customers, those whom no better-ranked highlight of the same direction covers, and their impact.",
-        "该细分中未被同方向、排名更靠前的高亮细分覆盖的客户，以及这些客户的影响量。";
+    def_added_word: "New", "新增";
+    def_added: "The impact of those of its customers whom no better-ranked highlight of the same direction covers, where these are not all.",
+        "该细分中未被同方向、排名更靠前的高亮细分覆盖的客户的影响量（仅在与全部影响量不同时列出）。";
     def_profit_word: "Expected profit", "预期利润";
     def_profit: "{value} × customers × shrunken effect − {cost} × customers: what a programme for the segment may be expected to bring, less its cost. Of a low performer: what bringing it to the average would.",
         "{value} × 客户数 × 收缩效应 − {cost} × 客户数：针对该细分开展运营的预期收益减去成本。对低表现细分，指把它提升到大盘均值所带来的收益。";

@@ -101,8 +101,8 @@ struct HighlightView {
     rank: usize,
     /// Among the highlights of its direction.
     direction_rank: usize,
-    /// Customers and impact that better-ranked ones of its direction do not cover.
-    added: String,
+    /// Its impact over the customers that better-ranked ones of its direction do not cover, where these are not all.
+    added: Option<String>,
     /// Only where the job says what a unit is worth.
     profit: Option<String>,
     /// Guarded metrics that it harms.
@@ -401,10 +401,8 @@ impl View<'_, '_> {
         HighlightView {
             rank,
             direction_rank: self.result.direction_rank(rank - 1),
-            added: fill(
-                self.t.added_cell,
-                &[("uv", &count(h.added.uv)), ("impact", &Numbers { unit: None, ..self.n }.impact(h.added.impact))],
-            ),
+            added: (h.added.uv < h.measures.uv)
+                .then(|| fill(self.t.added, &[("impact", &Numbers { unit: None, ..self.n }.impact(h.added.impact))])),
             profit: self.profit().map(|_| h.expected_profit.map_or("–".into(), |profit| decimal(profit.round()))),
             harms: (!harms.is_empty()).then(|| fill(self.t.harms, &[("names", &harms.join(self.t.list_comma))])),
             secondary: self.secondary_of(&h.secondary.iter().map(|s| s.measures).collect::<Vec<_>>()),
