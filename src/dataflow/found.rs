@@ -49,10 +49,7 @@ impl Found {
         let bases = (0..moments.kinds().len())
             .map(|metric| std::array::from_fn(|part| answer.stats(&moments, metric, 0, part)))
             .collect::<Vec<Parts<Stats>>>();
-        let own = |part: usize| (1..answer.segments.len()).map(move |i| (i, part));
-        let stats = |(i, part): (usize, usize)| answer.stats(&moments, 0, i, part);
-        let discovery: Vec<Stats> = own(DISCOVERY).map(stats).collect();
-        let whole = discovery.iter().zip(own(VALIDATION)).map(|(&found, held)| found + stats(held)).collect();
+        let (discovery, whole) = answer.found_and_whole(&moments, 0);
         let mut found = Found {
             kind: moments.kinds()[0],
             scale: scales[0],

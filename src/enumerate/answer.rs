@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::{Layout, Shape, Survivors};
 use crate::block::Block;
 use crate::segment::{FeatureSet, Segment};
-use crate::stats::{Moments, PARTS, Parts, Stats};
+use crate::stats::{DISCOVERY, Moments, PARTS, Parts, Stats, VALIDATION};
 
 /// Frequent segments with their exact sums; at worker 0 all of them, elsewhere none.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -91,6 +91,15 @@ impl Answer {
     pub fn stats(&self, moments: &Moments, metric: usize, i: usize, part: usize) -> Stats {
         let at = (PARTS * i + part) * moments.width();
         moments.stats(metric, self.uv[i][part], &self.sums[at..at + moments.width()])
+    }
+
+    /// The exact sums of metric `metric` over each segment but the base: of the discovery part, and of both. On all cores.
+    pub fn found_and_whole(&self, moments: &Moments, metric: usize) -> (Vec<Stats>, Vec<Stats>) {
+        let of = |i: usize| {
+            let [found, held] = [DISCOVERY, VALIDATION].map(|part| self.stats(moments, metric, i, part));
+            (found, found + held)
+        };
+        (1..self.segments.len()).into_par_iter().map(of).unzip()
     }
 
     /// The segments of one level, as the level above is planned from them.
