@@ -190,7 +190,7 @@ fn publish(
         answer: &outcome.answer,
         moments: &outcome.moments,
         scales: &outcome.scales,
-        caps: outcome.caps.iter().map(|caps| caps.map(|caps| [caps.low, caps.high])).collect(),
+        caps: outcome.caps.iter().map(|caps| caps.map(|caps| caps.told(job))).collect(),
         prior: &outcome.prior,
         highlights: &outcome.highlights,
         funnel: &outcome.funnel,

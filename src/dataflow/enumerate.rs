@@ -98,8 +98,9 @@ impl Counted {
 #[derive(Clone, Debug)]
 pub struct Enumeration {
     pub answer: Answer,
-    /// Of all frequent segments that were counted, at worker 0 and only where a promise was asked for.
-    pub spread: Spread,
+    /// Of all frequent segments that were counted, on the whole base and on the discovery part; at worker 0 and only where a promise
+    /// was asked for.
+    pub spread: [Spread; 2],
     /// By round.
     pub counted: Vec<Counted>,
 }
@@ -172,7 +173,7 @@ pub fn enumerate(
     let room = Room::agree(worker, shared, &shard)?;
     let workers = workers(worker, shared);
     let (mut plans, mut counted, mut frequent): (Vec<Arc<Plan>>, Vec<Counted>, Vec<_>) = Default::default();
-    let mut spread = Spread::default();
+    let mut spread: [Spread; 2] = Default::default();
     let mut below: Vec<Cells> = Vec::new();
     // With a promise to keep, fewer cells are wanted than have the customers.
     let typical = promise.map_or(0, |promise| promise.typical_uv(limits.customers));
@@ -208,7 +209,7 @@ pub fn enumerate(
             let found = tally(worker, &counter, pass, &wanted, extended, &mut record);
             frequent.extend(found.frequent);
             below.extend(found.extended);
-            spread = spread.plus(&found.spread);
+            spread = both(spread, &found.spread);
             tracing::debug!(level = deepest, pass, counting = record.seconds, seconds = took(started), "pass done");
             let held = frequent.iter().map(|(_, block): &(FeatureSet, Block)| block.cells().len() as u64).sum();
             agree(worker, room.holds(held).err())?;
@@ -228,10 +229,15 @@ pub fn enumerate(
     }
     tracing::debug!(segments = answer.segments.len(), seconds = took(started), "answer put together");
     if promise.is_some() {
-        spread = gather(worker, spread).iter().fold(Spread::default(), Spread::plus);
+        spread = gather(worker, spread).iter().fold(Default::default(), both);
     }
     shared.clear();
     Ok((shard, Enumeration { answer, spread, counted }))
+}
+
+fn both(spread: [Spread; 2], more: &[Spread; 2]) -> [Spread; 2] {
+    let [whole, discovery] = spread;
+    [whole.plus(&more[0]), discovery.plus(&more[1])]
 }
 
 fn took(started: Instant) -> f64 {
@@ -269,7 +275,7 @@ struct Found {
     /// At every worker: those of the level that is extended.
     extended: Vec<Cells>,
     /// Of the feature sets that this worker adds up, where a promise is asked for.
-    spread: Spread,
+    spread: [Spread; 2],
 }
 
 /// One pass as a dataflow: the feature set is the key, a process's partial block the difference.
@@ -284,7 +290,7 @@ fn tally(
     let counted = Rc::new(RefCell::new(record.clone()));
     let frequent = Rc::new(RefCell::new(Vec::new()));
     let cells = Rc::new(RefCell::new(Vec::new()));
-    let spread = Rc::new(RefCell::new(Spread::default()));
+    let spread = Rc::new(RefCell::new(<[Spread; 2]>::default()));
     let probe = ProbeHandle::new();
     worker.dataflow::<Epoch, _, _>(|scope| {
         let partial = count(scope, counter.clone(), pass, Rc::clone(&counted));

@@ -137,8 +137,7 @@ impl Found {
     pub fn choose(&mut self, job: &Job, mut fresh: impl FnMut(Pick) -> Vec<Parts<Stats>>) {
         let (candidates, mut funnel) = (std::mem::take(&mut self.highlights), std::mem::take(&mut self.funnel));
         let frequent = self.frequent();
-        let base = self.bases[0][DISCOVERY];
-        let ranking = Ranking::new(&job.highlight, self.kind, self.scale, base, &self.shrinkage);
+        let ranking = Ranking::new(&job.highlight, &frequent, self.kind, self.scale);
         let parts = |h: &Highlight| {
             let at = self.position(h.segment);
             [self.discovery[at], self.whole[at] - self.discovery[at]]

@@ -183,6 +183,9 @@ pub fn load(
     }
     agree(worker, failure)?;
     let rounded: u64 = gather(worker, rounded).into_iter().sum();
+    let squares = gather(worker, metrics.iter().map(MetricColumn::squares).collect::<Vec<u128>>());
+    let refused = (worker.index() == 0).then(|| sums_fit(&squares, reading, &agreed.scales));
+    decide(worker, refused)?;
     let shares: Vec<Option<[f64; 2]>> = reading.metrics.iter().map(|input| input.winsorise).collect();
     let caps = winsorise(worker, &mut metrics, &part, &shares);
 
@@ -404,6 +407,29 @@ fn scale_metric(
         }
     }
 }
+
+/// Whether the sums of squares of each metric can be held and written, over all customers.
+fn sums_fit(squares: &[Vec<u128>], reading: &Reading, scales: &[Scale]) -> Result<(), Failure> {
+    for (i, (input, scale)) in reading.metrics.iter().zip(scales).enumerate() {
+        let total = squares.iter().fold(0u128, |sum, worker| sum.saturating_add(worker[i]));
+        if total >= MOST_SQUARES {
+            let (setting, decimals) = (&input.setting, scale.decimals.max(scale.den_decimals));
+            let remedy = match decimals {
+                0 => "its values are too large for exact sums; divide the column by a power of ten".to_owned(),
+                _ => format!("set {setting}.decimals below {decimals}"),
+            };
+            let text = format!(
+                "{setting}: the squares of {:?}, with {decimals} decimals, add up to more than 38 digits over all customers; {remedy}",
+                input.name
+            );
+            return Err(Failure { kind: FailureKind::Quality, place: (usize::MAX, u64::MAX), text });
+        }
+    }
+    Ok(())
+}
+
+/// What 38 digits hold: less than 128 bits, and what a decimal column of Parquet has at the most.
+const MOST_SQUARES: u128 = 10u128.pow(38);
 
 /// 1 for the customers held out: those whose seeded hash falls below the share. Row numbers stand in for absent ids.
 fn hold_out(ids: &LocalIds, rows: &RowRuns, share: f64, seed: u64) -> Vec<u8> {

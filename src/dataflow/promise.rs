@@ -67,10 +67,12 @@ impl Promise {
         self.kept(&self.stats(planes, place, DISCOVERY))
     }
 
-    /// Adds the cell in this place, kept or not.
-    pub fn spread(&self, planes: &[Plane], place: usize, spread: &mut Spread) {
-        let both = self.stats(planes, place, DISCOVERY) + self.stats(planes, place, VALIDATION);
-        spread.add(self.kind, self.scale, &both, &self.whole);
+    /// Adds the cell in this place, kept or not: on the whole base, and on the discovery part.
+    pub fn spread(&self, planes: &[Plane], place: usize, [whole, discovery]: &mut [Spread; 2]) {
+        let found = self.stats(planes, place, DISCOVERY);
+        let both = found + self.stats(planes, place, VALIDATION);
+        whole.add(self.kind, self.scale, &both, &self.whole);
+        discovery.add(self.kind, self.scale, &found, &self.base);
     }
 
     /// The primary metric's sums of a cell in one part.

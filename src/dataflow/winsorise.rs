@@ -18,6 +18,17 @@ pub struct Caps {
     pub above: u64,
 }
 
+fn floor(job: &Job) -> u64 {
+    if job.enumerate.allow_small { 1 } else { PRIVACY_FLOOR }
+}
+
+impl Caps {
+    /// The two values, each where enough customers are beyond it: else it is nearly that of one of them.
+    pub fn told(&self, job: &Job) -> [Option<i64>; 2] {
+        [(self.low, self.below), (self.high, self.above)].map(|(value, beyond)| (beyond >= floor(job)).then_some(value))
+    }
+}
+
 /// Bits of a value that are settled in one pass over the rows.
 const DIGIT: u32 = 16;
 
@@ -68,28 +79,30 @@ pub fn cut_notes(caps: &[Option<Caps>], scales: &[Scale], job: &Job) -> Vec<Stri
     let asked = std::iter::once((&job.metric.column, job.metric.winsorise)).chain(secondary);
     let mut notes = Vec::new();
     for ((caps, scale), (name, shares)) in caps.iter().zip(scales).zip(asked) {
-        let (Some(Caps { low, high, below, above }), Some([from, to])) = (caps, shares) else { continue };
-        let [low, high] = [low, high].map(|value| *value as f64 / scale.unit());
-        let floor = if job.enumerate.allow_small { 1 } else { PRIVACY_FLOOR };
-        let customers = |count: &u64| match count {
-            0 => "no customer".to_owned(),
-            few if *few < floor => format!("fewer than {floor} customers"),
-            count => format!("{count} customers"),
+        let (Some(caps), Some([from, to])) = (caps, shares) else { continue };
+        let floor = floor(job);
+        let side = |word: &str, share: f64, value: Option<i64>, customers: u64| match value {
+            Some(value) => {
+                let value = value as f64 / scale.unit();
+                format!(
+                    "values {word} {value} (quantile {share} of the discovery part) count as {value}, {customers} customers"
+                )
+            }
+            None if customers == 0 => format!("no value is {word} quantile {share} of the discovery part"),
+            // Whose value that is would be nearly told.
+            None => format!(
+                "values {word} quantile {share} of the discovery part count as that, fewer than {floor} customers"
+            ),
         };
+        let [low, high] = caps.told(job);
         let mut sides = Vec::new();
         if from > 0.0 {
-            sides.push(format!(
-                "below {low} (quantile {from} of the discovery part) count as {low}, {}",
-                customers(below)
-            ));
+            sides.push(side("below", from, low, caps.below));
         }
         if to < 1.0 {
-            sides.push(format!(
-                "above {high} (quantile {to} of the discovery part) count as {high}, {}",
-                customers(above)
-            ));
+            sides.push(side("above", to, high, caps.above));
         }
-        notes.push(format!("{name:?} was winsorised: values {}.", sides.join("; values ")));
+        notes.push(format!("{name:?} was winsorised: {}.", sides.join("; ")));
     }
     notes
 }
@@ -112,7 +125,7 @@ fn quantile(worker: &mut Worker, values: &[i64], part: &[u8], share: f64) -> Opt
             let count = |digit: usize| all.iter().map(|histogram| histogram[digit]).sum::<u64>();
             let n: u64 = (0..1 << DIGIT).map(count).sum();
             // The tolerance keeps 0.9 * 10 from being 9.000000000000002 and the tenth.
-            let first = ((share * n as f64 - 1e-9).ceil().max(1.0) as u64).min(n);
+            let first = ((share * n as f64 * (1.0 - 1e-14)).ceil().max(1.0) as u64).min(n);
             let mut left = rank.unwrap_or(first);
             (0..1u64 << DIGIT).filter(|_| n > 0).find_map(|digit| {
                 let here = count(digit as usize);

@@ -281,6 +281,19 @@ impl MetricColumn {
         }
     }
 
+    /// The squares of all values added up, of a ratio the larger of both sides', at most the largest number there is.
+    pub fn squares(&self) -> u128 {
+        let of = |values: &[i64]| {
+            values.iter().map(|v| u128::from(v.unsigned_abs()).pow(2)).fold(0u128, u128::saturating_add)
+        };
+        match self {
+            MetricColumn::Rate(yes) => yes.len() as u128,
+            MetricColumn::Amount(values) => of(values),
+            // By the inequality of Cauchy and Schwarz the products are no larger than both.
+            MetricColumn::Ratio { num, den } => of(num).max(of(den)),
+        }
+    }
+
     /// The sums over the customers in these rows.
     pub fn stats_of(&self, rows: impl Iterator<Item = usize>) -> Stats {
         let wide = |values: &[i64], row: usize| i128::from(values[row]);

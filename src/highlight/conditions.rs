@@ -75,7 +75,8 @@ impl Case<'_> {
         self.readings().find(|reading| !reading.met).map(|reading| reading.condition)
     }
 
-    fn ask(&self, condition: Condition) -> Reading {
+    /// What one of them finds.
+    pub fn ask(&self, condition: Condition) -> Reading {
         let Case { rule: Rule { spec, frequent, .. }, found, scored, .. } = self;
         let plain = |met: bool, value: Option<f64>, limit: Option<f64>| Reading {
             condition,

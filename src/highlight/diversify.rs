@@ -63,9 +63,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::highlight::Frequent;
     use crate::highlight::tests::candidate;
     use crate::job::HighlightSpec;
-    use crate::score::{Shrinkage, Spread, measures};
+    use crate::score::measures;
     use crate::stats::{MetricKind, Scale};
 
     const PLAIN: Scale = Scale { decimals: 0, den_decimals: 0 };
@@ -95,8 +96,9 @@ mod tests {
             let candidates: Vec<Highlight> = (0u16..).zip(&directions).map(|(i, &d)| candidate(i, d)).collect();
             let base = sums(customers.iter())[DISCOVERY];
             let spec = HighlightSpec::default();
-            let shrinkage = Shrinkage::of(MetricKind::Amount, PLAIN, &Spread::default(), &base);
-            let ranking = Ranking::new(&spec, MetricKind::Amount, PLAIN, base, &shrinkage);
+            let (base_whole, base_discovery) = (base, base);
+            let none = Frequent { segments: &[], whole: &[], discovery: &[], base_whole, base_discovery, unlisted: None };
+            let ranking = Ranking::new(&spec, &none, MetricKind::Amount, PLAIN);
             let own: Vec<Parts<Stats>> = (0..6).map(|c| sums(customers.iter().filter(|x| x.0[c]))).collect();
             let mut diversity = Diversity::new(&candidates, &own, &ranking);
             let (mut picked, mut covered) = (Vec::new(), [vec![false; customers.len()], vec![false; customers.len()]]);

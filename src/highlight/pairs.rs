@@ -165,7 +165,7 @@ mod tests {
             let (segments, sums): (Vec<Segment>, Vec<(Stats, Stats)>) = cells.into_iter().unzip();
             let (whole, discovery): (Vec<Stats>, Vec<Stats>) = sums.into_iter().unzip();
             let (base_whole, base_discovery) = (sum(&|_| true, true), sum(&|_| true, false));
-            let unlisted = (!all_listed).then(|| Unlisted { hypotheses: 1000, spread: Spread::default() });
+            let unlisted = (!all_listed).then(|| Unlisted { hypotheses: 1000, spread: [Spread::default(), Spread::default()] });
             let frequent =
                 Frequent { segments: &segments, whole: &whole, discovery: &discovery, base_whole, base_discovery, unlisted };
             let bounds = Bounds { frequent: &frequent, max_level, min_uv, exclusive: &[true; 5] };

@@ -1,6 +1,6 @@
 //! The figure by which highlights are ranked.
 
-use super::Measures;
+use super::{Frequent, Measures};
 use crate::job::{HighlightSpec, RankBy};
 use crate::score::{Shrinkage, measures, strength};
 use crate::stats::{MetricKind, Scale, Stats};
@@ -11,14 +11,18 @@ pub struct Ranking<'a> {
     kind: MetricKind,
     scale: Scale,
     base: Stats,
-    shrinkage: Shrinkage,
+    /// Fitted to the discovery part, where the figure is of shrunken effects.
+    shrinkage: Option<Shrinkage>,
 }
 
 impl<'a> Ranking<'a> {
-    /// `base` is that of the discovery part. How far true effects are spread is a figure of all segments together, so
-    /// `shrinkage` may be fitted to the whole base.
-    pub fn new(spec: &'a HighlightSpec, kind: MetricKind, scale: Scale, base: Stats, shrinkage: &Shrinkage) -> Self {
-        Ranking { spec, kind, scale, base, shrinkage: shrinkage.against(&base) }
+    /// Among the segments of a base.
+    pub fn new(spec: &'a HighlightSpec, frequent: &Frequent, kind: MetricKind, scale: Scale) -> Self {
+        let shrinkage = match spec.rank_by {
+            RankBy::Impact | RankBy::ImpactPerCustomer => None,
+            RankBy::Lift | RankBy::Profit => Some(frequent.discovery_shrinkage(kind, scale)),
+        };
+        Ranking { spec, kind, scale, base: frequent.base_discovery, shrinkage }
     }
 
     /// The figure of a segment with these sums over the discovery part: the larger, the better. In the unit of what it ranks by;
@@ -28,11 +32,12 @@ impl<'a> Ranking<'a> {
             RankBy::Impact => self.measures(discovery).impact.abs(),
             RankBy::ImpactPerCustomer => self.measures(discovery).impact.abs() / discovery.uv.max(1) as f64,
             RankBy::Lift => {
-                strength(self.shrinkage.shrunken_lift(discovery), self.shrinkage.shrunken_effect(discovery))
+                let shrinkage = self.shrunken();
+                strength(shrinkage.shrunken_lift(discovery), shrinkage.shrunken_effect(discovery))
             }
             RankBy::Profit => {
                 let value = self.spec.value_per_unit.expect("checked when the job was read");
-                self.shrinkage.expected_profit(discovery, value, self.spec.cost_per_customer)
+                self.shrunken().expected_profit(discovery, value, self.spec.cost_per_customer)
             }
         }
     }
@@ -46,6 +51,10 @@ impl<'a> Ranking<'a> {
         if figure > 0.0 { figure * share } else { figure }
     }
 
+    fn shrunken(&self) -> &Shrinkage {
+        self.shrinkage.as_ref().expect("fitted for the figures that need it")
+    }
+
     fn measures(&self, stats: &Stats) -> Measures {
         measures(self.kind, self.scale, stats, &self.base)
     }
@@ -54,9 +63,15 @@ impl<'a> Ranking<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::score::Spread;
+    use crate::segment::{Item, Segment};
 
     const PLAIN: Scale = Scale { decimals: 0, den_decimals: 0 };
+
+    /// Segments that nobody of was held out.
+    fn of_discovery<'a>(segments: &'a [Segment], sums: &'a [Stats], base: Stats) -> Frequent<'a> {
+        let (base_whole, base_discovery) = (base, base);
+        Frequent { segments, whole: sums, discovery: sums, base_whole, base_discovery, unlisted: None }
+    }
 
     fn rate(uv: i64, sum: i128) -> Stats {
         Stats { uv, sum, sq: sum, ..Stats::default() }
@@ -67,13 +82,12 @@ mod tests {
         // Base 10 %. Large: 1,000 with 200, lift 2; sure: 400 with 160, lift 4; few: 20 with 12, lift 6 and little certainty.
         let base = rate(100_000, 10_000);
         let segments = [rate(1000, 200), rate(400, 160), rate(20, 12)];
-        let mut spread = Spread::default();
-        segments.iter().for_each(|s| spread.add(MetricKind::Rate, PLAIN, s, &base));
-        let shrinkage = Shrinkage::of(MetricKind::Rate, PLAIN, &spread, &base);
+        let names: Vec<Segment> = (0..3).map(|code| Segment::of_items(&[Item { feature: 0, code }])).collect();
+        let frequent = of_discovery(&names, &segments, base);
         let figures = |rank_by, cost_per_customer| {
             let spec =
                 HighlightSpec { rank_by, cost_per_customer, value_per_unit: Some(100.0), ..HighlightSpec::default() };
-            let ranking = Ranking::new(&spec, MetricKind::Rate, PLAIN, base, &shrinkage);
+            let ranking = Ranking::new(&spec, &frequent, MetricKind::Rate, PLAIN);
             segments.map(|s| ranking.figure(&s))
         };
         assert_eq!(figures(RankBy::Impact, 0.0).map(f64::round), [100.0, 120.0, 10.0]);
@@ -89,8 +103,7 @@ mod tests {
     fn what_is_covered_is_discounted_by_its_share_of_the_impact() {
         let base = rate(1000, 100);
         let spec = HighlightSpec::default();
-        let shrinkage = Shrinkage::of(MetricKind::Rate, PLAIN, &Spread::default(), &base);
-        let ranking = Ranking::new(&spec, MetricKind::Rate, PLAIN, base, &shrinkage);
+        let ranking = Ranking::new(&spec, &of_discovery(&[], &[], base), MetricKind::Rate, PLAIN);
         // Impact 40 - 10 = 30; of 50 customers with 14 it is 14 - 5 = 9.
         let own = rate(100, 40);
         assert!((ranking.discounted(30.0, &own, &rate(50, 14)) - 9.0).abs() < 1e-12);

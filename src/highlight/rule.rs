@@ -29,8 +29,8 @@ pub struct Frequent<'a> {
 pub struct Unlisted {
     /// How many segments there could be, listed ones too: the hypotheses that the false discovery rate is taken over.
     pub hypotheses: u64,
-    /// How far effects are spread among all that were counted.
-    pub spread: Spread,
+    /// How far effects are spread among all that were counted: on the whole base, and on the discovery part.
+    pub spread: [Spread; 2],
 }
 
 impl Frequent<'_> {
@@ -40,20 +40,29 @@ impl Frequent<'_> {
 }
 
 impl Frequent<'_> {
-    /// How far true effects are spread, fitted to the whole base.
+    /// How far true effects are spread on the whole base: for figures that are told.
     pub fn shrinkage(&self, kind: MetricKind, scale: Scale) -> Shrinkage {
-        let listed = || {
-            let of = |segments: &[Stats]| {
-                let mut spread = Spread::default();
-                segments.iter().for_each(|segment| spread.add(kind, scale, segment, &self.base_whole));
-                spread
-            };
-            let parts = self.whole.par_chunks(1 << 12).map(of);
-            parts.reduce(Spread::default, |a, b| a.plus(&b))
-        };
-        let spread = self.unlisted.as_ref().map_or_else(listed, |all| all.spread.clone());
-        Shrinkage::of(kind, scale, &spread, &self.base_whole)
+        let known = self.unlisted.as_ref().map(|all| &all.spread[0]);
+        fitted(kind, scale, self.whole, &self.base_whole, known)
     }
+
+    /// The same on the discovery part: for what decides.
+    pub fn discovery_shrinkage(&self, kind: MetricKind, scale: Scale) -> Shrinkage {
+        let known = self.unlisted.as_ref().map(|all| &all.spread[1]);
+        fitted(kind, scale, self.discovery, &self.base_discovery, known)
+    }
+}
+
+fn fitted(kind: MetricKind, scale: Scale, segments: &[Stats], base: &Stats, known: Option<&Spread>) -> Shrinkage {
+    let listed = || {
+        let of = |segments: &[Stats]| {
+            let mut spread = Spread::default();
+            segments.iter().for_each(|segment| spread.add(kind, scale, segment, base));
+            spread
+        };
+        segments.par_chunks(1 << 12).map(of).reduce(Spread::default, |a, b| a.plus(&b))
+    };
+    Shrinkage::of(kind, scale, &known.cloned().unwrap_or_else(listed), base)
 }
 
 /// Every frequent segment with its measures on the whole base, and its test and q-value on the discovery part.
@@ -121,7 +130,7 @@ pub fn rule(
         ..Funnel::default()
     };
     let rule = Rule::new(spec, frequent, kind, scale);
-    let ranking = Ranking::new(spec, kind, scale, frequent.base_discovery, shrinkage);
+    let ranking = Ranking::new(spec, frequent, kind, scale);
     let failed: Vec<Option<Condition>> =
         (0..scored.len()).into_par_iter().map(|i| rule.case(i, &scored[i]).failed()).collect();
     let mut ranked = Vec::new();
@@ -182,6 +191,7 @@ mod tests {
     use super::*;
     use crate::highlight::conditions::bounded;
     use crate::highlight::{Direction, validate};
+    use crate::job::RankBy;
     use crate::segment::Item;
 
     const BH: Adjust = Adjust::BenjaminiHochberg;
@@ -310,9 +320,17 @@ mod tests {
         // The validation figures of every segment become those of noise: the same highlights in the same order.
         let mut table = niches();
         let rank = |table: &Table| {
-            let mut scored = score(&table.frequent(), MetricKind::Rate, PLAIN, BH);
-            let (ranked, funnel) = ruled(&spec(), &table.frequent(), &mut scored, MetricKind::Rate);
-            (ranked.into_iter().map(|h| (h.segment, h.discovery, h.test, h.q)).collect::<Vec<_>>(), funnel)
+            [RankBy::Impact, RankBy::Lift, RankBy::ImpactPerCustomer, RankBy::Profit].map(|rank_by| {
+                let spec = HighlightSpec { rank_by, value_per_unit: Some(1.0), ..spec() };
+                let mut scored = score(&table.frequent(), MetricKind::Rate, PLAIN, BH);
+                let (ranked, funnel) = ruled(&spec, &table.frequent(), &mut scored, MetricKind::Rate);
+                // The figures too, as the order of three may stay by luck.
+                let (frequent, at) = (table.frequent(), |h: &Highlight| table.frequent().position(h.segment));
+                let ranking = Ranking::new(&spec, &frequent, MetricKind::Rate, PLAIN);
+                let figures: Vec<f64> = ranked.iter().map(|h| ranking.figure(&table.discovery[at(h)])).collect();
+                let ranked = ranked.into_iter().map(|h| (h.segment, h.discovery, h.test, h.q)).collect::<Vec<_>>();
+                (ranked, figures, funnel)
+            })
         };
         let before = rank(&table);
         for (whole, discovery) in table.whole.iter_mut().zip(&table.discovery) {

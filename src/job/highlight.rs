@@ -112,10 +112,15 @@ impl HighlightSpec {
         within!(diverse, self.diverse <= 5000, "expected 0 to 5000");
         within!(max_overlap, self.max_overlap > 0.0 && share(self.max_overlap), "expected a share above 0");
         let cost = self.cost_per_customer;
-        within!(cost_per_customer, cost >= 0.0 && cost.is_finite(), "expected 0 or more");
+        within!(cost_per_customer, (0.0..=1e12).contains(&cost), "expected 0 to 1e12");
         let shown = self.value_per_unit.map_or("(absent)".to_owned(), |value| format!("{value:?}"));
         let (value, setting) = (self.value_per_unit, "highlight.value_per_unit");
-        range(setting, shown.clone(), value.is_none_or(|v| v > 0.0 && v.is_finite()), "expected more than 0")?;
+        range(
+            setting,
+            shown.clone(),
+            value.is_none_or(|v| v > 0.0 && v <= 1e12),
+            "expected more than 0, at most 1e12",
+        )?;
         let needed = self.rank_by == RankBy::Profit || cost > 0.0;
         range(setting, shown, value.is_some() || !needed, "rank_by = \"profit\" and cost_per_customer need it")
     }

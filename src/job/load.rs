@@ -159,8 +159,10 @@ impl Job {
             range(
                 &format!("secondary[{i}].name"),
                 format!("{:?}", secondary.name),
-                !secondary.name.is_empty() && spec.secondary[..i].iter().all(|other| other.name != secondary.name),
-                "expected a name that no other secondary metric has",
+                !secondary.name.is_empty()
+                    && secondary.name != "metric"
+                    && spec.secondary[..i].iter().all(|other| other.name != secondary.name),
+                "expected a name that no other metric has; the primary one is called \"metric\"",
             )?;
         }
 

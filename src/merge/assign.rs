@@ -6,7 +6,7 @@ use crate::score::strength;
 /// The highlights in the order in which a customer is asked for them: the first that covers the customer decides.
 ///
 /// Strongest first: by the shrunken lift furthest from 1 on a log scale (a third as far as three times), or by the
-/// absolute shrunken effect where lift has no meaning; then by rank. A highlight all of whose customers are taken by
+/// absolute shrunken effect where lift has no meaning ([`strength`]); then by rank. A highlight all of whose customers are taken by
 /// stronger ones gets none, so a group may end without customers.
 pub fn priority(highlights: &[Highlight]) -> Vec<usize> {
     // The base decides whether there is lift, so either all have one or none.

@@ -91,14 +91,16 @@ pub struct Shrinkage {
     prior: Vec<Component>,
 }
 
-/// Steps of the expectation maximisation. The weights that matter have settled long before.
-const STEPS: usize = 100;
+/// Extrapolated steps of the expectation maximisation at the most, and the change of a weight at which it ends.
+const STEPS: usize = 500;
+const SETTLED: f64 = 1e-7;
 /// As if so many segments less one had been seen that have no effect: the prior errs towards none (Stephens, 2017).
 const TOWARDS_NONE: f64 = 10.0;
 
 impl Shrinkage {
-    /// From all segments of a base: the weights with the largest likelihood on a grid of standard deviations that double every
-    /// second step, from a tenth of the least noise to twice the largest effect beyond it, by expectation maximisation.
+    /// From all segments of a base: the weights with the largest likelihood on a grid of variances that double, of standard deviations
+    /// from a tenth of the least noise to beyond twice the largest effect, by expectation maximisation with squared extrapolation
+    /// (Varadhan and Roland, 2008).
     pub fn of(kind: MetricKind, scale: Scale, spread: &Spread, base: &Stats) -> Self {
         let observed = spread.observed();
         let mut variances = vec![0.0];
@@ -111,21 +113,8 @@ impl Shrinkage {
                 variance *= 2.0;
             }
         }
-        let mut weights = vec![1.0 / variances.len() as f64; variances.len()];
-        let likelihoods: Vec<Vec<f64>> =
-            observed.iter().map(|&(noise, square, _)| likelihoods(variances.iter().copied(), noise, square)).collect();
-        let total = observed.iter().map(|cell| cell.2).sum::<f64>() + TOWARDS_NONE - 1.0;
-        for _ in 0..if observed.is_empty() { 0 } else { STEPS } {
-            let mut next = vec![0.0; weights.len()];
-            next[0] = TOWARDS_NONE - 1.0;
-            for (likelihoods, (_, _, count)) in likelihoods.iter().zip(&observed) {
-                let share: f64 = likelihoods.iter().zip(&weights).map(|(l, w)| l * w).sum();
-                let each = count / share;
-                next.iter_mut().zip(likelihoods).zip(&weights).for_each(|((next, l), w)| *next += l * w * each);
-            }
-            weights = next.into_iter().map(|weight| weight / total).collect();
-        }
-        let known = variances.into_iter().zip(weights).filter(|(_, weight)| *weight > 1e-12);
+        let mixture = Mixture::new(&observed, &variances);
+        let known = variances.into_iter().zip(mixture.weights()).filter(|(_, weight)| *weight > 1e-12);
         let prior = known.map(|(variance, weight)| Component { variance, weight }).collect();
         Shrinkage::new(kind, scale, prior, base)
     }
@@ -133,11 +122,6 @@ impl Shrinkage {
     /// By a known prior.
     pub fn new(kind: MetricKind, scale: Scale, prior: Vec<Component>, base: &Stats) -> Self {
         Shrinkage { kind, scale, base: *base, prior }
-    }
-
-    /// The same spread of true effects, for segments of another base: a part of it.
-    pub fn against(&self, base: &Stats) -> Self {
-        Shrinkage { base: *base, ..self.clone() }
     }
 
     /// How true effects are spread.
@@ -182,6 +166,60 @@ impl Shrinkage {
     }
 }
 
+/// What is known of the weights of a mixture.
+struct Mixture {
+    /// By observed bin: the likelihoods of all components, over the largest of them, and the number of segments.
+    cells: Vec<(Vec<f64>, f64)>,
+    components: usize,
+}
+
+impl Mixture {
+    fn new(observed: &[(f64, f64, f64)], variances: &[f64]) -> Mixture {
+        let cell =
+            |&(noise, square, count): &(f64, f64, f64)| (likelihoods(variances.iter().copied(), noise, square), count);
+        Mixture { cells: observed.iter().map(cell).collect(), components: variances.len() }
+    }
+
+    fn weights(&self) -> Vec<f64> {
+        let mut weights = vec![1.0 / self.components as f64; self.components];
+        for _ in 0..if self.cells.is_empty() { 0 } else { STEPS } {
+            let (first, _) = self.step(&weights);
+            let (second, _) = self.step(&first);
+            let change: Vec<f64> = first.iter().zip(&weights).map(|(a, b)| a - b).collect();
+            let bend: Vec<f64> =
+                second.iter().zip(&first).zip(&change).map(|((c, b), change)| c - b - change).collect();
+            let norm = |v: &[f64]| v.iter().map(|x| x * x).sum::<f64>().sqrt();
+            if change.iter().all(|change| change.abs() < SETTLED) {
+                return second;
+            }
+            let far = (norm(&change) / norm(&bend).max(f64::MIN_POSITIVE)).max(1.0);
+            let jump = |((w, change), bend): ((&f64, &f64), &f64)| (w + 2.0 * far * change + far * far * bend).max(0.0);
+            let mut jumped: Vec<f64> = weights.iter().zip(&change).zip(&bend).map(jump).collect();
+            let total: f64 = jumped.iter().sum();
+            jumped.iter_mut().for_each(|weight| *weight /= total);
+            // A jump that has led downhill is not taken.
+            let ((after_jump, there), (after, here)) = (self.step(&jumped), self.step(&second));
+            weights = if there.is_finite() && there >= here { after_jump } else { after };
+        }
+        weights
+    }
+
+    /// The next weights, and the logarithm of what is maximised at these.
+    fn step(&self, weights: &[f64]) -> (Vec<f64>, f64) {
+        let mut next = vec![0.0; weights.len()];
+        next[0] = TOWARDS_NONE - 1.0;
+        let mut objective = next[0] * weights[0].max(f64::MIN_POSITIVE).ln();
+        for (likelihoods, count) in &self.cells {
+            let share: f64 = likelihoods.iter().zip(weights).map(|(l, w)| l * w).sum();
+            objective += count * share.ln();
+            let each = count / share;
+            next.iter_mut().zip(likelihoods).zip(weights).for_each(|((next, l), w)| *next += l * w * each);
+        }
+        let total: f64 = next.iter().sum();
+        (next.into_iter().map(|weight| weight / total).collect(), objective)
+    }
+}
+
 /// The likelihood of an observed effect under a normal of each variance and the noise, over the largest of them.
 fn likelihoods(variances: impl Iterator<Item = f64>, noise: f64, square: f64) -> Vec<f64> {
     let log = |variance: f64| -0.5 * ((variance + noise).ln() + square / (variance + noise));
@@ -190,12 +228,16 @@ fn likelihoods(variances: impl Iterator<Item = f64>, noise: f64, square: f64) ->
     logs.into_iter().map(|log| (log - most).exp()).collect()
 }
 
+/// A lift below this is told apart by its difference from here on: its logarithm would run away, and has no value where a mean is
+/// negative.
+const LEAST_LIFT: f64 = 1.0 / 64.0;
+
 /// How far a shrunken lift is from none, on a log scale: a third as far as three times. Where there is no lift, how far the shrunken
 /// effect is from 0, in the metric's unit.
 pub fn strength(shrunken_lift: Option<f64>, shrunken_effect: f64) -> f64 {
     match shrunken_lift {
-        Some(lift) if lift > 0.0 => lift.ln().abs(),
-        Some(_) => f64::INFINITY,
+        Some(lift) if lift < LEAST_LIFT => LEAST_LIFT.ln().abs() + (LEAST_LIFT - lift),
+        Some(lift) => lift.ln().abs(),
         None => shrunken_effect.abs(),
     }
 }
@@ -260,7 +302,7 @@ mod tests {
         let some: f64 = fit.prior().iter().filter(|c| c.variance > 0.01 * 0.01).map(|c| c.weight).sum();
         assert!((0.06..0.16).contains(&some), "{some}: {:?}", fit.prior());
         // Far beyond chance it is believed; within it hardly.
-        assert!(fit.shrunken_effect(&rate(500, 130)) > 0.9 * 0.16 && fit.shrunken_effect(&rate(500, 60)) < 0.3 * 0.02);
+        assert!(fit.shrunken_effect(&rate(500, 130)) > 0.85 * 0.16 && fit.shrunken_effect(&rate(500, 60)) < 0.3 * 0.02);
     }
 
     #[test]
@@ -284,6 +326,28 @@ mod tests {
         let none = fit(&[], &base);
         assert_eq!((none.prior().len(), none.shrunken_effect(&rate(60, 30))), (1, 0.0));
         assert_eq!(none.shrunken_lift(&rate(60, 30)), Some(1.0));
+    }
+
+    #[test]
+    fn weights_have_settled_where_more_steps_change_nothing() {
+        let base = rate(100_000, 9_000);
+        let segments: Vec<Stats> = (1..800).map(|i| rate(100 + i, i128::from(9 + i * i % 31 * i / 150))).collect();
+        let mut spread = Spread::default();
+        segments.iter().for_each(|segment| spread.add(MetricKind::Rate, PLAIN, segment, &base));
+        let variances: Vec<f64> = std::iter::once(0.0).chain((0..10).map(|i| 1e-6 * 4f64.powi(i))).collect();
+        let mixture = Mixture::new(&spread.observed(), &variances);
+        let settled = mixture.weights();
+        let mut plain = settled.clone();
+        (0..20_000).for_each(|_| plain = mixture.step(&plain).0);
+        let (reached, most) = (mixture.step(&settled).1, mixture.step(&plain).1);
+        assert!(most - reached < 0.01, "{reached} and {most}");
+    }
+
+    #[test]
+    fn strength_grows_with_the_distance_below_any_lift_and_stays_finite() {
+        let strengths = [0.9, 0.3, 0.02, 1.0 / 64.0, 0.01, 0.0, -0.5, -40.0].map(|lift| strength(Some(lift), 0.0));
+        assert!(strengths.windows(2).all(|pair| pair[0] < pair[1]) && strengths[7].is_finite(), "{strengths:?}");
+        assert!((strength(Some(3.0), 0.0) - strength(Some(1.0 / 3.0), 0.0)).abs() < 1e-15);
     }
 
     #[test]

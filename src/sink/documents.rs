@@ -114,7 +114,7 @@ impl GroupEntry {
             name: group.name.clone(),
             direction: group.direction,
             measures: group.measures,
-            validation: group.validation,
+            validation: result.group_validation(group),
             secondary: group.secondary.iter().zip(&result.secondary).map(secondary).collect(),
             description: report::describe(group, result, result.job.output.language),
             segments: group.segments.iter().map(|s| texts.segment(*s)).collect(),
@@ -130,7 +130,7 @@ pub(super) fn write_groups(staging: &Staging, result: &RunResult) -> Result<(), 
     let grouping = result.grouping;
     let document = GroupsFile {
         base: result.base,
-        base_validation: result.base_validation,
+        base_validation: result.base_validation(),
         groups: grouping.groups.iter().map(|g| GroupEntry::of(g, result, &texts)).collect(),
         leaves: grouping.leaves.iter().map(|&segment| texts.segment(segment)).collect(),
         merges: grouping.merges.clone(),
@@ -191,6 +191,7 @@ pub struct PrivacyRecord {
     /// `enumerate.allow_small`: the floor was lifted.
     pub allow_small: bool,
     /// Segments left out of the tables as so few customers are not in them that the floor would be undercut.
+    #[serde(default)]
     pub withheld: u64,
 }
 
@@ -202,8 +203,8 @@ pub struct MetricRecord {
     /// Sums are in units of 10 to the power of minus this.
     #[serde(flatten)]
     pub scale: Scale,
-    /// The values that it was cut at, in its unit; none unless the job asked for it.
-    pub winsorised: Option<[f64; 2]>,
+    /// The values that it was cut at, in its unit, each where enough customers are beyond it; none unless the job asked for it.
+    pub winsorised: Option<[Option<f64>; 2]>,
 }
 
 /// `manifest.json`: what ran, on what, how long it took, and what it wrote. Clock times are here and in `metrics.prom`.
@@ -223,10 +224,12 @@ pub struct Manifest {
     /// Size of the base.
     pub customers: u64,
     /// The primary metric, called `metric`, then the secondary ones.
+    #[serde(default)]
     pub metrics: Vec<MetricRecord>,
     pub stages: Vec<StageRecord>,
     pub levels: Vec<LevelRecord>,
     /// How true effects are spread, a mixture of normals around none: what shrunken figures rest on.
+    #[serde(default)]
     pub prior: Vec<Component>,
     /// The funnel from frequent segments to validated highlights.
     pub highlights: Funnel,
@@ -260,7 +263,7 @@ impl Manifest {
             customers,
             metrics: (result.metric_names().zip(result.moments.kinds()).zip(result.scales.iter().zip(&result.caps)))
                 .map(|((name, &kind), (&scale, caps))| {
-                    let winsorised = caps.map(|caps| caps.map(|value| value as f64 / scale.unit()));
+                    let winsorised = caps.map(|caps| caps.map(|value| value.map(|value| value as f64 / scale.unit())));
                     MetricRecord { name: name.to_owned(), kind, scale, winsorised }
                 })
                 .collect(),

@@ -4,6 +4,7 @@ mod columns;
 mod documents;
 mod explain;
 mod explained;
+mod known;
 mod number;
 mod packages;
 mod privacy;
@@ -22,7 +23,7 @@ mod verify;
 mod sample;
 
 pub use documents::{GroupEntry, GroupsFile, Manifest, ManifestFile, read_groups, read_manifest};
-pub use explain::{Asked, ExplainError, Explanation, Figures, explain};
+pub use explain::{Asked, ExplainError, Explanation, Figures, Tested, explain};
 pub use explained::explained;
 pub use packages::audience_folder;
 pub use publish::{ErrorKind, Published, Publisher, SinkError, clear_staging, is_run_id};
@@ -93,8 +94,8 @@ pub struct RunResult<'a> {
     /// Which sums these are, and how many decimals they are scaled by, metric by metric.
     pub moments: &'a Moments,
     pub scales: &'a [Scale],
-    /// Of each metric, where it was cut, in scaled units.
-    pub caps: Vec<Option<[i64; 2]>>,
+    /// Of each metric, where it was cut, in scaled units, as far as it may be told.
+    pub caps: Vec<Option<[Option<i64>; 2]>>,
     /// How true effects are spread: what shrunken figures rest on.
     pub prior: &'a [Component],
     /// Ranked.
@@ -129,10 +130,29 @@ impl RunResult<'_> {
         std::iter::once("metric").chain(self.secondary.iter().map(|(name, _)| name.as_str()))
     }
 
+    /// The base on the validation part; none when nothing was held out, or too few customers are in one of the parts.
+    fn base_validation(&self) -> Option<Measures> {
+        let few = |m: &Measures| (1..self.floor()).contains(&m.uv);
+        self.base_validation.filter(|held| !few(held) && !few(&self.base_discovery))
+    }
+
+    /// What a group shows on the validation part, in the same way.
+    fn group_validation(&self, group: &crate::merge::Group) -> Option<Measures> {
+        let few = |uv: i64| (1..self.floor()).contains(&uv);
+        group.validation.filter(|held| !few(held.uv) && !few(group.stats.uv - held.uv))
+    }
+
     /// What a highlight shows on the validation part, unless too few of its customers are in one of the parts.
     fn validation(&self, highlight: &Highlight) -> Option<Measures> {
         let enough = |m: &Measures| m.uv == 0 || m.uv >= self.floor();
         highlight.validation.filter(|v| enough(v) && enough(&highlight.discovery))
+    }
+
+    /// What a highlight adds, unless so few customers are new, or are not, that these would be told.
+    fn added(&self, highlight: &Highlight) -> Option<Measures> {
+        let few = |uv: i64| (1..self.floor()).contains(&uv);
+        let (all, new) = (highlight.measures.uv, highlight.added.uv);
+        Some(highlight.added).filter(|_| !few(new) && !few(all - new))
     }
 
     /// Its rank among the highlights of its direction.

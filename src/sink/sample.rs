@@ -374,7 +374,7 @@ impl Sample {
             answer: &self.answer,
             moments: &self.moments,
             scales: &self.scales,
-            caps: vec![None, Some([0, 150_000])],
+            caps: vec![None, Some([None, Some(150_000)])],
             prior: &[],
             highlights: &self.highlights,
             funnel: &self.funnel,

@@ -37,13 +37,17 @@ pub(super) fn uv_name(part: usize) -> String {
     format!("{}.uv", NAMES[part])
 }
 
-/// The base first, then the segments as in `segments.parquet`. Where one part has fewer customers than the floor but some, both
-/// parts are null: the whole is written elsewhere.
+/// The base first, then the segments as in `segments.parquet`. Where one part has fewer customers than the floor but some, or
+/// leaves so few of the base, both parts are null: the whole is written elsewhere.
 pub(super) fn write_sums(staging: &Staging, result: &RunResult) -> Result<(), SinkError> {
     let rows: Vec<usize> = std::iter::once(0).chain(result.written().into_iter().map(|i| i + 1)).collect();
     let parts = if result.job.highlight.holdout > 0.0 { PARTS } else { 1 };
     let (answer, floor) = (result.answer, result.floor());
-    let told = move |row: usize| !answer.uv[row].iter().any(|uv| (1..floor).contains(uv));
+    // The base's own parts are in the first row, so what a segment leaves of them is told too.
+    let few = move |uv: i64| (1..floor).contains(&uv);
+    let told = move |row: usize| {
+        (0..PARTS).all(|part| !few(answer.uv[row][part]) && !few(answer.uv[0][part] - answer.uv[row][part]))
+    };
     let mut columns: Vec<Column<usize>> = Vec::new();
     for part in [DISCOVERY, VALIDATION].into_iter().take(parts) {
         let uv = move |&row: &usize| told(row).then(|| answer.uv[row][part]);

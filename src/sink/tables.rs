@@ -164,7 +164,7 @@ fn highlight_columns<'a>(texts: &'a Texts, result: &'a RunResult) -> Vec<Column<
     let harms = |i: usize| result.harms(&all[i]).map(str::to_owned).collect::<Vec<_>>();
     let validation_uv =
         |at: &[usize]| at.iter().map(|&i| result.validation(&all[i]).map(|m| m.uv)).collect::<Int64Array>();
-    let added_uv = |at: &[usize]| Int64Array::from_iter_values(at.iter().map(|&i| all[i].added.uv));
+    let added_uv = |at: &[usize]| at.iter().map(|&i| result.added(&all[i]).map(|m| m.uv)).collect::<Int64Array>();
     let validated = |at: &[usize]| at.iter().map(|&i| all[i].validated).collect::<BooleanArray>();
     let groups = result.group_of_highlights();
     let group = move |at: &[usize]| at.iter().map(|&i| groups[i].map(|id| id as i32)).collect::<Int32Array>();
@@ -181,7 +181,7 @@ fn highlight_columns<'a>(texts: &'a Texts, result: &'a RunResult) -> Vec<Column<
         Column::new("group", group),
         int("direction_rank", |result, i| result.direction_rank(i) as i32),
         Column::new("added_uv", added_uv),
-        floats("added_impact", |&i: &usize| Some(all[i].added.impact)),
+        floats("added_impact", |&i: &usize| result.added(&all[i]).map(|m| m.impact)),
         floats("expected_profit", |&i: &usize| all[i].expected_profit),
         Column::new("harms", move |at: &[usize]| lists(at, harms)),
     ]);

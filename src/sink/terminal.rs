@@ -105,7 +105,7 @@ pub fn group_table(result: &RunResult, width: Option<u16>) -> String {
             right(n.mean(m.metric_mean)),
             right(n.lift_or_effect(m.lift, m.effect)),
             right(cut(&n.impact(m.impact))),
-            right(group.validation.map_or("–".into(), |v| n.mean(v.metric_mean))),
+            right(result.group_validation(group).map_or("–".into(), |v| n.mean(v.metric_mean))),
         ]);
     }
     table.to_string()

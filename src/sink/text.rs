@@ -101,8 +101,9 @@ texts! {
         "UV 占比小、影响大、统计上可靠，且不能由更简单的细分解释。括号内为发现集上的 95% 置信区间。";
     segment: "Segment", "细分";
     shrunken: "Shrunken lift", "收缩提升度";
-    ranked_by: "Ranked by {figure}; what a better-ranked highlight of the same direction already covers does not count again, so those at the top are different niches.",
-        "按{figure}排序；已被同方向、排名更靠前的高亮细分覆盖的部分不重复计算，因此排在前面的都是不同的细分。";
+    ranked_by: "Ranked by {figure}.", "按{figure}排序。";
+    ranked_diverse: "The first {n} are picked so that each adds most to those before it in its direction, so they are different niches; the others follow by what these leave of them.",
+        "前 {n} 个依次选取：每次都取同方向上新增贡献最大的细分，因此互不重复；其余的按剔除已覆盖部分后的大小排列。";
     rank_impact: "impact", "影响量";
     rank_lift: "shrunken lift", "收缩提升度";
     rank_per_customer: "impact per customer", "人均影响量";

@@ -12,7 +12,7 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::documents::{GroupsFile, Manifest, read_groups, read_manifest};
+use super::documents::{GroupsFile, Manifest, ManifestFile, read_groups, read_manifest};
 use super::publish::is_run_id;
 use super::staging::hex;
 
@@ -98,23 +98,8 @@ fn verify_files(run: &Path, manifest: &Manifest) -> Result<String, VerifyError> 
     let mut listed: BTreeSet<&str> = UNLISTED.into();
     let mut bytes = 0;
     for file in &manifest.files {
-        let inside = Path::new(&file.path).components().all(|part| matches!(part, Component::Normal(_)));
-        if !inside {
-            return Err(VerifyError::Outside { path: file.path.clone() });
-        }
+        verify_file(run, file)?;
         listed.insert(&file.path);
-        let path = run.join(&file.path);
-        let found = match path.symlink_metadata() {
-            Ok(found) if found.is_file() => found.len(),
-            _ => return Err(VerifyError::Missing { path: file.path.clone(), bytes: file.bytes }),
-        };
-        if found != file.bytes {
-            return Err(VerifyError::Size { path: file.path.clone(), expected: file.bytes, found });
-        }
-        let found = sha256(&path).map_err(|source| VerifyError::Read { path: path.clone(), source })?;
-        if found != file.sha256 {
-            return Err(VerifyError::Checksum { path: file.path.clone(), expected: file.sha256.clone(), found });
-        }
         bytes += file.bytes;
     }
     match files_below(run, "")?.into_iter().find(|path| !listed.contains(path.as_str())) {
@@ -123,6 +108,27 @@ fn verify_files(run: &Path, manifest: &Manifest) -> Result<String, VerifyError> 
             Ok(format!("{} files, {bytes} bytes, each with its size and sha256, and no others", manifest.files.len()))
         }
     }
+}
+
+/// Whether a file is as the manifest lists it.
+pub(super) fn verify_file(run: &Path, file: &ManifestFile) -> Result<(), VerifyError> {
+    let inside = Path::new(&file.path).components().all(|part| matches!(part, Component::Normal(_)));
+    if !inside {
+        return Err(VerifyError::Outside { path: file.path.clone() });
+    }
+    let path = run.join(&file.path);
+    let found = match path.symlink_metadata() {
+        Ok(found) if found.is_file() => found.len(),
+        _ => return Err(VerifyError::Missing { path: file.path.clone(), bytes: file.bytes }),
+    };
+    if found != file.bytes {
+        return Err(VerifyError::Size { path: file.path.clone(), expected: file.bytes, found });
+    }
+    let found = sha256(&path).map_err(|source| VerifyError::Read { path: path.clone(), source })?;
+    if found != file.sha256 {
+        return Err(VerifyError::Checksum { path: file.path.clone(), expected: file.sha256.clone(), found });
+    }
+    Ok(())
 }
 
 fn sha256(path: &Path) -> io::Result<String> {

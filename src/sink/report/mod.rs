@@ -168,7 +168,7 @@ impl View<'_, '_> {
             base: BaseRow {
                 uv: count(result.base.uv),
                 mean: n.mean(result.base.metric_mean),
-                held_out: result.base_validation.map_or("–".into(), |v| n.mean(v.metric_mean)),
+                held_out: result.base_validation().map_or("–".into(), |v| n.mean(v.metric_mean)),
             },
             has_secondary: !result.secondary.is_empty(),
             groups: result.grouping.groups.iter().map(|g| self.group(g, &texts)).collect(),
@@ -310,7 +310,7 @@ impl View<'_, '_> {
         // By the sign and not by the direction: customers who went to another group can turn it.
         let sentence = if m.impact < 0.0 { t.describe_under } else { t.describe_over };
         sentences.push(fill(sentence, &[("impact", &n.amount(m.impact))]));
-        if let Some(v) = group.validation {
+        if let Some(v) = self.result.group_validation(group) {
             sentences.push(fill(t.describe_held_out, &[("uv", &count(v.uv)), ("mean", &n.mean(v.metric_mean))]));
         }
         for (items, sentence) in self.strongest(group).iter().zip([t.describe_up, t.describe_down]) {
@@ -348,7 +348,7 @@ impl View<'_, '_> {
             id: group.id,
             name: visible(&group.name),
             figures: self.figures(group.direction, &group.measures),
-            held_out: group.validation.map_or("–".into(), |v| self.n.mean(v.metric_mean)),
+            held_out: self.result.group_validation(group).map_or("–".into(), |v| self.n.mean(v.metric_mean)),
             description: self.describe(group),
             segments: group.segments.iter().map(|s| visible(&texts.segment(*s))).collect(),
             up: up.into_iter().map(bar).collect(),
@@ -367,7 +367,11 @@ impl View<'_, '_> {
             RankBy::ImpactPerCustomer => self.t.rank_per_customer,
             RankBy::Profit => self.t.rank_profit,
         };
-        fill(self.t.ranked_by, &[("figure", figure)])
+        let mut sentences = vec![fill(self.t.ranked_by, &[("figure", figure)])];
+        if job.diverse > 0 {
+            sentences.push(fill(self.t.ranked_diverse, &[("n", &count(job.diverse.min(job.top) as i64))]));
+        }
+        self.paragraph(sentences)
     }
 
     /// Heading of the column of expected profits.
@@ -401,8 +405,11 @@ impl View<'_, '_> {
         HighlightView {
             rank,
             direction_rank: self.result.direction_rank(rank - 1),
-            added: (h.added.uv < h.measures.uv)
-                .then(|| fill(self.t.added, &[("impact", &Numbers { unit: None, ..self.n }.impact(h.added.impact))])),
+            added: self
+                .result
+                .added(h)
+                .filter(|added| added.uv < h.measures.uv)
+                .map(|added| fill(self.t.added, &[("impact", &Numbers { unit: None, ..self.n }.impact(added.impact))])),
             profit: self.profit().map(|_| h.expected_profit.map_or("–".into(), |profit| decimal(profit.round()))),
             harms: (!harms.is_empty()).then(|| fill(self.t.harms, &[("names", &harms.join(self.t.list_comma))])),
             secondary: self.secondary_of(&h.secondary.iter().map(|s| s.measures).collect::<Vec<_>>()),
