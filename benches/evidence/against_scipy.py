@@ -118,7 +118,7 @@ def main():
     of = lambda row: Sums(*[None if c[row] is None else int(c[row]) for c in columns])
     base, total = of(0), segments.num_rows
     log_p, q = segments["log_p"].to_pylist(), segments["q"].to_pylist()
-    cautious_q = segments["cautious_q"].to_pylist()
+    cautious_q = segments["cautious_q" if kind != "rate" else "q"].to_pylist()
     low, high = segments["effect_low"].to_pylist(), segments["effect_high"].to_pylist()
     worst = {"log_p": 0.0, "effect_low": 0.0, "effect_high": 0.0, "q": 0.0, "cautious_q": 0.0}
     relative = lambda found, right, magnitude=0.0: abs(found - right) / max(abs(right), magnitude, 1e-300)

@@ -64,7 +64,7 @@ mod tests {
     fn the_lift_furthest_from_one_is_asked_first_and_rank_breaks_ties() {
         let of_lifts = |lifts: &[f64]| priority(&lifts.iter().map(|&l| highlight(Some(l), 0.0)).collect::<Vec<_>>());
         assert_eq!(of_lifts(&[2.0, 0.25, 3.0, 2.0, 0.5]), [1, 2, 0, 3, 4]);
-        assert_eq!(of_lifts(&[9.0, 0.0, -0.1]), [1, 2, 0], "nothing at all is the furthest there is");
+        assert_eq!(of_lifts(&[9.0, 0.0, -0.1]), [2, 1, 0], "a loss is further from the base than nothing at all");
     }
 
     #[test]

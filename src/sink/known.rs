@@ -46,6 +46,8 @@ pub(super) struct Known {
     parts: usize,
 }
 
+const CAUTIOUS_Q: &str = "cautious_q";
+
 /// The columns read of `segments.parquet`, with their kind.
 const COLUMNS: [(&str, Kind); 17] = [
     ("segment", Kind::Text),
@@ -60,7 +62,7 @@ const COLUMNS: [(&str, Kind); 17] = [
     ("metric_share", Kind::Float),
     ("log_p", Kind::Float),
     ("q", Kind::Float),
-    ("cautious_q", Kind::Float),
+    (CAUTIOUS_Q, Kind::Float),
     ("effect_low", Kind::Float),
     ("effect_high", Kind::Float),
     ("lift_low", Kind::Float),
@@ -84,10 +86,14 @@ impl Known {
         }
         let texts: Vec<String> = wanted.iter().map(|s| codebook.text(*s)).collect();
         let mut found: Vec<(usize, Row)> = Vec::new();
-        let segments = each_batch(&run.join("segments.parquet"), &COLUMNS, |first, batch| {
+        // Of a rate it is q, and not written.
+        let cautious = manifest.metrics[0].kind != MetricKind::Rate;
+        let columns: Vec<(&str, Kind)> =
+            COLUMNS.into_iter().filter(|(name, _)| cautious || *name != CAUTIOUS_Q).collect();
+        let segments = each_batch(&run.join("segments.parquet"), &columns, |first, batch| {
             for row in 0..batch.rows() {
                 if let Some(at) = texts.iter().position(|text| batch.text("segment", row) == text) {
-                    found.push((first + row, Row::read(wanted[at], batch, row)));
+                    found.push((first + row, Row::read(wanted[at], batch, row, cautious)));
                 }
             }
         })?;
@@ -298,7 +304,7 @@ impl Known {
 }
 
 impl Row {
-    fn read(segment: Segment, batch: &Columns, row: usize) -> Row {
+    fn read(segment: Segment, batch: &Columns, row: usize, cautious: bool) -> Row {
         let float = |name: &str| batch.float(name, row);
         let measure = |name: &str| float(name).unwrap_or(0.0);
         let test = float("log_p").zip(float("effect_low").zip(float("effect_high")));
@@ -323,7 +329,7 @@ impl Row {
                 lift_high: float("lift_high"),
             }),
             q: float("q"),
-            cautious_q: float("cautious_q"),
+            cautious_q: float(if cautious { CAUTIOUS_Q } else { "q" }),
             sums: None,
         }
     }

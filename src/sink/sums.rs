@@ -61,7 +61,8 @@ pub(super) fn write_sums(staging: &Staging, result: &RunResult) -> Result<(), Si
             }
         }
     }
-    staging.write("sums.parquet", |out| write_parquet(out, &rows, &columns, |p| p))
+    // Hardly any value occurs twice, so a dictionary would only cost time.
+    staging.write("sums.parquet", |out| write_parquet(out, &rows, &columns, |p| p.set_dictionary_enabled(false)))
 }
 
 /// As 64-bit integers, or where these do not suffice as decimals without places after the point.

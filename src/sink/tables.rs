@@ -13,7 +13,7 @@ use crate::encode::Codebook;
 use crate::highlight::{Direction, Status};
 use crate::score::{Measures, Test, measures};
 use crate::segment::{Item, Segment};
-use crate::stats::{PARTS, Stats};
+use crate::stats::{MetricKind, PARTS, Stats};
 
 /// A column of floats, null where there is none and where it is not a number that a reader can use.
 fn floats<'a, R>(name: &str, of: impl Fn(&R) -> Option<f64> + Sync + 'a) -> Column<'a, R> {
@@ -106,11 +106,10 @@ fn segment_columns<'a>(texts: &'a Texts, result: &'a RunResult) -> Vec<Column<'a
     let highlight =
         |at: &[usize]| at.iter().map(|&i| Some(all[i].status == Status::Highlight)).collect::<BooleanArray>();
     let status = |at: &[usize]| StringArray::from_iter_values(at.iter().map(|&i| all[i].status.name()));
-    columns.extend([
-        Column::new("highlight", highlight),
-        Column::new("status", status),
-        floats("cautious_q", |&i: &usize| all[i].cautious_q),
-    ]);
+    columns.extend([Column::new("highlight", highlight), Column::new("status", status)]);
+    if result.kind != MetricKind::Rate {
+        columns.push(floats("cautious_q", |&i: &usize| all[i].cautious_q));
+    }
     for (metric, (name, _)) in (1..).zip(&result.secondary) {
         let (kind, scale) = (result.moments.kinds()[metric], result.scales[metric]);
         let whole = move |row: usize| -> Stats {
@@ -293,7 +292,7 @@ mod tests {
         assert_eq!(
             names(&batch).join(" "),
             "segment level uv uv_share metric_sum metric_mean lift effect impact metric_share \
-             p log_p q effect_low effect_high lift_low lift_high highlight status cautious_q \
+             p log_p q effect_low effect_high lift_low lift_high highlight status \
              spend.metric_mean spend.lift spend.effect"
         );
         let types: Vec<String> = batch.schema().fields().iter().map(|f| f.data_type().to_string()).collect();
