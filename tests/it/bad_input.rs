@@ -208,7 +208,7 @@ fn mistake_in_a_job_is_named_with_its_line_and_the_nearest_setting() {
         .refused(
             &job(CSV, RATE, &"[[secondary]]\nname = \"spend\"\ncolumn = \"amount\"\nkind = \"amount\"\n".repeat(2)),
             2,
-            &["secondary[1].name = \"spend\"", "no other secondary"],
+            &["secondary[1].name = \"spend\"", "no other metric"],
         )
         .refused("", 2, &["job.toml", "input"])
         .refused_with(&good, "--set enumerate.max_levl=2", 2, &["--set", "max_levl", "`max_level`"])
