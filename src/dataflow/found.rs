@@ -50,9 +50,20 @@ impl Found {
             .map(|metric| std::array::from_fn(|part| answer.stats(&moments, metric, 0, part)))
             .collect::<Vec<Parts<Stats>>>();
         let (discovery, whole) = answer.found_and_whole(&moments, 0);
-        let mut found = Found {
-            kind: moments.kinds()[0],
-            scale: scales[0],
+        let (kind, scale) = (moments.kinds()[0], scales[0]);
+        let frequent = Frequent {
+            segments: &answer.segments[1..],
+            whole: &whole,
+            discovery: &discovery,
+            base_whole: bases[0].into_iter().sum(),
+            base_discovery: bases[0][DISCOVERY],
+            unlisted: unlisted.as_ref(),
+        };
+        let shrinkage = frequent.shrinkage(kind, scale);
+        let scored = highlight::score(&frequent, kind, scale, job.highlight.adjust);
+        Found {
+            kind,
+            scale,
             scales: scales.to_vec(),
             segments: answer.segments[1..].to_vec(),
             whole,
@@ -61,16 +72,13 @@ impl Found {
             moments,
             bases,
             unlisted,
-            shrinkage: Shrinkage::new(MetricKind::Rate, Scale::default(), Vec::new(), &Stats::default()),
-            scored: Vec::new(),
+            shrinkage,
+            scored,
             funnel: Funnel::default(),
             candidates: Vec::new(),
             highlights: Vec::new(),
             targets: Vec::new(),
-        };
-        found.shrinkage = found.frequent().shrinkage(found.kind, found.scale);
-        found.scored = highlight::score(&found.frequent(), found.kind, found.scale, job.highlight.adjust);
-        found
+        }
     }
 
     fn frequent(&self) -> Frequent<'_> {
@@ -80,7 +88,7 @@ impl Found {
             discovery: &self.discovery,
             base_whole: self.base(0),
             base_discovery: self.bases[0][DISCOVERY],
-            unlisted: self.unlisted.clone(),
+            unlisted: self.unlisted.as_ref(),
         }
     }
 

@@ -167,7 +167,7 @@ mod tests {
             let (base_whole, base_discovery) = (sum(&|_| true, true), sum(&|_| true, false));
             let unlisted = (!all_listed).then(|| Unlisted { hypotheses: 1000, spread: [Spread::default(), Spread::default()] });
             let frequent =
-                Frequent { segments: &segments, whole: &whole, discovery: &discovery, base_whole, base_discovery, unlisted };
+                Frequent { segments: &segments, whole: &whole, discovery: &discovery, base_whole, base_discovery, unlisted: unlisted.as_ref() };
             let bounds = Bounds { frequent: &frequent, max_level, min_uv, exclusive: &[true; 5] };
             let spec = HighlightSpec { max_overlap, ..HighlightSpec::default() };
             let ranked: Vec<Highlight> = (0..segments.len())

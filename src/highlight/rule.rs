@@ -10,7 +10,7 @@ use crate::segment::Segment;
 use crate::stats::{MetricKind, Scale, Stats};
 
 /// The frequent segments with their sums. With nothing held out, discovery is the whole.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Frequent<'a> {
     /// In ascending order, without the base; with a segment come all segments that say less.
     pub segments: &'a [Segment],
@@ -21,7 +21,7 @@ pub struct Frequent<'a> {
     pub base_whole: Stats,
     pub base_discovery: Stats,
     /// Where not all frequent ones are listed but those that may be highlights.
-    pub unlisted: Option<Unlisted>,
+    pub unlisted: Option<&'a Unlisted>,
 }
 
 /// What is known of segments that are not listed, so that those which are look no better for it.
@@ -42,13 +42,13 @@ impl Frequent<'_> {
 impl Frequent<'_> {
     /// How far true effects are spread on the whole base: for figures that are told.
     pub fn shrinkage(&self, kind: MetricKind, scale: Scale) -> Shrinkage {
-        let known = self.unlisted.as_ref().map(|all| &all.spread[0]);
+        let known = self.unlisted.map(|all| &all.spread[0]);
         fitted(kind, scale, self.whole, &self.base_whole, known)
     }
 
     /// The same on the discovery part: for what decides.
     pub fn discovery_shrinkage(&self, kind: MetricKind, scale: Scale) -> Shrinkage {
-        let known = self.unlisted.as_ref().map(|all| &all.spread[1]);
+        let known = self.unlisted.map(|all| &all.spread[1]);
         fitted(kind, scale, self.discovery, &self.base_discovery, known)
     }
 }
@@ -98,7 +98,7 @@ pub fn score(frequent: &Frequent, kind: MetricKind, scale: Scale, adjust: Adjust
 /// q-values over the segments that could be tested, none for the others.
 fn adjusted(frequent: &Frequent, scored: &[Scored], adjust: Adjust, log_p: impl Fn(&Test) -> f64) -> Vec<Option<f64>> {
     let tested: Vec<f64> = scored.iter().filter_map(|s| s.test.as_ref().map(&log_p)).collect();
-    let hypotheses = frequent.unlisted.as_ref().map_or(tested.len() as u64, |all| all.hypotheses);
+    let hypotheses = frequent.unlisted.map_or(tested.len() as u64, |all| all.hypotheses);
     let q = match adjust {
         Adjust::BenjaminiHochberg => benjamini_hochberg(&tested, hypotheses),
         Adjust::BenjaminiYekutieli => benjamini_yekutieli(&tested, hypotheses),
@@ -125,7 +125,7 @@ pub fn rule(
     let tested = scored.iter().filter(|s| s.test.is_some()).count() as u64;
     let mut funnel = Funnel {
         segments: scored.len() as u64,
-        tested: frequent.unlisted.as_ref().map_or(tested, |all| all.hypotheses.max(tested)),
+        tested: frequent.unlisted.map_or(tested, |all| all.hypotheses.max(tested)),
         rejected: Condition::ALL.map(|c| (c, 0)).to_vec(),
         ..Funnel::default()
     };
