@@ -462,6 +462,17 @@ fn a_run_with_few_customers_in_a_part_tells_nothing_of_them() {
     let sums = parquet(run.join("sums.parquet"));
     assert!(sums.column_by_name("validation.uv").unwrap().is_null(0), "7 of 25 are held out");
     assert!(json(run.join("groups.json"))["base_validation"].is_null());
+    // A niche of 24, of whom fewer than 10 are held out.
+    let line =
+        |i: usize| format!("{i},{},{}\n", if i < 24 { "v" } else { "w" }, usize::from(i < 24 || i.is_multiple_of(50)));
+    folder.write("t.csv", format!("id,a,y\n{}", (0..600).map(line).collect::<String>()));
+    let run = folder.publish(LOPSIDED, "-w 1");
+    let highlights = parquet(run.join("highlights.parquet"));
+    assert_eq!((texts(&highlights, "segment"), ints(&highlights, "uv")), (vec!["a=v".to_owned()], vec![24]));
+    for column in ["validation_uv", "validation_mean", "validation_lift", "validation_p"] {
+        assert!(highlights.column_by_name(column).unwrap().is_null(0), "{column}");
+    }
+    assert!(highlights.column_by_name("validated").unwrap().is_valid(0), "it was checked all the same");
     // What a highlight adds to others, and what it shares with them, are numbers of customers too.
     let planted =
         folder.publish(&job("column = \"spend\"\nkind = \"amount\"", "[highlight]\nmin_lift = 1.05\n"), "-w 2");
