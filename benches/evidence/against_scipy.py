@@ -16,7 +16,6 @@ import mpmath
 import numpy as np
 import pyarrow.parquet as pq
 from scipy import stats
-from scipy.special import logsumexp
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep
 
@@ -36,11 +35,16 @@ def ln_student(t, df):
 
 
 def ln_fisher(hits, n, marked, total):
-    """ln of Fisher's exact two-sided p: all tables that are at most as likely, within a factor of 1 + 1e-7."""
+    """ln of Fisher's exact two-sided p: all tables that are at most as likely, within a factor of 1 + 1e-7.
+
+    Term by term from the least count, in 40 digits; SciPy's own `hypergeom.logpmf` is only right to 1e-9.
+    """
     lowest, highest = max(0, n + marked - total), min(n, marked)
-    all_tables = stats.hypergeom.logpmf(np.arange(lowest, highest + 1), total, marked, n)
-    own = all_tables[hits - lowest]
-    return min(0.0, float(logsumexp(all_tables[all_tables <= own + math.log1p(1e-7)])))
+    terms = [mpmath.mpf(1)]
+    for k in range(lowest, highest):
+        terms.append(terms[-1] * ((marked - k) * (n - k)) / mpmath.mpf((k + 1) * (total - marked - n + k + 1)))
+    own = terms[hits - lowest] * (1 + mpmath.mpf(10) ** -7)
+    return min(0.0, float(mpmath.log(mpmath.fsum(t for t in terms if t <= own) / mpmath.fsum(terms))))
 
 
 class Sums:

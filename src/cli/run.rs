@@ -181,7 +181,6 @@ fn publish(
         codebook: &outcome.codebook,
         verdicts: &outcome.verdicts,
         kind: outcome.kind,
-        scale: outcome.scale,
         base,
         base_discovery,
         base_validation: (job.highlight.holdout > 0.0).then_some(base_validation),

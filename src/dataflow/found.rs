@@ -23,7 +23,6 @@ pub struct Found {
     /// The exact sums of all metrics, the base first.
     pub answer: Answer,
     pub moments: Moments,
-    segments: Vec<Segment>,
     whole: Vec<Stats>,
     discovery: Vec<Stats>,
     /// By metric, then part.
@@ -65,7 +64,6 @@ impl Found {
             kind,
             scale,
             scales: scales.to_vec(),
-            segments: answer.segments[1..].to_vec(),
             whole,
             discovery,
             answer,
@@ -81,9 +79,14 @@ impl Found {
         }
     }
 
+    /// The frequent ones, without the base.
+    fn segments(&self) -> &[Segment] {
+        &self.answer.segments[1..]
+    }
+
     fn frequent(&self) -> Frequent<'_> {
         Frequent {
-            segments: &self.segments,
+            segments: self.segments(),
             whole: &self.whole,
             discovery: &self.discovery,
             base_whole: self.base(0),
@@ -188,7 +191,7 @@ impl Found {
     }
 
     fn position(&self, segment: Segment) -> usize {
-        self.segments.binary_search(&segment).expect("a highlight is a frequent segment")
+        self.segments().binary_search(&segment).expect("a highlight is a frequent segment")
     }
 
     /// What the segment in this place does to each secondary metric.
@@ -354,13 +357,13 @@ impl Found {
             notes.push("The privacy floor of 10 customers is lifted (enumerate.allow_small).".into());
         }
         if let Some(Unlisted { hypotheses, .. }) = &self.unlisted {
-            let kept = self.segments.len();
+            let kept = self.segments().len();
             notes.push(format!(
                 "Only the {kept} segments that may be highlights were kept (enumerate.keep); the false discovery rate is taken \
                  over {hypotheses}, as many as could have enough customers."
             ));
         }
-        if self.highlights.is_empty() && !self.segments.is_empty() {
+        if self.highlights.is_empty() && !self.segments().is_empty() {
             let most =
                 self.funnel.rejected.iter().max_by_key(|(condition, count)| (*count, std::cmp::Reverse(*condition)));
             if let Some((condition, count)) = most {

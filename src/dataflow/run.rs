@@ -35,7 +35,6 @@ pub struct Outcome {
     pub codebook: Codebook,
     pub verdicts: Vec<Verdict>,
     pub kind: MetricKind,
-    pub scale: Scale,
     /// The base against itself: whole, discovery, validation.
     pub bases: [Measures; 3],
     pub secondary: Vec<(String, Measures)>,
@@ -182,7 +181,6 @@ pub fn run(
             bases: found.base_measures(),
             secondary: job.secondary.iter().map(|s| s.name.clone()).zip(found.secondary_bases(&scales)).collect(),
             kind: found.kind,
-            scale: found.scale,
             codebook,
             verdicts,
             segments: found.scored,

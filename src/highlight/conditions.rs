@@ -11,10 +11,10 @@ use crate::stats::{MetricKind, Scale};
 
 /// The rule, for the segments of one base.
 pub struct Rule<'a> {
-    pub spec: &'a HighlightSpec,
-    pub frequent: &'a Frequent<'a>,
-    pub kind: MetricKind,
-    pub scale: Scale,
+    spec: &'a HighlightSpec,
+    frequent: &'a Frequent<'a>,
+    kind: MetricKind,
+    scale: Scale,
     /// In the unit of impact.
     least_impact: f64,
 }

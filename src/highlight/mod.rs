@@ -197,7 +197,7 @@ impl Funnel {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::segment::FeatureSet;
 

@@ -20,44 +20,10 @@ pub fn priority(highlights: &[Highlight]) -> Vec<usize> {
 mod tests {
     use super::*;
     use crate::highlight::Direction;
-    use crate::score::{Measures, Test};
-    use crate::segment::Segment;
+    use crate::highlight::tests::candidate;
 
     fn highlight(shrunken_lift: Option<f64>, shrunken_effect: f64) -> Highlight {
-        let measures = Measures {
-            uv: 10,
-            uv_share: 0.01,
-            metric_sum: 5.0,
-            metric_mean: 0.5,
-            lift: shrunken_lift,
-            effect: shrunken_effect,
-            impact: 2.5,
-            metric_share: None,
-        };
-        Highlight {
-            segment: Segment::BASE,
-            direction: Direction::Over,
-            measures,
-            discovery: measures,
-            test: Test {
-                log_p: -9.0,
-                cautious_log_p: -9.0,
-                effect_low: 0.1,
-                effect_high: 0.4,
-                lift_low: None,
-                lift_high: None,
-            },
-            q: 0.001,
-            shrunken_lift,
-            shrunken_effect,
-            expected_profit: None,
-            added: measures,
-            secondary: Vec::new(),
-            validation: None,
-            validation_log_p: None,
-            validated: None,
-            folds: Vec::new(),
-        }
+        Highlight { shrunken_lift, shrunken_effect, ..candidate(0, Direction::Over) }
     }
 
     #[test]

@@ -79,7 +79,6 @@ pub struct RunResult<'a> {
     pub codebook: &'a Codebook,
     pub verdicts: &'a [Verdict],
     pub kind: MetricKind,
-    pub scale: Scale,
     /// The whole base against itself: lift 1, effect 0.
     pub base: Measures,
     pub base_discovery: Measures,
@@ -119,10 +118,14 @@ impl RunResult<'_> {
         if self.job.enumerate.allow_small { 1 } else { PRIVACY_FLOOR as i64 }
     }
 
+    /// Whether these are so few customers that nothing may be told of them; nobody may be told.
+    fn few(&self, customers: i64) -> bool {
+        (1..self.floor()).contains(&customers)
+    }
+
     /// Positions of the segments that may be written: few customers are not told by what a segment leaves of the base either.
     fn written(&self) -> Vec<usize> {
-        let rest = |i: &usize| self.base.uv - self.segments[*i].measures.uv;
-        (0..self.segments.len()).filter(|i| !(1..self.floor()).contains(&rest(i))).collect()
+        (0..self.segments.len()).filter(|&i| !self.few(self.base.uv - self.segments[i].measures.uv)).collect()
     }
 
     /// The name of every metric, the primary one first.
@@ -132,27 +135,23 @@ impl RunResult<'_> {
 
     /// The base on the validation part; none when nothing was held out, or too few customers are in one of the parts.
     fn base_validation(&self) -> Option<Measures> {
-        let few = |m: &Measures| (1..self.floor()).contains(&m.uv);
-        self.base_validation.filter(|held| !few(held) && !few(&self.base_discovery))
+        self.base_validation.filter(|held| !self.few(held.uv) && !self.few(self.base_discovery.uv))
     }
 
     /// What a group shows on the validation part, in the same way.
     fn group_validation(&self, group: &crate::merge::Group) -> Option<Measures> {
-        let few = |uv: i64| (1..self.floor()).contains(&uv);
-        group.validation.filter(|held| !few(held.uv) && !few(group.stats.uv - held.uv))
+        group.validation.filter(|held| !self.few(held.uv) && !self.few(group.stats.uv - held.uv))
     }
 
-    /// What a highlight shows on the validation part, unless too few of its customers are in one of the parts.
+    /// What a highlight shows on the validation part, in the same way.
     fn validation(&self, highlight: &Highlight) -> Option<Measures> {
-        let enough = |m: &Measures| m.uv == 0 || m.uv >= self.floor();
-        highlight.validation.filter(|v| enough(v) && enough(&highlight.discovery))
+        highlight.validation.filter(|held| !self.few(held.uv) && !self.few(highlight.discovery.uv))
     }
 
     /// What a highlight adds, unless so few customers are new, or are not, that these would be told.
     fn added(&self, highlight: &Highlight) -> Option<Measures> {
-        let few = |uv: i64| (1..self.floor()).contains(&uv);
         let (all, new) = (highlight.measures.uv, highlight.added.uv);
-        Some(highlight.added).filter(|_| !few(new) && !few(all - new))
+        Some(highlight.added).filter(|_| !self.few(new) && !self.few(all - new))
     }
 
     /// Its rank among the highlights of its direction.

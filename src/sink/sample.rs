@@ -365,7 +365,6 @@ impl Sample {
             codebook: &self.codebook,
             verdicts: &self.verdicts,
             kind: MetricKind::Rate,
-            scale: Scale::default(),
             base: self.base,
             base_discovery: rate(700, 70),
             base_validation: (self.job.highlight.holdout > 0.0).then(|| rate(300, 30)),

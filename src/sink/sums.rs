@@ -2,6 +2,7 @@
 
 use arrow::array::{ArrayRef, Decimal128Array, Int64Array};
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType};
+use rayon::prelude::*;
 
 use super::columns::{Column, write_parquet};
 use super::staging::Staging;
@@ -42,11 +43,11 @@ pub(super) fn uv_name(part: usize) -> String {
 pub(super) fn write_sums(staging: &Staging, result: &RunResult) -> Result<(), SinkError> {
     let rows: Vec<usize> = std::iter::once(0).chain(result.written().into_iter().map(|i| i + 1)).collect();
     let parts = if result.job.highlight.holdout > 0.0 { PARTS } else { 1 };
-    let (answer, floor) = (result.answer, result.floor());
+    let answer = result.answer;
     // The base's own parts are in the first row, so what a segment leaves of them is told too.
-    let few = move |uv: i64| (1..floor).contains(&uv);
-    let told = move |row: usize| {
-        (0..PARTS).all(|part| !few(answer.uv[row][part]) && !few(answer.uv[0][part] - answer.uv[row][part]))
+    let told = |row: usize| {
+        let base_and_own = answer.uv[0].iter().zip(&answer.uv[row]);
+        base_and_own.into_iter().all(|(base, own)| !result.few(*own) && !result.few(base - own))
     };
     let mut columns: Vec<Column<usize>> = Vec::new();
     for part in [DISCOVERY, VALIDATION].into_iter().take(parts) {
@@ -55,7 +56,7 @@ pub(super) fn write_sums(staging: &Staging, result: &RunResult) -> Result<(), Si
         for (metric, name) in result.metric_names().enumerate() {
             for (sum, of) in sums_of(result.moments.kinds()[metric]) {
                 let value = move |row: usize| told(row).then(|| of(&answer.stats(result.moments, metric, row, part)));
-                let narrow = rows.iter().all(|&row| value(row).is_none_or(|v| i64::try_from(v).is_ok()));
+                let narrow = rows.par_iter().all(|&row| value(row).is_none_or(|v| i64::try_from(v).is_ok()));
                 columns
                     .push(Column::new(&column_name(part, name, sum), move |at: &[usize]| integers(at, value, narrow)));
             }
