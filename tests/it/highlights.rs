@@ -380,9 +380,10 @@ fn lopsided() -> String {
     let line = |i: usize| {
         let x = if i < 995 { "x" } else { "y" };
         let a = if i < 12 { "few" } else { ["a", "b", "c"][i % 3] };
-        format!("{i},{x},{a},{},{}\n", i % 4, i % 5 / 4)
+        let z = if i % 60 == 7 { "few" } else { "z" };
+        format!("{i},{x},{a},{},{z},{}\n", i % 4, i % 5 / 4)
     };
-    format!("id,x,a,b,y\n{}", (0..1000).map(line).collect::<String>())
+    format!("id,x,a,b,z,y\n{}", (0..1000).map(line).collect::<String>())
 }
 
 const LOPSIDED: &str = "[input]\npath = \"t.csv\"\nid = \"id\"\n[metric]\ncolumn = \"y\"\nkind = \"rate\"\n[screen]\noff = true\n\
@@ -413,6 +414,8 @@ fn every_listed_segment_of_a_lopsided_table_is_explained_with_the_figures_of_the
     let sums = parquet(run.join("sums.parquet"));
     for part in ["discovery.uv", "validation.uv"] {
         let uv = sums.column_by_name(part).unwrap().as_primitive::<Int64Type>();
+        let leaves_17 = 1 + names.iter().position(|name| name == "z=z").unwrap();
+        assert!(uv.is_null(leaves_17), "fewer than 10 of the 17 are in one of the parts");
         for row in (1..sums.num_rows()).filter(|&row| !uv.is_null(row)) {
             assert!(!(1..10).contains(&(uv.value(0) - uv.value(row))), "{part} of row {row}");
         }
