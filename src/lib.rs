@@ -19,6 +19,7 @@ pub mod screen;
 pub mod enumerate;
 pub mod score;
 pub mod highlight;
+pub mod change;
 pub mod merge;
 pub mod profile;
 pub mod sink;

@@ -160,6 +160,11 @@ pub const DISCOVERY: usize = 0;
 /// Index of the validation part.
 pub const VALIDATION: usize = 1;
 
+/// Index of the earlier of two periods, where the parts of a shard are periods.
+pub const BEFORE: usize = 0;
+/// Index of the later one.
+pub const AFTER: usize = 1;
+
 /// One figure a part.
 pub type Parts<T> = [T; PARTS];
 

@@ -9,8 +9,6 @@ validated highlight lies surely above it (95 %).
 """
 
 import argparse
-import csv
-import io
 import json
 import pathlib
 import random
@@ -20,6 +18,8 @@ import sys
 import tempfile
 
 from scipy import stats
+
+import tables
 
 
 def main():
@@ -31,16 +31,8 @@ def main():
     arguments.add_argument("--set", action="append", default=[])
     arguments = arguments.parse_args()
     job = arguments.job.read_text()
-    path = re.search(r'^path = "(.*)"', job, re.M).group(1)
-    delimiter = (re.search(r'^delimiter = "(.*)"', job, re.M) or [None, ","])[1]
-    header = "header = false" not in job
-    names = re.findall(r'"([^"]+)"', re.search(r"^names = \[(.*?)\]", job, re.M | re.S).group(1)) if not header else None
-    rows = []
-    for file in sorted(pathlib.Path(path).parent.glob(pathlib.Path(path).name)):
-        read = list(csv.reader(file.open(encoding="utf-8"), delimiter=delimiter))
-        names, read = (read[0], read[1:]) if header else (names, read)
-        rows += [row for row in read if len(row) == len(names)]
-    place = [name.strip() for name in names].index(arguments.column)
+    names, rows, delimiter, header = tables.read(job)
+    place = names.index(arguments.column)
     values = [row[place] for row in rows]
     found, validated, most = 0, 0, 0
     with tempfile.TemporaryDirectory() as folder:
@@ -49,14 +41,9 @@ def main():
         (folder / "job.toml").write_text(re.sub(r'^path = ".*"', f'path = "{table}"', job, flags=re.M))
         for seed in range(arguments.seeds):
             random.Random(seed).shuffle(values)
-            text = io.StringIO()
-            writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")
-            if header:
-                writer.writerow(names)
             for row, value in zip(rows, values):
                 row[place] = value
-                writer.writerow(row)
-            table.write_text(text.getvalue(), encoding="utf-8")
+            tables.write(table, names if header else None, rows, delimiter)
             settings = [f"highlight.seed={seed}", "output.keep_runs=1", f'output.dir="{folder}/out"', *arguments.set]
             command = [arguments.nichemine, "run", str(folder / "job.toml"), "--output", "json"]
             command += [part for setting in settings for part in ("--set", setting)]

@@ -199,6 +199,7 @@ fn publish(
         stages: &outcome.stages,
         levels: &outcome.levels,
         layout: layout.to_owned(),
+        changes: outcome.changes.as_ref(),
         notes: outcome.notes.clone(),
     };
     let published = publisher.publish(&result).map_err(|error| sink_failure(&error))?;

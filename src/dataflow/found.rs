@@ -389,6 +389,6 @@ fn failing(condition: Condition) -> &'static str {
 }
 
 /// Fewest customers a group may have.
-fn floor(job: &Job) -> i64 {
+pub fn floor(job: &Job) -> i64 {
     if job.enumerate.allow_small { 1 } else { PRIVACY_FLOOR as i64 }
 }

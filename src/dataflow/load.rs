@@ -16,11 +16,11 @@ use crate::encode::{
     Codebook, Draft, Feature, IdRef, Intake, LocalIds, LocalMetric, LocalNumbers, MetricColumn, Reading, Shard, Sketch,
     band_counts, code, feature, hash,
 };
-use crate::job::Job;
+use crate::job::{Job, Scalar};
 use crate::memory::{self, Size};
 use crate::sink::{ColumnQuality, Quality, RejectedRow, RowAccounts};
 use crate::source::{ErrorKind, Rejects, SourceError, Table};
-use crate::stats::{MetricKind, Scale};
+use crate::stats::{MetricKind, Scale, VALIDATION};
 use crate::telemetry::Progress;
 
 /// A worker's coded rows, with what all workers agreed on.
@@ -34,8 +34,12 @@ pub struct Loaded {
     pub scales: Vec<Scale>,
     /// Of each metric, where it was cut.
     pub caps: Vec<Option<Caps>>,
-    /// The base: all customers of all workers.
+    /// Where two periods are compared: the rows of both, the period in place of the part, with the primary metric alone.
+    pub periods: Option<Shard>,
+    /// The base: all customers of all workers, of the later period.
     pub customers: u64,
+    /// Rows that are kept, of both periods.
+    pub rows: u64,
     pub min_uv: u64,
     pub quality: Quality,
     /// Missing values and distinct values of each feature that was read, by name.
@@ -53,6 +57,9 @@ struct Read {
     rejects: Rejects,
     /// Left out by the job's own wish, so not bad.
     dropped: u64,
+    /// Rows of the earlier period, and values of rows of neither.
+    before: u64,
+    other_periods: Vec<String>,
     sketches: Vec<Sketch>,
     /// Decimal places that each metric needs: numerator, denominator.
     decimals: Vec<[u8; 2]>,
@@ -118,6 +125,8 @@ pub fn load(
         merged,
         file_rows: scan.file_rows(),
         dropped: intake.dropped(reading),
+        before: intake.periods.iter().flat_map(|p| &p.before).map(|&before| u64::from(before)).sum(),
+        other_periods: intake.periods.iter().flat_map(|p| p.seen.clone()).collect(),
         rejects,
         sketches: intake.features.iter().map(Sketch::of).collect(),
         decimals: intake
@@ -153,7 +162,12 @@ pub fn load(
     let features: Vec<Result<Feature, String>> = decide(worker, features)?;
 
     let rows = intake.global_rows(&agreed.file_rows);
-    let part = hold_out(&intake.ids, &rows, job.highlight.holdout, job.highlight.seed);
+    let mut part = hold_out(&intake.ids, &rows, job.highlight.holdout, job.highlight.seed);
+    let before = intake.periods.take().map(|periods| periods.before);
+    if let Some(before) = &before {
+        // Nothing is decided by the earlier period.
+        part.iter_mut().zip(before).filter(|(_, before)| **before > 0).for_each(|(part, _)| *part = VALIDATION as u8);
+    }
     let ids = match std::mem::replace(&mut intake.ids, LocalIds::None) {
         LocalIds::None => CustomerIds::Runs(rows),
         LocalIds::Int(ids) => CustomerIds::Int(ids),
@@ -204,8 +218,17 @@ pub fn load(
             Err(reason) => refused.push((input.name.clone(), reason)),
         }
     }
+    let (shard, periods) = match before {
+        None => (Shard::new(codes, part, metrics, ids), None),
+        Some(before) => {
+            let (shard, periods) = Shard::of_periods(codes, &before, &part, metrics, &ids);
+            (shard, Some(periods))
+        }
+    };
     Ok(Loaded {
-        shard: Shard::new(codes, part, metrics, ids),
+        shard,
+        periods,
+        rows: agreed.quality.rows.kept,
         codebook,
         refused,
         scales: agreed.scales,
@@ -315,6 +338,25 @@ fn conclude(job: &Job, reading: &Reading, reads: Vec<Read>) -> Result<(Agreed, V
         };
         return Err(fail(FailureKind::Quality, format!("no customers: {why}")));
     }
+    let before = total(&|r| r.before);
+    let empty = [("before", before), ("after", rows.kept - before)].into_iter().find(|(_, rows)| *rows == 0);
+    if let (Some(compare), Some((period, _))) = (&job.compare, empty) {
+        let values = if period == "before" { &compare.before } else { &compare.after };
+        let asked: Vec<String> = values.values().iter().map(Scalar::text).collect();
+        let mut seen: Vec<&String> = reads.iter().flat_map(|r| &r.other_periods).collect();
+        seen.sort();
+        seen.dedup();
+        let others = match &seen[..] {
+            [] => "no row is of another period".to_owned(),
+            seen => format!("rows of neither period have {seen:?}"),
+        };
+        let text = format!(
+            "compare.{period} = {asked:?}: no customer has such a value in column {:?}; {others}; set compare.{period} to what the period's rows have",
+            compare.column
+        );
+        return Err(fail(FailureKind::Input, text));
+    }
+    let customers = rows.kept - before;
     for (i, input) in reading.metrics.iter().enumerate() {
         let known = |text: &str| ["0", "no", "false", "n", "f"].iter().any(|no| text.eq_ignore_ascii_case(no));
         let mut seen: Vec<&String> = reads.iter().flat_map(|r| &r.seen[i]).filter(|text| !known(text)).collect();
@@ -374,14 +416,14 @@ fn conclude(job: &Job, reading: &Reading, reads: Vec<Read>) -> Result<(Agreed, V
     });
     let quality = Quality {
         rows,
-        customers: rows.kept,
+        customers,
         rejects: rejects.by_reason,
         samples: samples.collect(),
         columns: columns.clone(),
         rounded_values: 0,
     };
     let drafts = drafts.collect::<Result<Vec<Draft>, Failure>>()?;
-    Ok((Agreed { drafts, scales, customers: rows.kept, file_rows, quality, columns }, sketches))
+    Ok((Agreed { drafts, scales, customers, file_rows, quality, columns }, sketches))
 }
 
 /// Bad rows tolerated under `on_bad_row = "quarantine"` when the job sets no limit.

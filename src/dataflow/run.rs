@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use timely::worker::Worker;
 
 use super::agree::{Failure, decide};
+use super::change::{compared, count_base};
 use super::collective::{broadcast, gather};
 use super::enumerate::{Enumeration, Sought, enumerate};
 use super::found::Found;
@@ -18,6 +19,7 @@ use super::shared::Shared;
 use super::target::{Picks, Taken, added, assign, overlaps, taken};
 use super::winsorise::{Caps, cut_notes};
 use crate::audience::Assigned;
+use crate::change::Changes;
 use crate::encode::{Codebook, Reading};
 use crate::enumerate::{Answer, Limits, Shape, most_frequent};
 use crate::highlight::{Funnel, Highlight, Scored, Unlisted};
@@ -55,6 +57,8 @@ pub struct Outcome {
     pub file_rows: Vec<u64>,
     pub stages: Vec<StageRecord>,
     pub levels: Vec<LevelRecord>,
+    /// Where the job compares two periods.
+    pub changes: Option<Changes>,
     pub notes: Vec<String>,
 }
 
@@ -103,6 +107,16 @@ pub fn run(
     stages.end(loaded.codebook.features.len());
     let (verdicts, load) = screened(worker, shared, job, &mut loaded);
     stages.end(loaded.codebook.features.len());
+
+    let changes = match (&job.compare, loaded.periods.take()) {
+        (Some(spec), Some(rows)) => {
+            let changes = compared(worker, shared, job, spec, rows, &loaded.codebook, loaded.scales[0], loaded.min_uv)?;
+            count_base(worker, &loaded.shard, &mut loaded.codebook);
+            changes
+        }
+        (_, _) => None,
+    };
+    stages.step("periods compared");
 
     let Loaded { shard, codebook, scales, caps, customers, min_uv, quality, file_rows, .. } = loaded;
     let shape = Shape::of(&codebook);
@@ -196,6 +210,7 @@ pub fn run(
             file_rows,
             stages: stages.done,
             levels,
+            changes,
             notes,
         })
     });

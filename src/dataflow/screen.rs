@@ -9,6 +9,7 @@ use super::enumerate::agree_load;
 use super::load::Loaded;
 use super::shared::Shared;
 use crate::block::{Block, Figures};
+use crate::encode::Shard;
 use crate::enumerate::{Load, Round, Shape, Tally, Unit, count_block, count_ranked, count_tagged};
 use crate::job::Job;
 use crate::screen::{Candidate, Verdict, screen};
@@ -27,9 +28,8 @@ pub fn screened(worker: &mut Worker, shared: &Shared, job: &Job, loaded: &mut Lo
     let shard = &loaded.shard;
     let load = agree_load(worker, shared, shard);
     // Every worker counts its own rows here: the passes are few.
-    let own = |figures: &Figures| Load { rows: shard.rows() as u64, figures: figures.clone(), ..load.clone() };
-    let counted = |sets: BTreeSet<FeatureSet>, figures: &Figures| {
-        let load = own(figures);
+    let counted = |shard: &Shard, sets: BTreeSet<FeatureSet>, figures: &Figures| {
+        let load = Load { rows: shard.rows() as u64, figures: figures.clone(), ..load.clone() };
         let round = Round::of_sets(sets, &shape, &load);
         let mut tally = Tally::new(figures);
         let count = |unit: &Unit| match unit {
@@ -41,7 +41,7 @@ pub fn screened(worker: &mut Worker, shared: &Shared, job: &Job, loaded: &mut Lo
     };
     let features = shape.features() as FeatureId;
     let singles = (0..features).map(|f| FeatureSet::new(&[f])).chain([FeatureSet::EMPTY]).collect();
-    let totals = added(worker, counted(singles, &load.figures));
+    let totals = added(worker, counted(shard, singles, &load.figures));
 
     let mut pairs: BTreeMap<FeatureSet, Block> = BTreeMap::new();
     if !job.screen.off {
@@ -54,8 +54,9 @@ pub fn screened(worker: &mut Worker, shared: &Shared, job: &Job, loaded: &mut Lo
             .map(|(a, b)| FeatureSet::new(&[a, b]))
             .collect();
         // Only customers are counted here.
-        let customers = Figures::new(Moments::of(&[]), &[], loaded.customers);
-        pairs = added(worker, counted(wanted, &customers));
+        let customers = Figures::new(Moments::of(&[]), &[], loaded.rows);
+        // What does not look at the metric looks at both periods, if there are two, as items do.
+        pairs = added(worker, counted(loaded.periods.as_ref().unwrap_or(shard), wanted, &customers));
     }
 
     let verdicts = (worker.index() == 0).then(|| {
@@ -78,12 +79,13 @@ pub fn screened(worker: &mut Worker, shared: &Shared, job: &Job, loaded: &mut Lo
             .collect();
         let kind = load.figures.moments.kinds()[0];
         let pairs = pairs.iter().map(|(&set, block)| (set, uv_of(block))).collect();
-        let mut verdicts = screen(&job.screen, &loaded.codebook, &candidates, kind, loaded.customers, &pairs);
+        let mut verdicts = screen(&job.screen, &loaded.codebook, &candidates, kind, loaded.rows, &pairs);
         verdicts.extend(loaded.refused.iter().map(|(name, reason)| refused(name, reason, loaded)));
         verdicts
     });
     let verdicts = broadcast(worker, verdicts);
-    loaded.shard.keep_features(&verdicts.iter().map(|v| v.kept).collect::<Vec<_>>());
+    let kept: Vec<bool> = verdicts.iter().map(|v| v.kept).collect();
+    std::iter::once(&mut loaded.shard).chain(&mut loaded.periods).for_each(|shard| shard.keep_features(&kept));
     let mut load = load;
     let mut keep = verdicts.iter().map(|v| v.kept);
     load.tags.retain(|_| keep.next() == Some(true));
@@ -118,7 +120,7 @@ fn refused(name: &str, reason: &str, loaded: &Loaded) -> Verdict {
         column: name.to_owned(),
         distinct: column.map_or(0, |c| c.distinct),
         items: 0,
-        null_share: column.map_or(0.0, |c| c.nulls as f64 / loaded.customers.max(1) as f64),
+        null_share: column.map_or(0.0, |c| c.nulls as f64 / loaded.rows.max(1) as f64),
         rest_share: 0.0,
         entropy: 0.0,
         evenness: 0.0,

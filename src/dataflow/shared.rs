@@ -86,9 +86,10 @@ impl Shared {
         Arc::clone(cell.get_or_init(|| Arc::new(make())))
     }
 
-    /// Gives the rows back.
+    /// Gives the rows back and forgets the plans. Until all workers have done so, none may lend other rows.
     pub fn clear(&self) {
         self.shards.lock().expect("no worker panics with the lock").clear();
+        self.plans.lock().expect("no worker panics with the lock").clear();
     }
 }
 

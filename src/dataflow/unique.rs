@@ -17,6 +17,8 @@ use crate::job::{Job, OnDuplicateId};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Suspect {
     id: String,
+    /// A customer may stand once in each of two periods.
+    before: bool,
     /// What the row says in the column that orders rows, greater is later.
     order: Option<OrderKey>,
     /// All that the job reads of the row.
@@ -42,7 +44,15 @@ pub fn unique(worker: &mut Worker, job: &Job, intake: &mut Intake) -> (u64, Opti
     if matches!(intake.ids, LocalIds::None) {
         return (0, None);
     }
-    let hashes = intake.ids.hashes();
+    let mut hashes = intake.ids.hashes();
+    let before = intake.periods.as_ref().map(|periods| periods.before.clone());
+    if let Some(before) = &before {
+        hashes
+            .iter_mut()
+            .zip(before)
+            .filter(|(_, before)| **before > 0)
+            .for_each(|(hash, _)| *hash = hash.rotate_left(32));
+    }
     let mut routed: Vec<Vec<u64>> = vec![Vec::new(); worker.peers()];
     for &hash in &hashes {
         routed[(hash % worker.peers() as u64) as usize].push(hash);
@@ -69,17 +79,18 @@ pub fn unique(worker: &mut Worker, job: &Job, intake: &mut Intake) -> (u64, Opti
             let (file, row) = intake.origin(position);
             let id = intake.ids.text(position);
             let order = intake.latest.as_ref().map(|latest| order_key(latest, position));
-            let suspect = Suspect { id, order, content: intake.content(position), file, row, position };
+            let before = before.as_ref().is_some_and(|before| before[position] > 0);
+            let suspect = Suspect { id, before, order, content: intake.content(position), file, row, position };
             outgoing.push(((hash % worker.peers() as u64) as usize, suspect));
         }
     }
-    let mut by_id: BTreeMap<String, Vec<(usize, Suspect)>> = BTreeMap::new();
+    let mut by_id: BTreeMap<(String, bool), Vec<(usize, Suspect)>> = BTreeMap::new();
     for (sender, suspect) in exchange(worker, outgoing) {
-        by_id.entry(suspect.id.clone()).or_default().push((sender, suspect));
+        by_id.entry((suspect.id.clone(), suspect.before)).or_default().push((sender, suspect));
     }
     let mut losers = Vec::new();
     let mut failure: Option<Failure> = None;
-    for (id, mut rows) in by_id.into_iter().filter(|(_, rows)| rows.len() > 1) {
+    for ((id, _), mut rows) in by_id.into_iter().filter(|(_, rows)| rows.len() > 1) {
         rows.sort_by_key(|row| (row.1.file, row.1.row));
         match keep(job, &rows) {
             Ok(kept) => losers.extend(
@@ -88,8 +99,9 @@ pub fn unique(worker: &mut Worker, job: &Job, intake: &mut Intake) -> (u64, Opti
             Err(remedy) => {
                 let (first, second) = (&rows[0].1, &rows[1].1);
                 let place = |s: &Suspect| format!("{:?} row {}", intake.file(s.file), s.row + 1);
+                let period = if before.is_some() { " of one period" } else { "" };
                 let text = format!(
-                    "customer id {id:?} stands in {} rows, first in {} and {}; UV needs one row a customer: {remedy}",
+                    "customer id {id:?} stands in {} rows{period}, first in {} and {}; UV needs one row a customer: {remedy}",
                     rows.len(),
                     place(first),
                     place(second),

@@ -12,6 +12,7 @@ use super::features::LocalFeature;
 use super::ids::LocalIds;
 use super::metrics::LocalMetric;
 use super::origin::Origins;
+use super::period::{ANOTHER_PERIOD, LocalPeriods};
 use super::reading::Reading;
 use crate::audience::RowRuns;
 use crate::job::{Job, MetricMissing, OnBadRow};
@@ -63,6 +64,8 @@ pub struct Intake {
     pub ids: LocalIds,
     pub latest: Option<LocalFeature>,
     pub metrics: Vec<LocalMetric>,
+    /// Where the job compares two periods.
+    pub periods: Option<LocalPeriods>,
     pub features: Vec<LocalFeature>,
     /// Which file and row each kept row was, to name it.
     origins: Origins,
@@ -79,6 +82,7 @@ impl Intake {
             ids: LocalIds::new(reading.id.map(|id| &kinds[id])),
             latest: reading.latest_by.map(|by| LocalFeature::ordered(&kinds[by])),
             metrics: reading.metrics.iter().map(|m| LocalMetric::new(m, &job.input.csv)).collect(),
+            periods: reading.period.as_ref().map(|_| LocalPeriods::default()),
             features: features.collect(),
             origins: Origins::default(),
             rejects: Rejects::default(),
@@ -97,6 +101,10 @@ impl Intake {
         let mut report = |row: usize, problem: &dyn Fn() -> Problem| {
             problems.entry(row).or_insert_with(problem);
         };
+        // First, so that what is wrong with a row of another period is nobody's concern.
+        if let (Some(periods), Some(input)) = (&mut self.periods, &reading.period) {
+            periods.check(input, chunk, &mut report);
+        }
         if let Some(id) = reading.id {
             self.ids.check(&chunk.values(id, batch.column(id)), batch.schema_ref().field(id).name(), &mut report);
         }
@@ -116,6 +124,7 @@ impl Intake {
         if let (Some(latest), Some(by)) = (&mut self.latest, reading.latest_by) {
             latest.push_order(&chunk.values(by, batch.column(by)));
         }
+        self.periods.iter_mut().for_each(|periods| periods.push(kept));
         self.metrics.iter_mut().for_each(|metric| metric.push(kept));
         for (feature, input) in self.features.iter_mut().zip(&reading.features) {
             feature.push_of(input, chunk, batch.column(input.column));
@@ -159,8 +168,9 @@ impl Intake {
 
     /// Rows left out because the job says so, whatever their share.
     pub fn dropped(&self, reading: &Reading) -> u64 {
-        let by_wish = reading.metrics[0].missing == MetricMissing::Drop;
-        if by_wish { self.rejects.by_reason.get(METRIC_MISSING).copied().unwrap_or(0) } else { 0 }
+        let of = |reason: &str| self.rejects.by_reason.get(reason).copied().unwrap_or(0);
+        let missing = if reading.metrics[0].missing == MetricMissing::Drop { of(METRIC_MISSING) } else { 0 };
+        of(ANOTHER_PERIOD) + missing
     }
 
     /// Where a kept row was read: file and row within it.
@@ -193,6 +203,7 @@ impl Intake {
         rows.iter().for_each(|&row| keep[row] = false);
         self.ids.retain(&keep);
         self.metrics.iter_mut().for_each(|m| m.retain(&keep));
+        self.periods.iter_mut().for_each(|p| p.retain(&keep));
         self.features.iter_mut().chain(&mut self.latest).for_each(|f| f.retain(&keep));
         self.origins.retain(&keep);
     }

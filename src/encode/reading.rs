@@ -2,6 +2,7 @@
 
 use glob::Pattern;
 
+use super::period::PeriodInput;
 use crate::job::{
     BinSpec, DatePart, FeatureKind, FeatureSpec, Job, MetricMissing, MetricSpec, Missing, OneOrMany, Scalar,
 };
@@ -17,6 +18,8 @@ pub struct Reading {
     pub latest_by: Option<usize>,
     /// The primary metric, then the secondary ones.
     pub metrics: Vec<MetricInput>,
+    /// Where the job compares two periods.
+    pub period: Option<PeriodInput>,
     pub features: Vec<FeatureInput>,
     /// Columns that the job includes but that cannot be features, with the reason.
     pub refused: Vec<(String, String)>,
@@ -165,7 +168,18 @@ impl Reading {
             metrics.push(metric(format!("secondary[{i}]"), &secondary.name, &secondary.metric())?);
         }
 
+        let period = match &job.compare {
+            Some(compare) => {
+                let at = place("compare.column", &compare.column)?;
+                let (expected, dates) = ("one value a row", [ColumnKind::Date, ColumnKind::Timestamp]);
+                expect(&columns[at], "compare.column", expected, &[&numeric[..], &dates].concat())?;
+                Some(PeriodInput::new(at, compare))
+            }
+            None => None,
+        };
+
         let mut taken: Vec<usize> = id.into_iter().chain(latest_by).collect();
+        taken.extend(period.as_ref().map(|period| period.column));
         taken.extend(metrics.iter().flat_map(|m| std::iter::once(m.column).chain(m.denominator)));
         let (features, refused) = features(job, table, &taken)?;
 
@@ -181,6 +195,7 @@ impl Reading {
                 .into_iter()
                 .map(|m| MetricInput { column: at(m.column), denominator: m.denominator.map(at), ..m })
                 .collect(),
+            period: period.map(|period| PeriodInput { column: at(period.column), ..period }),
             features: features.into_iter().map(|f| FeatureInput { column: at(f.column), ..f }).collect(),
             refused,
             columns: wanted,

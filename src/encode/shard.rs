@@ -6,7 +6,7 @@ use super::tags::{TagCodes, TagLoad};
 use crate::audience::CustomerIds;
 use crate::segment::Item;
 use crate::simd;
-use crate::stats::{MetricKind, Moments, PARTS, Stats};
+use crate::stats::{AFTER, BEFORE, MetricKind, Moments, PARTS, Stats};
 
 /// One worker's customers, coded. Rows stay here from encoding to assignment.
 ///
@@ -101,6 +101,27 @@ impl Shard {
         let features = features.into_iter().map(picked).collect();
         let metrics = metrics.into_iter().map(|metric| metric.some(&order)).collect();
         Shard { features, metrics, ids, order, runs }
+    }
+
+    /// The rows of two periods, `before` being 1 for those of the earlier one: those of the later as [`Shard::new`] has them; and all,
+    /// with the period in place of the part ([`BEFORE`], [`AFTER`]), the first metric alone and no ids.
+    pub fn of_periods(
+        features: Vec<Codes>,
+        before: &[u8],
+        part: &[u8],
+        metrics: Vec<MetricColumn>,
+        ids: &CustomerIds,
+    ) -> (Shard, Shard) {
+        let after: Vec<u32> = (0..).zip(before).filter(|(_, before)| **before == 0).map(|(row, _)| row).collect();
+        let own = Shard::new(
+            features.iter().map(|codes| codes.some(&after)).collect(),
+            some(part, &after),
+            metrics.iter().map(|metric| metric.some(&after)).collect(),
+            ids.at(&after.iter().map(|&row| row as usize).collect::<Vec<usize>>()),
+        );
+        let period = before.iter().map(|&before| if before > 0 { BEFORE as u8 } else { AFTER as u8 }).collect();
+        let primary = metrics.into_iter().take(1).collect();
+        (own, Shard::new(features, period, primary, CustomerIds::default()))
     }
 
     pub fn rows(&self) -> usize {

@@ -166,6 +166,16 @@ impl Job {
             )?;
         }
 
+        if let Some(compare) = &spec.compare {
+            compare.check(range)?;
+            range(
+                "enumerate.keep",
+                shown(&Some(spec.enumerate.keep)),
+                spec.enumerate.keep == Keep::All,
+                "a comparison of two periods ([compare]) looks at all segments, not only at those that may be highlights",
+            )?;
+        }
+
         for (name, feature) in &spec.features.by_name {
             let setting = format!("features.{name}.bin");
             match &feature.bin {

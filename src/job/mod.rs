@@ -1,8 +1,10 @@
 //! What a run is asked to do: the job file's sections, every default, and the checks that make a `Job` of them.
 
+mod compare;
 mod highlight;
 mod load;
 
+pub use compare::CompareSpec;
 pub use highlight::{Adjust, HighlightSpec, RankBy};
 pub use load::{Job, JobError, Override, closest};
 
@@ -23,6 +25,9 @@ pub struct JobSpec {
     /// Further metrics, carried along for every segment and group; they decide nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secondary: Vec<SecondarySpec>,
+    /// Two periods of the table, and which segments explain the change of the metric between them. Absent: one period.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compare: Option<CompareSpec>,
     #[serde(default)]
     pub features: FeaturesSpec,
     #[serde(default)]

@@ -1,5 +1,6 @@
 //! `Stats` to measures, tests and intervals. A measure is computed here or not at all.
 
+mod change;
 mod exact;
 mod many;
 mod shrink;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::stats::{MetricKind, Scale, Stats};
 
+pub use change::{Change, change, change_reference, change_weight};
 pub use many::{benjamini_hochberg, benjamini_yekutieli, holm};
 pub use shrink::{Component, Shrinkage, Spread, strength};
 pub use versus::{Test, effect_variance, proportions_z, standard_deviation, test};

@@ -96,17 +96,10 @@ pub fn test(kind: MetricKind, scale: Scale, segment: &Stats, base: &Stats) -> Op
 }
 
 fn rates(segment: &Stats, rest: &Stats, base: &Stats) -> Option<Difference> {
-    let total = i128::from(base.uv);
-    if base.sum <= 0 || base.sum >= total {
+    if base.sum <= 0 || base.sum >= i128::from(base.uv) {
         return None;
     }
-    let smallest = segment.uv.min(rest.uv) as f64 * base.sum.min(total - base.sum) as f64 / total as f64;
-    let log_p = if smallest < EXACT_BELOW {
-        Hypergeometric { draws: segment.uv as f64, marked: base.sum as f64, total: total as f64 }
-            .ln_two_sided(segment.sum as f64)
-    } else {
-        ln_normal(proportions_z(segment.sum as i64, segment.uv, base.sum as i64, base.uv))
-    };
+    let log_p = proportions_log_p(segment.sum as i64, segment.uv, base.sum as i64, base.uv);
     let (own, own_low, own_high) = wilson(segment.sum as f64, segment.uv as f64);
     let (other, other_low, other_high) = wilson(rest.sum as f64, rest.uv as f64);
     let difference = own - other;
@@ -116,6 +109,17 @@ fn rates(segment: &Stats, rest: &Stats, base: &Stats) -> Option<Difference> {
         low: difference - (own - own_low).hypot(other_high - other),
         high: difference + (own_high - own).hypot(other - other_low),
     })
+}
+
+/// The natural logarithm of the two-sided p of two proportions, `hits` of `uv` against the rest of a base with `base_hits` of
+/// `base_uv`: Fisher's exact test for small counts (see `EXACT_BELOW`), else normal with pooled variance.
+pub(super) fn proportions_log_p(hits: i64, uv: i64, base_hits: i64, base_uv: i64) -> f64 {
+    let smallest = uv.min(base_uv - uv) as f64 * base_hits.min(base_uv - base_hits) as f64 / base_uv as f64;
+    if smallest < EXACT_BELOW {
+        Hypergeometric { draws: uv as f64, marked: base_hits as f64, total: base_uv as f64 }.ln_two_sided(hits as f64)
+    } else {
+        ln_normal(proportions_z(hits, uv, base_hits, base_uv))
+    }
 }
 
 /// The standard score of two proportions with pooled variance: `hits` of `uv` against the rest of a base with

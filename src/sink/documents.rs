@@ -21,7 +21,7 @@ use crate::screen::Verdict;
 use crate::stats::{MetricKind, Scale};
 use crate::telemetry::{LevelRecord, StageRecord};
 
-fn write_json(staging: &Staging, name: &str, document: &impl Serialize) -> Result<(), SinkError> {
+pub(super) fn write_json(staging: &Staging, name: &str, document: &impl Serialize) -> Result<(), SinkError> {
     staging.write(name, |out| {
         serde_json::to_writer_pretty(&mut *out, document)?;
         out.write_all(b"\n")?;
@@ -29,7 +29,7 @@ fn write_json(staging: &Staging, name: &str, document: &impl Serialize) -> Resul
     })
 }
 
-fn read_json<T: DeserializeOwned>(path: PathBuf) -> Result<T, VerifyError> {
+pub(super) fn read_json<T: DeserializeOwned>(path: PathBuf) -> Result<T, VerifyError> {
     let bytes = std::fs::read(&path).map_err(|source| VerifyError::Read { path: path.clone(), source })?;
     serde_json::from_slice(&bytes).map_err(|error| VerifyError::Malformed { path, message: error.to_string() })
 }
@@ -164,7 +164,13 @@ pub(super) fn read_features(run: &Path) -> Result<(Codebook, Vec<Verdict>), Veri
 }
 
 pub(super) fn write_features(staging: &Staging, result: &RunResult) -> Result<(), SinkError> {
-    let document = FeaturesFile { features: &result.codebook.features, verdicts: result.verdicts };
+    let mut features = result.codebook.features.clone();
+    if result.changes.is_some() {
+        // Items have enough customers in both periods together, and perhaps few in the later one.
+        let counts = features.iter_mut().flat_map(|feature| &mut feature.uv);
+        counts.filter(|uv| result.few(**uv as i64)).for_each(|uv| *uv = 0);
+    }
+    let document = FeaturesFile { features: &features, verdicts: result.verdicts };
     write_json(staging, "features.json", &document)
 }
 

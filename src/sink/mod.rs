@@ -1,5 +1,6 @@
 //! One run's result to published files: tables, audience packages, documents and the report, all at once or not at all.
 
+mod change;
 mod columns;
 mod documents;
 mod explain;
@@ -22,6 +23,7 @@ mod verify;
 #[cfg(test)]
 mod sample;
 
+pub use change::{ChangeFile, FeatureEntry, ItemEntry, StepEntry, read_change};
 pub use documents::{GroupEntry, GroupsFile, Manifest, ManifestFile, read_groups, read_manifest};
 pub use explain::{Asked, ExplainError, Explanation, Figures, Tested, explain};
 pub use explained::explained;
@@ -37,6 +39,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::audience::Assigned;
+use crate::change::Changes;
 use crate::encode::Codebook;
 use crate::enumerate::Answer;
 use crate::highlight::{Funnel, Highlight, Scored};
@@ -108,6 +111,8 @@ pub struct RunResult<'a> {
     pub levels: &'a [LevelRecord],
     /// For people, e.g. `2 processes x 2 threads`.
     pub layout: String,
+    /// Where the job compares two periods.
+    pub changes: Option<&'a Changes>,
     /// Plain statements for the reader, e.g. that the metric is constant.
     pub notes: Vec<String>,
 }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::documents::Manifest;
 use super::staging::{Staging, hex, sync_folder};
-use super::{RunResult, documents, packages, prom, report, sums, tables};
+use super::{RunResult, change, documents, packages, prom, report, sums, tables};
 use crate::encode::civil;
 use crate::telemetry::StageRecord;
 
@@ -168,6 +168,7 @@ impl Publisher {
         let step = |what: &str| tracing::debug!(seconds = started.elapsed().as_secs_f64(), "{what}");
         tables::write_segments(&staging, result)?;
         sums::write_sums(&staging, result)?;
+        change::write_change(&staging, result)?;
         step("segments written");
         tables::write_highlights(&staging, result)?;
         packages::write(&staging, result)?;

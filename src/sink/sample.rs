@@ -383,6 +383,7 @@ impl Sample {
             stages: &self.stages,
             levels: &self.levels,
             layout: "1 process x 2 threads".into(),
+            changes: None,
             notes: self.notes.clone(),
         }
     }

@@ -16,7 +16,7 @@ use crate::segment::{Item, Segment};
 use crate::stats::{MetricKind, PARTS, Stats};
 
 /// A column of floats, null where there is none and where it is not a number that a reader can use.
-fn floats<'a, R>(name: &str, of: impl Fn(&R) -> Option<f64> + Sync + 'a) -> Column<'a, R> {
+pub(super) fn floats<'a, R>(name: &str, of: impl Fn(&R) -> Option<f64> + Sync + 'a) -> Column<'a, R> {
     let finite = move |row: &R| of(row).filter(|v| v.is_finite());
     Column::new(name, move |rows| rows.iter().map(&finite).collect::<Float64Array>())
 }

@@ -121,6 +121,30 @@ texts! {
     mark_none: "not checked", "未验证";
     folds: "Folded under it", "折叠于其下的细分";
 
+    change: "What changed", "变化归因";
+    change_lead: "Between the two periods the mean went from {before} ({uv_before} customers) to {after} ({uv_after} customers): {change}.",
+        "两期之间，均值由 {before}（{uv_before} 位客户）变为 {after}（{uv_after} 位客户）：{change}。";
+    change_none: "No segment surely changed otherwise than all others: none explains more than its size would.",
+        "没有细分的变化在统计上明显不同于其他客户，因此没有可单独归因的细分。";
+    change_steps: "The segments that explain most of the change, one after the other: each row has the customers that are in no row above it, so all rows add up to the whole change.",
+        "依次列出对变化解释力最大的细分：每一行只含未被上方各行包含的客户，因此各行相加恰好等于总变化。";
+    change_rest: "everybody else", "其余客户";
+    change_features: "The same change divided by one feature at a time, the features first whose values explain most.",
+        "按单个特征拆分同一变化，解释力强的特征排在前面。";
+    change_feature: "{feature}: {mix} by mix, {rate} by rate", "{feature}：结构效应 {mix}，比率效应 {rate}";
+    change_item: "Value", "取值";
+    change_further: "{n} further values", "其余 {n} 个取值";
+    change_others: "(other values)", "（其他取值）";
+    change_mix: "Mix", "结构效应";
+    change_rate: "Rate", "比率效应";
+    change_contribution: "Contribution", "贡献";
+    def_change_mix: "Change of its share × (its mean, averaged over the two periods − the mean of all customers, averaged likewise): it became a larger or smaller part of all customers.",
+        "占比变化 ×（两期平均的自身均值 − 两期平均的大盘均值）：该部分客户在大盘中的占比变大或变小带来的影响。";
+    def_change_rate: "Its share, averaged over the two periods × change of its mean: its customers do otherwise than before.",
+        "两期平均占比 × 自身均值变化：该部分客户自身表现变化带来的影响。";
+    def_change_contribution: "Mix + rate. Over all customers, each in one row, the contributions add up to the change of the mean.",
+        "结构效应 + 比率效应。每位客户只属于一行时，各行贡献之和等于均值的总变化。";
+
     funnel: "How the highlights were chosen", "高亮细分筛选漏斗";
     funnel_lead: "Each segment counts under the first condition it fails.", "每个细分只计入第一个未通过的条件。";
     step: "Condition", "条件";

@@ -12,6 +12,7 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::change::read_change;
 use super::documents::{GroupsFile, Manifest, ManifestFile, read_groups, read_manifest};
 use super::publish::is_run_id;
 use super::staging::hex;
@@ -89,6 +90,20 @@ pub fn verify(run: &Path) -> Result<VerifyReport, VerifyError> {
     check("audiences", verify_audiences(run, &groups)?);
     if u64::try_from(assigned).map_or(true, |assigned| assigned > manifest.customers) {
         return Err(VerifyError::TooMany { assigned, customers: manifest.customers });
+    }
+    if manifest.files.iter().any(|file| file.path == "change.json") {
+        let change = read_change(run)?;
+        if let Some(message) = change.contradiction() {
+            return Err(VerifyError::Malformed { path: run.join("change.json"), message });
+        }
+        check(
+            "change",
+            format!(
+                "{} steps and the rest, and the values of {} features, each add up to the whole change",
+                change.steps.len(),
+                change.features.len()
+            ),
+        );
     }
     check("customers", format!("{assigned} of {} customers are in a group", manifest.customers));
     Ok(VerifyReport { run_id: manifest.run_id, checks })

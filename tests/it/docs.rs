@@ -27,15 +27,21 @@ name = "NAME"
 column = "COLUMN"
 kind = "amount"
 
+[compare]
+column = "COLUMN"
+before = "BEFORE"
+after = "AFTER"
+
 [features.NAME]
 "#;
 
 /// Sections in the order of a job file: heading, type, place of its defaults, whether it must be there.
-const SECTIONS: [(&str, &str, &str, bool); 11] = [
+const SECTIONS: [(&str, &str, &str, bool); 12] = [
     ("[input]", "InputSpec", "input", true),
     ("[input.csv]", "CsvSpec", "input.csv", false),
     ("[metric]", "MetricSpec", "metric", true),
     ("[[secondary]]", "SecondarySpec", "secondary", false),
+    ("[compare]", "CompareSpec", "compare", false),
     ("[features]", "FeaturesSpec", "features", false),
     ("[features.NAME]", "FeatureSpec", "features.NAME", false),
     ("[screen]", "ScreenSpec", "screen", false),

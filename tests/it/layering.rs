@@ -25,6 +25,7 @@ const MODULES: &str = "
     enumerate | segment stats block encode simd      | a pure plan, and the counting of rows
     score     | segment stats                        | measures follow from sums alone
     highlight | segment stats job score              | high impact, low uv, not said by a simpler segment
+    change    | segment stats job encode enumerate score | what explains the change between two periods
     profile   | segment stats simd encode score      | what sets an audience apart
     merge     | segment stats job encode score highlight profile | groups, named and compared by their profiles
     sink      | above                                | what is published
@@ -51,8 +52,8 @@ const CRATES: &str = "
     memchr                | source                       | quotes and line ends of CSV
     flate2                | source planted               | compressed CSV
     zstd                  | source planted               | compressed CSV
-    glob                  | source encode                | input paths; patterns of feature names
-    rayon                 | enumerate highlight merge sink planted | where no dataflow runs: inside it, workers own the cores
+    glob                  | source encode job            | input paths; patterns of feature names and of values
+    rayon                 | enumerate highlight change merge sink planted | where no dataflow runs: inside it, workers own the cores
     hashbrown             | encode enumerate             | maps with a fixed seed
     foldhash              | encode enumerate dataflow    | their seed
     xxhash_rust           | source encode planted        | hashes that mean the same in every run

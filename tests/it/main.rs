@@ -9,6 +9,7 @@ mod layering;
 mod memory;
 mod oracle;
 mod outputs;
+mod periods;
 mod processes;
 mod program;
 mod tags;

@@ -2,10 +2,12 @@
 //!
 //! Neither clock times nor the run's id are in it: it has the same bytes whenever the result is the same.
 
+mod change;
 mod method;
 
 use askama::Template;
 
+use change::ChangeView;
 use method::{FeatureRow, FunnelRow, MergeRow, QualityView};
 
 use super::number::{Numbers, chance, count, decimal, percent};
@@ -14,7 +16,7 @@ use super::terminal::visible;
 use super::text::{Text, fill};
 use super::{RunResult, audience_folder, privacy};
 use crate::highlight::{Direction, Highlight};
-use crate::job::{Language, OneOrMany, RankBy, Scalar};
+use crate::job::{Language, OneOrMany, RankBy};
 use crate::merge::Group;
 use crate::profile::ProfileItem;
 use crate::score::Measures;
@@ -43,6 +45,7 @@ struct Page {
     ranked_by: String,
     /// Heading of the expected profits, where there are any.
     profit: Option<&'static str>,
+    change: Option<ChangeView>,
     funnel: Vec<FunnelRow>,
     stop: String,
     merges: Vec<MergeRow>,
@@ -175,6 +178,7 @@ impl View<'_, '_> {
             highlights: result.highlights.iter().enumerate().map(|(i, h)| self.highlight(i + 1, h, &texts)).collect(),
             ranked_by: self.ranked_by(),
             profit: self.profit(),
+            change: self.change(&texts),
             funnel: self.funnel(),
             stop: self.stop(),
             merges: self.merges(),
@@ -221,7 +225,7 @@ impl View<'_, '_> {
         )];
         if result.highlights.is_empty() {
             first.push(t.no_highlights.to_owned());
-            return vec![self.paragraph(first)];
+            return [Some(self.paragraph(first)), self.changed()].into_iter().flatten().collect();
         }
         if let Some(validated) = result.funnel.validated {
             first.push(fill(t.summary_validated, &[("validated", &count(validated)), ("highlights", &highlights)]));
@@ -257,6 +261,7 @@ impl View<'_, '_> {
         let mut paragraphs = vec![self.paragraph(first)];
         paragraphs.extend(best(Direction::Over, t.summary_best_over));
         paragraphs.extend(best(Direction::Under, t.summary_best_under));
+        paragraphs.extend(self.changed());
         paragraphs
     }
 
@@ -427,13 +432,7 @@ impl View<'_, '_> {
 }
 
 fn positive_values(positive: &OneOrMany) -> Vec<String> {
-    let text = |value: &Scalar| match value {
-        Scalar::Bool(value) => value.to_string(),
-        Scalar::Int(value) => value.to_string(),
-        Scalar::Float(value) => value.to_string(),
-        Scalar::Text(value) => visible(value),
-    };
-    positive.values().iter().map(text).collect()
+    positive.values().iter().map(|value| visible(&value.text())).collect()
 }
 
 /// The same for text whose line ends are meant.

@@ -1,0 +1,84 @@
+//! Two periods compared: the rows of both counted once more, with the period in place of the part.
+
+use std::sync::Arc;
+
+use timely::worker::Worker;
+
+use super::agree::{Failure, agree};
+use super::collective::{broadcast, gather};
+use super::enumerate::{Sought, agree_load, enumerate};
+use super::found::floor;
+use super::shared::Shared;
+use super::target::{Pick, Picks};
+use crate::change::Changes;
+use crate::encode::{Codebook, Shard};
+use crate::enumerate::{Limits, Shape};
+use crate::highlight::Direction;
+use crate::job::{CompareSpec, Job};
+use crate::profile::{CodeBits, Profile};
+use crate::segment::Segment;
+use crate::stats::Scale;
+use crate::telemetry::Progress;
+
+/// What the rows of two periods say of the change, at worker 0. All workers return the same failure, or none does.
+///
+/// What crosses between workers is what crosses when one period is counted, and the sums that candidates have of the customers of
+/// each segment that is told.
+pub fn compared(
+    worker: &mut Worker,
+    shared: &Arc<Shared>,
+    job: &Job,
+    spec: &CompareSpec,
+    shard: Shard,
+    codebook: &Codebook,
+    scale: Scale,
+    min_uv: u64,
+) -> Result<Option<Changes>, Failure> {
+    let shape = Shape::of(codebook);
+    let load = agree_load(worker, shared, &shard);
+    let limits = Limits { customers: load.rows, min_uv, max_level: job.enumerate.max_level, block_bytes: u64::MAX };
+    let sought = Sought { shape: &shape, load: &load, limits: &limits, promise: None };
+    let (shard, enumeration) = enumerate(worker, shared, shard, &sought, &Progress::new(limits.max_level))?;
+    // Whoever goes on lends other rows to the process, when all have given these back.
+    agree(worker, None)?;
+    let moments = shard.moments();
+    let changes = (worker.index() == 0).then(|| {
+        let mut changes = Changes::of(&enumeration.answer, &moments, scale, &job.highlight, floor(job));
+        changes.divide(codebook);
+        let least = changes.least(&job.highlight);
+        let candidates = changes.candidates(least);
+        (changes, candidates, least)
+    });
+    drop(enumeration);
+    let segments: Option<Vec<Segment>> = changes
+        .as_ref()
+        .map(|(changes, candidates, _)| candidates.iter().map(|&place| changes.segments[place]).collect());
+    let mut picks = Picks::among(&shard, broadcast(worker, segments));
+    let Some((mut changes, candidates, least)) = changes else {
+        picks.follow(worker);
+        return Ok(None);
+    };
+    changes.choose(&candidates, spec.top, least, |pick, others| {
+        let others = others.iter().map(|&other| other as u32).collect();
+        picks.fresh(worker, Some(Pick { pick: pick as u32, side: Direction::Over, others }))
+    });
+    picks.end(worker);
+    Ok(Some(changes))
+}
+
+/// Counts the customers of the base with each code anew: the codebook was agreed over both periods.
+pub fn count_base(worker: &mut Worker, shard: &Shard, codebook: &mut Codebook) {
+    let cardinality = Shape::of(codebook).cardinality;
+    let mut own = Profile::empty(&cardinality);
+    let codes = CodeBits::of(shard, &cardinality, 0, 0);
+    let rows: Vec<u32> = (0..shard.rows() as u32).collect();
+    own.add_rows(shard, &codes, &rows, &[]);
+    let total = gather(worker, own).into_iter().reduce(|mut sum, own| {
+        sum.add(&own);
+        sum
+    });
+    let total = broadcast(worker, total);
+    for (feature, counts) in codebook.features.iter_mut().zip(total.counts) {
+        feature.uv = counts.into_iter().map(|uv| uv as u64).collect();
+    }
+}
