@@ -24,11 +24,11 @@ pub struct Changes {
     pub segments: Vec<Segment>,
     own: Vec<Parts<Stats>>,
     pub changes: Vec<Change>,
-    /// Adjusted for as many tests as there are: of the change of a segment's mean, where it can be tested, and of its share.
+    /// Of the change of a segment's mean, where it can be tested, and of its share; adjusted for all of these tests together.
     pub mean_q: Vec<Option<f64>>,
     pub share_q: Vec<f64>,
-    /// The largest log p whose q is small enough: of means, of shares.
-    sure: [f64; 2],
+    /// The largest log p whose q is small enough.
+    sure: f64,
     /// Segments that explain most, one after the other.
     pub steps: Vec<Step>,
     /// Customers of none of these.
@@ -79,12 +79,14 @@ impl Changes {
         };
         let means: Vec<f64> = changes.iter().filter_map(|change| change.mean_log_p).collect();
         let shares: Vec<f64> = changes.iter().map(|change| change.share_log_p).collect();
-        let (of_means, share_q) = (adjusted(&means), adjusted(&shares));
+        // One family: what is told rests on either.
+        let mut of_means = adjusted(&[&means[..], &shares].concat());
+        let share_q = of_means.split_off(means.len());
         let sure = |log_p: &[f64], q: &[f64]| {
             let sure = log_p.iter().zip(q).filter(|(_, q)| **q <= rule.fdr);
             sure.map(|(log_p, _)| *log_p).fold(f64::NEG_INFINITY, f64::max)
         };
-        let sure = [sure(&means, &of_means), sure(&shares, &share_q)];
+        let sure = sure(&means, &of_means).max(sure(&shares, &share_q));
         let mut of_means = of_means.into_iter();
         let mean_q = changes.iter().map(|change| change.mean_log_p.and_then(|_| of_means.next())).collect();
         let whole = change(kind, scale, &base, &base);
@@ -120,7 +122,7 @@ impl Changes {
     /// The places of the segments that may become steps: what is certain of their excess, or of the change of their own mean, is at
     /// least `least`; the largest first.
     pub fn candidates(&self, least: f64) -> Vec<usize> {
-        let certain = |change: &Change| change.certain(self.sure).abs().max(change.certain_rate(self.sure[0]).abs());
+        let certain = |change: &Change| change.certain(self.sure).abs().max(change.certain_rate(self.sure).abs());
         let certain: Vec<f64> = self.changes.par_iter().map(certain).collect();
         let wanted = |&place: &usize| certain[place] > 0.0 && certain[place] >= least && self.told(place);
         let mut places: Vec<usize> = (0..self.segments.len()).filter(wanted).collect();

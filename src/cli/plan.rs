@@ -7,6 +7,7 @@ use super::run::open;
 use super::{JobArgs, print};
 use crate::cluster::Layout;
 use crate::dataflow::{self, Failure, FailureKind, Shared};
+use crate::encode::Shard;
 use crate::enumerate::{LevelOutline, Limits, Shape, Workers, outline};
 use crate::memory::Size;
 use crate::screen::Verdict;
@@ -66,7 +67,8 @@ pub fn plan(args: &JobArgs, asked: &Asked, json: bool) -> Result<(), Failure> {
     let planned = on_workers(&layout, move |worker| {
         let mut loaded = dataflow::load(worker, &job, &table, &reading, &shared, &progress, |_| {})?;
         let (verdicts, load) = dataflow::screened(worker, &shared, &job, &mut loaded);
-        let bytes: u64 = dataflow::gather(worker, loaded.shard.bytes()).into_iter().sum();
+        let held = loaded.shard.bytes() + loaded.periods.as_ref().map_or(0, Shard::bytes);
+        let bytes: u64 = dataflow::gather(worker, held).into_iter().sum();
         let customers = rows.unwrap_or(loaded.customers);
         let times = customers as f64 / loaded.customers.max(1) as f64;
         let load = load.scaled(loaded.customers, customers, workers.processes);

@@ -178,7 +178,7 @@ impl Table {
             let load = agree_load(worker, &shared, &shard);
             let promise = share.map(|share| Promise::of(worker, &shard, Scale::default(), share));
             let shape = table.shape();
-            let sought = Sought { shape: &shape, load: &load, limits: &limits, promise: promise.as_ref() };
+            let sought = Sought { shape: &shape, load: &load, limits: &limits, promise: promise.as_ref(), beside: 0 };
             let found = enumerate(worker, &shared, shard, &sought, &progress);
             found.expect("room").1.answer
         })

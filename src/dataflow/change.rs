@@ -8,19 +8,20 @@ use super::agree::{Failure, agree};
 use super::collective::{broadcast, gather};
 use super::enumerate::{Sought, agree_load, enumerate};
 use super::found::floor;
+use super::load::Loaded;
 use super::shared::Shared;
 use super::target::{Pick, Picks};
 use crate::change::Changes;
 use crate::encode::{Codebook, Shard};
 use crate::enumerate::{Limits, Shape};
 use crate::highlight::Direction;
-use crate::job::{CompareSpec, Job};
+use crate::job::Job;
 use crate::profile::{CodeBits, Profile};
 use crate::segment::Segment;
-use crate::stats::Scale;
 use crate::telemetry::Progress;
 
-/// What the rows of two periods say of the change, at worker 0. All workers return the same failure, or none does.
+/// What the rows of two periods say of the change, at worker 0; none where the job compares none. All workers return the same
+/// failure, or none does. The rows of the earlier period are dropped, and the codebook then counts those of the later one.
 ///
 /// What crosses between workers is what crosses when one period is counted, and the sums that candidates have of the customers of
 /// each segment that is told.
@@ -28,16 +29,19 @@ pub fn compared(
     worker: &mut Worker,
     shared: &Arc<Shared>,
     job: &Job,
-    spec: &CompareSpec,
-    shard: Shard,
-    codebook: &Codebook,
-    scale: Scale,
-    min_uv: u64,
+    loaded: &mut Loaded,
 ) -> Result<Option<Changes>, Failure> {
+    let (Some(spec), Some(shard)) = (&job.compare, loaded.periods.take()) else { return Ok(None) };
+    let (codebook, scale) = (&loaded.codebook, loaded.scales[0]);
     let shape = Shape::of(codebook);
     let load = agree_load(worker, shared, &shard);
-    let limits = Limits { customers: load.rows, min_uv, max_level: job.enumerate.max_level, block_bytes: u64::MAX };
-    let sought = Sought { shape: &shape, load: &load, limits: &limits, promise: None };
+    let limits = Limits {
+        customers: load.rows,
+        min_uv: loaded.min_uv,
+        max_level: job.enumerate.max_level,
+        block_bytes: u64::MAX,
+    };
+    let sought = Sought { shape: &shape, load: &load, limits: &limits, promise: None, beside: loaded.shard.bytes() };
     let (shard, enumeration) = enumerate(worker, shared, shard, &sought, &Progress::new(limits.max_level))?;
     // Whoever goes on lends other rows to the process, when all have given these back.
     agree(worker, None)?;
@@ -54,20 +58,26 @@ pub fn compared(
         .as_ref()
         .map(|(changes, candidates, _)| candidates.iter().map(|&place| changes.segments[place]).collect());
     let mut picks = Picks::among(&shard, broadcast(worker, segments));
-    let Some((mut changes, candidates, least)) = changes else {
-        picks.follow(worker);
-        return Ok(None);
+    let changes = match changes {
+        None => {
+            picks.follow(worker);
+            None
+        }
+        Some((mut changes, candidates, least)) => {
+            changes.choose(&candidates, spec.top, least, |pick, others| {
+                let others = others.iter().map(|&other| other as u32).collect();
+                picks.fresh(worker, Some(Pick { pick: pick as u32, side: Direction::Over, others }))
+            });
+            picks.end(worker);
+            Some(changes)
+        }
     };
-    changes.choose(&candidates, spec.top, least, |pick, others| {
-        let others = others.iter().map(|&other| other as u32).collect();
-        picks.fresh(worker, Some(Pick { pick: pick as u32, side: Direction::Over, others }))
-    });
-    picks.end(worker);
-    Ok(Some(changes))
+    count_base(worker, &loaded.shard, &mut loaded.codebook);
+    Ok(changes)
 }
 
 /// Counts the customers of the base with each code anew: the codebook was agreed over both periods.
-pub fn count_base(worker: &mut Worker, shard: &Shard, codebook: &mut Codebook) {
+fn count_base(worker: &mut Worker, shard: &Shard, codebook: &mut Codebook) {
     let cardinality = Shape::of(codebook).cardinality;
     let mut own = Profile::empty(&cardinality);
     let codes = CodeBits::of(shard, &cardinality, 0, 0);

@@ -150,6 +150,8 @@ pub struct Sought<'a> {
     pub limits: &'a Limits,
     /// What a segment has to promise beside its number of customers.
     pub promise: Option<&'a Promise>,
+    /// Bytes of other rows that this worker holds meanwhile.
+    pub beside: u64,
 }
 
 /// Counts all segments of up to `limits.max_level` items and returns those with at least `limits.min_uv` customers that keep the
@@ -166,11 +168,11 @@ pub fn enumerate(
     sought: &Sought,
     progress: &Arc<Progress>,
 ) -> Result<(Arc<Shard>, Enumeration), Failure> {
-    let Sought { shape, load, limits, promise } = *sought;
+    let Sought { shape, load, limits, promise, beside } = *sought;
     let shard = Arc::new(shard);
     shared.deposit(worker.index(), Arc::clone(&shard));
     // Every worker has deposited its rows when this is agreed.
-    let room = Room::agree(worker, shared, &shard)?;
+    let room = Room::agree(worker, shared, shard.bytes() + beside)?;
     let workers = workers(worker, shared);
     let (mut plans, mut counted, mut frequent): (Vec<Arc<Plan>>, Vec<Counted>, Vec<_>) = Default::default();
     let mut spread: [Spread; 2] = Default::default();

@@ -5,7 +5,6 @@ use timely::worker::Worker;
 use super::agree::{Failure, FailureKind};
 use super::collective::{broadcast, gather};
 use super::shared::Shared;
-use crate::encode::Shard;
 use crate::enumerate::Round;
 use crate::memory::Size;
 
@@ -27,9 +26,9 @@ const SEGMENT_BYTES: u64 = 640;
 const BLOCK_SHARE: u64 = 60;
 
 impl Room {
-    /// Agrees on what is left where least is.
-    pub fn agree(worker: &mut Worker, shared: &Shared, shard: &Shard) -> Result<Room, Failure> {
-        let all = gather(worker, (shard.bytes(), shared.memory().0));
+    /// Agrees on what is left where least is, when this worker's rows take so many bytes.
+    pub fn agree(worker: &mut Worker, shared: &Shared, rows: u64) -> Result<Room, Failure> {
+        let all = gather(worker, (rows, shared.memory().0));
         // Workers are numbered process by process.
         let of_process = |workers: &[(u64, u64)]| {
             let (rows, memory) = (workers.iter().map(|(bytes, _)| bytes).sum::<u64>(), workers[0].1);

@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use timely::worker::Worker;
 
 use super::agree::{Failure, decide};
-use super::change::{compared, count_base};
+use super::change::compared;
 use super::collective::{broadcast, gather};
 use super::enumerate::{Enumeration, Sought, enumerate};
 use super::found::Found;
@@ -108,21 +108,14 @@ pub fn run(
     let (verdicts, load) = screened(worker, shared, job, &mut loaded);
     stages.end(loaded.codebook.features.len());
 
-    let changes = match (&job.compare, loaded.periods.take()) {
-        (Some(spec), Some(rows)) => {
-            let changes = compared(worker, shared, job, spec, rows, &loaded.codebook, loaded.scales[0], loaded.min_uv)?;
-            count_base(worker, &loaded.shard, &mut loaded.codebook);
-            changes
-        }
-        (_, _) => None,
-    };
+    let changes = compared(worker, shared, job, &mut loaded)?;
     stages.step("periods compared");
 
     let Loaded { shard, codebook, scales, caps, customers, min_uv, quality, file_rows, .. } = loaded;
     let shape = Shape::of(&codebook);
     let limits = Limits { customers, min_uv, max_level: job.enumerate.max_level, block_bytes: u64::MAX };
     let promise = Promise::agree(worker, job, &shard, scales[0]);
-    let sought = Sought { shape: &shape, load: &load, limits: &limits, promise: promise.as_ref() };
+    let sought = Sought { shape: &shape, load: &load, limits: &limits, promise: promise.as_ref(), beside: 0 };
     let (shard, enumeration) = enumerate(worker, shared, shard, &sought, progress)?;
     stages.end(enumeration.answer.segments.len().saturating_sub(1));
     let levels = level_records(worker, &enumeration, &shape);

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::tail::{Z_95, ln_normal};
-use super::versus::proportions_log_p;
+use super::same_odds::ln_same_odds;
+use super::tail::{Hypergeometric, Z_95, ln_normal, ln_student};
+use super::versus::{EXACT_BELOW, proportions_log_p};
 use super::{divisor, effect_variance, impact_reference, mean, mean_unit, measures, proportions_z};
 use crate::stats::{AFTER, BEFORE, MetricKind, Parts, Scale, Stats};
 
@@ -57,7 +58,10 @@ pub struct Change {
 /// certain than is told, never less.
 ///
 /// - Share: `uv1 / N1` against `uv0 / N0`, by Fisher's exact test for small counts, else normal with pooled variance.
-/// - Mean: the effect of the later period less that of the earlier, over the root of their variances ([`effect_variance`]), normal.
+/// - Mean of a rate: whether the odds against all others changed, exactly (Zelen, 1971) unless all counts are large, else by the
+///   logarithms of the odds ratios (Woolf, 1955). So a rate that changed by the same factor as all others' did not change otherwise.
+/// - Mean of an amount or ratio: the effect of the later period less that of the earlier, over the root of their variances
+///   ([`effect_variance`]), Student with two degrees of freedom less than the set has customers.
 pub fn change(kind: MetricKind, scale: Scale, own: &Parts<Stats>, base: &Parts<Stats>) -> Change {
     let of = |period: usize| {
         let (own, base) = (&own[period], &base[period]);
@@ -79,11 +83,9 @@ pub fn change(kind: MetricKind, scale: Scale, own: &Parts<Stats>, base: &Parts<S
     let ([n0, n1], [uv0, uv1]) = ([base[BEFORE].uv, base[AFTER].uv], [own[BEFORE].uv, own[AFTER].uv]);
     let (uv, n) = (uv0 + uv1, n0 + n1);
     let variance = |period: usize| effect_variance(kind, scale, &own[period], &base[period]);
-    let tested = both.zip(variance(BEFORE)).zip(variance(AFTER)).and_then(|(((m0, m1), v0), v1)| {
-        let error = (v0 + v1).sqrt();
-        (error > 0.0).then(|| [(after.effect - before.effect) / error, (m1 - m0) / error])
-    });
-    let [mean_z, rate_z] = tested.unwrap_or_default();
+    let error = both.zip(variance(BEFORE)).zip(variance(AFTER)).map(|((_, v0), v1)| (v0 + v1).sqrt());
+    let score = |value: f64| error.filter(|&error| error > 0.0).map_or(0.0, |error| value / error);
+    let mean_z = score(after.effect - before.effect);
     Change {
         uv: [before.uv, after.uv],
         uv_share: [before.uv_share, after.uv_share],
@@ -93,12 +95,42 @@ pub fn change(kind: MetricKind, scale: Scale, own: &Parts<Stats>, base: &Parts<S
         rate,
         excess: contribution - weight * (all1 - all0),
         share_log_p: if 0 < uv && uv < n { proportions_log_p(uv1, n1, uv, n) } else { 0.0 },
-        mean_log_p: tested.map(|_| ln_normal(mean_z)),
+        mean_log_p: error.filter(|&error| error > 0.0).map(|_| mean_log_p(kind, own, base, mean_z)),
         share_z: proportions_z(uv1, n1, uv, n),
         mean_z,
-        rate_z,
+        rate_z: both.map_or(0.0, |(m0, m1)| score(m1 - m0)),
         from_mean,
     }
+}
+
+/// The natural logarithm of the two-sided p of the change of a set's mean beyond that of the base's, whose standard score is `z`.
+fn mean_log_p(kind: MetricKind, own: &Parts<Stats>, base: &Parts<Stats>, z: f64) -> f64 {
+    match kind {
+        MetricKind::Rate => odds_log_p(own, base),
+        // As many degrees of freedom as the set's own customers have: with few of them the variance is no more known than that.
+        MetricKind::Amount | MetricKind::Ratio => ln_student(z, (own[BEFORE].uv + own[AFTER].uv - 2).max(1) as f64),
+    }
+}
+
+/// The same of a rate: whether the set's odds against those of all others changed.
+fn odds_log_p(own: &Parts<Stats>, base: &Parts<Stats>) -> f64 {
+    let cells = [BEFORE, AFTER].map(|period| {
+        let (own, rest) = (own[period], base[period] - own[period]);
+        [own.sum, i128::from(own.uv) - own.sum, rest.sum, i128::from(rest.uv) - rest.sum].map(|count| count as f64)
+    });
+    let fewest = cells.iter().flatten().copied().fold(f64::INFINITY, f64::min);
+    if fewest >= EXACT_BELOW {
+        // The logarithms of the odds ratios and their variances (Woolf, 1955).
+        let [before, after] = cells.map(|[a, b, c, d]| (a * d / (b * c)).ln());
+        let variance: f64 = cells.iter().flatten().map(|count| count.recip()).sum();
+        return ln_normal((after - before) / variance.sqrt());
+    }
+    let [before, after] = [BEFORE, AFTER].map(|period| Hypergeometric {
+        draws: own[period].uv as f64,
+        marked: base[period].sum as f64,
+        total: base[period].uv as f64,
+    });
+    ln_same_odds(before, after, [own[BEFORE].sum as f64, own[AFTER].sum as f64])
 }
 
 /// What a share of excess is a share of, in the metric's unit: [`impact_reference`] a customer (or a unit of the denominator), of the
@@ -123,9 +155,9 @@ pub fn change_weight(kind: MetricKind, own: &Parts<Stats>, base: &Parts<Stats>) 
 
 impl Change {
     /// What of the excess is certain: the ends nearest to nothing of the 95 % intervals of what comes from the mean and from the
-    /// share, each nothing unless `sure` says so of its log p (of the mean, then of the share).
-    pub fn certain(&self, sure: [f64; 2]) -> f64 {
-        let [mean, share] = [self.mean_log_p.unwrap_or(0.0) <= sure[0], self.share_log_p <= sure[1]];
+    /// share, each nothing unless its log p is at most `sure`.
+    pub fn certain(&self, sure: f64) -> f64 {
+        let [mean, share] = [self.mean_log_p.unwrap_or(0.0), self.share_log_p].map(|log_p| log_p <= sure);
         let from_mean = if mean { nearest(self.from_mean, self.mean_z) } else { 0.0 };
         let from_share = if share { nearest(self.mix, self.share_z) } else { 0.0 };
         from_mean + from_share
@@ -180,35 +212,40 @@ mod tests {
             .map(|own| change(MetricKind::Rate, Scale::default(), &own, &base));
         assert_eq!((gone.rate, gone.mean_log_p, gone.metric_mean), (0.0, None, [Some(0.15), None]));
         assert!((gone.mix + 0.2 * (0.15 - 0.065)).abs() < 1e-15 && (new.mix - 0.2 * (0.2 - 0.065)).abs() < 1e-15);
-        assert!(gone.share_log_p < -100.0 && gone.certain([-5.0, -5.0]) < 0.8 * gone.mix);
-        assert_eq!(gone.certain([-5.0, f64::NEG_INFINITY]), 0.0, "no share is sure to have changed");
+        assert!(gone.share_log_p < -100.0 && gone.certain(-5.0) < 0.8 * gone.mix);
+        assert_eq!(gone.certain(-1000.0), 0.0, "no share is sure to have changed");
     }
 
     #[test]
     fn tests_agree_with_the_tables_they_are_of() {
-        // scipy: log(fisher_exact([[300, 700], [200, 800]]).pvalue); of the effects each has the variance of its two binomials,
-        // unpooled, or pooled where that is larger.
+        // scipy: log(fisher_exact([[300, 700], [200, 800]]).pvalue).
         let (own, base) = ([rate(200, 20), rate(300, 60)], [rate(1000, 80), rate(1000, 130)]);
-        let change = change(MetricKind::Rate, Scale::default(), &own, &base);
-        assert!((change.share_log_p - -15.027_770_291_498_372).abs() < 1e-9, "{}", change.share_log_p);
-        let effect = |own: &Stats, base: &Stats| own.sum as f64 / own.uv as f64 - base.sum as f64 / base.uv as f64;
-        let variance = |own: &Stats, base: &Stats| {
-            let rest = *base - *own;
-            let of = |s: &Stats| {
-                let p = s.sum as f64 / s.uv as f64;
-                p * (1.0 - p) / (s.uv as f64 - 1.0)
-            };
-            let pooled = {
-                let p = base.sum as f64 / base.uv as f64;
-                let spread = p * (1.0 - p) * base.uv as f64 / (base.uv as f64 - 1.0);
-                spread / own.uv as f64 + spread / rest.uv as f64
-            };
-            let remainder = rest.uv as f64 / base.uv as f64;
-            (of(own) + of(&rest)).max(pooled) * remainder * remainder
+        let of_rate = change(MetricKind::Rate, Scale::default(), &own, &base);
+        assert!((of_rate.share_log_p - -15.027_770_291_498_372).abs() < 1e-9, "{}", of_rate.share_log_p);
+        // Large counts: the normal test of the same hypothesis is near the exact one, a little less than exact.
+        let times = |stats: Parts<Stats>, n: i64| stats.map(|stats| stats.times(n));
+        let (own, base) = (times(own, 600), times(base, 600));
+        let normal = odds_log_p(&own, &base);
+        let [first, second] = [BEFORE, AFTER].map(|period| Hypergeometric {
+            draws: own[period].uv as f64,
+            marked: base[period].sum as f64,
+            total: base[period].uv as f64,
+        });
+        let exact = ln_same_odds(first, second, [own[BEFORE].sum as f64, own[AFTER].sum as f64]);
+        assert!((normal / exact - 1.0).abs() < 0.05, "{normal} {exact}");
+        // An amount: scipy 1.17, log(2 * t.sf(z, 4)) with the variances of the two effects by hand.
+        let amount = |values: &[i128]| -> Stats {
+            values.iter().map(|&v| Stats { uv: 1, sum: v, sq: v * v, ..Stats::default() }).sum()
         };
-        let z = (effect(&own[1], &base[1]) - effect(&own[0], &base[0]))
-            / (variance(&own[1], &base[1]) + variance(&own[0], &base[0])).sqrt();
-        assert!((change.mean_log_p.expect("both vary") - ln_normal(z)).abs() < 1e-9);
+        let own = [amount(&[10, 14, 12]), amount(&[20, 22, 30])];
+        let base = [own[BEFORE] + amount(&[9, 11, 10, 14]), own[AFTER] + amount(&[10, 12, 13, 9])];
+        let found = change(MetricKind::Amount, Scale::default(), &own, &base);
+        let variance =
+            |period: usize| effect_variance(MetricKind::Amount, Scale::default(), &own[period], &base[period]);
+        let error = (variance(BEFORE).expect("they vary") + variance(AFTER).expect("they vary")).sqrt();
+        let z = ((72.0 / 3.0 - 116.0 / 7.0) - (36.0 / 3.0 - 80.0 / 7.0)) / error;
+        assert!((found.mean_log_p.expect("they vary") - ln_student(z, 4.0)).abs() < 1e-12);
+        assert!((found.mean_z - z).abs() < 1e-12);
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 mod change;
 mod exact;
 mod many;
+mod same_odds;
 mod shrink;
 mod tail;
 mod versus;

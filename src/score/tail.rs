@@ -128,7 +128,7 @@ pub(crate) fn student_95(df: f64) -> f64 {
 }
 
 /// Tables that are no more than so many times as likely as the observed one count as at most as likely, as in R.
-const AS_LIKELY: f64 = 1.0 + 1e-7;
+pub(crate) const AS_LIKELY: f64 = 1.0 + 1e-7;
 
 /// Steps from the mirrored place to where the other tail begins, before it is searched for.
 const MOST_STEPS: u32 = 48;
@@ -142,16 +142,21 @@ pub(crate) struct Hypergeometric {
 }
 
 impl Hypergeometric {
+    /// The fewest and the most hits there can be.
+    pub(crate) fn ends(self) -> (f64, f64) {
+        ((self.draws + self.marked - self.total).max(0.0), self.draws.min(self.marked))
+    }
+
     /// `ln P(hits)`, as a product of binomial terms (Loader, "Fast and accurate computation of binomial
     /// probabilities", 2000): its error does not grow with `total` as that of a sum of log-gammas does.
-    fn ln_term(self, hits: f64) -> f64 {
+    pub(crate) fn ln_term(self, hits: f64) -> f64 {
         let (p, q) = (self.draws / self.total, (self.total - self.draws) / self.total);
         ln_binomial_term(hits, self.marked, p, q) + ln_binomial_term(self.draws - hits, self.total - self.marked, p, q)
             - ln_binomial_term(self.draws, self.total, p, q)
     }
 
     /// `P(hits + 1) / P(hits)`.
-    fn step_up(self, hits: f64) -> f64 {
+    pub(crate) fn step_up(self, hits: f64) -> f64 {
         (self.marked - hits) * (self.draws - hits)
             / ((hits + 1.0) * (self.total - self.marked - self.draws + hits + 1.0))
     }
@@ -238,8 +243,7 @@ impl Hypergeometric {
     ///
     /// Domain: whole numbers, `0 < draws < total`, `0 < marked < total`, `hits` possible.
     pub(crate) fn ln_two_sided(self, hits: f64) -> f64 {
-        let first = (self.draws + self.marked - self.total).max(0.0);
-        let last = self.draws.min(self.marked);
+        let (first, last) = self.ends();
         let mode = ((self.draws + 1.0) * ((self.marked + 1.0) / (self.total + 2.0))).floor().clamp(first, last);
         // Only a few steps from the mode can a term be as likely as there, unless there are so many customers that it is flat.
         let few_steps = (hits - mode).abs() <= 8.0;

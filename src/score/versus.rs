@@ -27,7 +27,7 @@ pub struct Test {
 /// Much higher than textbooks ask for 5 % levels: the tails that survive an adjustment for a million tests lie five
 /// and more standard errors out, where the normal approximation with 15 expected is too sure by a factor of 35, and
 /// with 10,000 by 1.3. The exact sum costs at most nine standard deviations of terms a tail, some 900 here.
-const EXACT_BELOW: f64 = 10_000.0;
+pub(super) const EXACT_BELOW: f64 = 10_000.0;
 
 /// A side's squared residuals below this share of what they are the difference of are rounding, and count as zero.
 const ROUNDING: f64 = 1e-12;

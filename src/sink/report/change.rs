@@ -3,6 +3,7 @@
 use super::View;
 use crate::change::FeatureChange;
 use crate::score::Change;
+use crate::segment::Item;
 use crate::sink::number::{count, percent};
 use crate::sink::tables::Texts;
 use crate::sink::terminal::visible;
@@ -11,25 +12,32 @@ use crate::stats::{AFTER, BEFORE};
 
 pub(super) struct ChangeView {
     pub lead: String,
+    /// The last row is the total; none where no segment explains anything.
     pub steps: Vec<ChangeRow>,
-    pub rest: ChangeRow,
-    pub total: ChangeRow,
     pub features: Vec<FeatureView>,
     pub definitions: Vec<(&'static str, &'static str)>,
 }
 
 pub(super) struct FeatureView {
     pub title: String,
+    /// The last row is the total.
     pub rows: Vec<ChangeRow>,
 }
 
-/// One set of customers in both periods.
+/// Customers of both periods.
 pub(super) struct ChangeRow {
     pub name: String,
+    pub total: bool,
     /// Customers, share, mean: each before and after.
     pub pairs: [[String; 2]; 3],
     /// What it adds to the change: by its share, by its mean, both.
     pub parts: [String; 3],
+}
+
+/// A row before it is written: sets of customers that share nobody.
+struct Row<'c> {
+    name: String,
+    of: Vec<&'c Change>,
 }
 
 /// Items of a feature that are shown; the others are added up.
@@ -38,38 +46,38 @@ const ITEMS: usize = 12;
 impl View<'_, '_> {
     pub(super) fn change(&self, texts: &Texts) -> Option<ChangeView> {
         let (changes, t) = (self.result.changes?, self.t);
-        let row = |name: String, change: &Change| self.row(name, &[change]);
-        let step = |step: &crate::change::Step| row(visible(&texts.segment(changes.segments[step.place])), &step.own);
-        let feature = |feature: &FeatureChange| {
-            let name = visible(&self.result.codebook.feature(feature.feature).name);
-            let sum = |of: fn(&Change) -> f64| self.n.effect(feature.parts().map(of).sum());
-            let (mix, rate) = (sum(|part| part.mix), sum(|part| part.rate));
-            let mut items: Vec<_> = feature.items.iter().collect();
-            items.sort_by(|a, b| b.1.excess.abs().total_cmp(&a.1.excess.abs()).then(a.0.cmp(&b.0)));
-            let further = items.split_off(items.len().min(ITEMS));
-            let mut rows: Vec<ChangeRow> = items
-                .iter()
-                .map(|(item, change)| row(visible(&self.result.codebook.item_label(*item)), change))
-                .collect();
-            if !further.is_empty() {
-                let all: Vec<&Change> = further.iter().map(|(_, change)| change).collect();
-                rows.push(self.row(fill(t.change_further, &[("n", &count(all.len() as i64))]), &all));
-            }
-            rows.extend(feature.others.iter().map(|others| row(t.change_others.to_owned(), others)));
-            FeatureView { title: fill(t.change_feature, &[("feature", &name), ("mix", &mix), ("rate", &rate)]), rows }
-        };
+        let step = |step: &'_ crate::change::Step| visible(&texts.segment(changes.segments[step.place]));
+        let steps = changes.steps.iter().map(|of| Row { name: step(of), of: vec![&of.own] });
+        let rest = Row { name: t.change_rest.to_owned(), of: vec![&changes.rest] };
         Some(ChangeView {
             lead: self.changed()?,
-            steps: changes.steps.iter().map(step).collect(),
-            rest: row(t.change_rest.to_owned(), &changes.rest),
-            total: row(t.all_customers.to_owned(), &changes.whole),
-            features: changes.features.iter().map(feature).collect(),
+            steps: if changes.steps.is_empty() { Vec::new() } else { self.table(steps.chain([rest]).collect()) },
+            features: changes.features.iter().map(|feature| self.by_feature(feature)).collect(),
             definitions: vec![
                 (t.change_mix, t.def_change_mix),
                 (t.change_rate, t.def_change_rate),
                 (t.change_contribution, t.def_change_contribution),
             ],
         })
+    }
+
+    fn by_feature(&self, feature: &FeatureChange) -> FeatureView {
+        let t = self.t;
+        let name = visible(&self.result.codebook.feature(feature.feature).name);
+        let mut items: Vec<_> = feature.items.iter().collect();
+        items.sort_by(|a, b| b.1.excess.abs().total_cmp(&a.1.excess.abs()).then(a.0.cmp(&b.0)));
+        let further = items.split_off(items.len().min(ITEMS));
+        let label = |item: &Item| visible(&self.result.codebook.item_label(*item));
+        let mut rows: Vec<Row> =
+            items.iter().map(|(item, change)| Row { name: label(item), of: vec![change] }).collect();
+        if !further.is_empty() {
+            let name = fill(t.change_further, &[("n", &count(further.len() as i64))]);
+            rows.push(Row { name, of: further.iter().map(|(_, change)| change).collect() });
+        }
+        rows.extend(feature.others.iter().map(|others| Row { name: t.change_others.to_owned(), of: vec![others] }));
+        let rows = self.table(rows);
+        let [mix, rate, _] = &rows.last().expect("a total").parts;
+        FeatureView { title: fill(t.change_feature, &[("feature", &name), ("mix", mix), ("rate", rate)]), rows }
     }
 
     /// From what to what the mean went, and what explains most of it.
@@ -92,23 +100,36 @@ impl View<'_, '_> {
         Some(self.paragraph(sentences))
     }
 
-    /// Disjoint sets of customers together.
-    fn row(&self, name: String, all: &[&Change]) -> ChangeRow {
-        let sum = |of: &dyn Fn(&Change) -> f64| all.iter().map(|change| of(change)).sum::<f64>();
-        let both = |of: &dyn Fn(usize) -> String| [BEFORE, AFTER].map(of);
-        let mean = |period: usize| match all {
-            [one] => one.metric_mean[period].map_or("–".into(), |mean| self.n.mean(mean)),
-            _ => "–".into(),
-        };
+    /// Rows with their total, what they add to the change to three digits of the largest.
+    fn table(&self, rows: Vec<Row>) -> Vec<ChangeRow> {
         let parts: [fn(&Change) -> f64; 3] = [|c| c.mix, |c| c.rate, |c| c.contribution];
-        ChangeRow {
-            name,
-            pairs: [
-                both(&|period| count(all.iter().map(|change| change.uv[period]).sum::<i64>())),
-                both(&|period| percent(sum(&|change| change.uv_share[period]))),
-                both(&mean),
-            ],
-            parts: parts.map(|of| self.n.effect(sum(&of))),
-        }
+        let sum = |row: &Row, of: fn(&Change) -> f64| row.of.iter().map(|change| of(change)).sum::<f64>();
+        let all =
+            Row { name: self.t.all_customers.to_owned(), of: rows.iter().flat_map(|row| row.of.clone()).collect() };
+        let size = |row: &Row| parts.map(|of| sum(row, of).abs()).into_iter().fold(0.0, f64::max);
+        let largest = rows.iter().map(size).fold(size(&all), f64::max);
+        // Of rates as percentage points, of which three digits are three of the share, too.
+        let unit = if largest > 0.0 { 10f64.powf(largest.log10().floor() - 2.0) } else { 1.0 };
+        let written = |row: &Row, total: bool| {
+            let both = |of: &dyn Fn(usize) -> String| [BEFORE, AFTER].map(of);
+            let of_one =
+                if total { self.result.changes.map(|changes| &changes.whole) } else { row.of.first().copied() };
+            let mean = |period: usize| match of_one.filter(|_| total || row.of.len() == 1) {
+                Some(one) => one.metric_mean[period].map_or("–".into(), |mean| self.n.mean(mean)),
+                None => "–".into(),
+            };
+            ChangeRow {
+                name: row.name.clone(),
+                total,
+                pairs: [
+                    both(&|period| count(row.of.iter().map(|change| change.uv[period]).sum::<i64>())),
+                    both(&|period| percent(row.of.iter().map(|change| change.uv_share[period]).sum::<f64>())),
+                    both(&mean),
+                ],
+                parts: parts.map(|of| self.n.effect((sum(row, of) / unit).round() * unit)),
+            }
+        };
+        let total = written(&all, true);
+        rows.iter().map(|row| written(row, false)).chain([total]).collect()
     }
 }
