@@ -142,7 +142,7 @@ impl Changes {
         rule.min_impact_share * change_reference(self.kind, self.scale, &self.base)
     }
 
-    /// Picks up to `top` steps among the candidates, one after the other: each the sharpest of those that explain enough of what is left. `fresh` is given a
+    /// Picks up to `top` steps among the candidates, one after the other: each the most telling of those that explain enough of what is left. `fresh` is given a
     /// pick and others, by position among the candidates, and asked what each of the others has of the pick's customers whom no
     /// pick before has.
     pub fn choose(
@@ -168,22 +168,22 @@ impl Changes {
                 !self.few(own) && !self.few(&before) && !self.few(&less(&rest, own))
             };
             let known: Vec<(usize, Change, f64)> = open.par_iter().filter(|at| tellable(at)).map(certain).collect();
-            // What dividing the rest into the segment and all others explains of the variance: a niche more than the region around it
-            // and more than a part of it.
-            let sharpness = |known: &(usize, Change, f64)| {
+            // How much it explains, times the root of the variance that dividing the rest into it and all others explains. By the
+            // first alone a region would be told for the niche in it, by the second alone a niche would come in pieces.
+            let telling = |known: &(usize, Change, f64)| {
                 let share = (known.1.uv_share[BEFORE] + known.1.uv_share[AFTER]) / 2.0;
-                known.2 * known.2 / (share * (1.0 - share))
+                known.2 * known.2 / (share * (1.0 - share)).sqrt()
             };
             let enough = known.iter().filter(|known| known.2 > 0.0 && known.2 >= least);
-            let sharpest = enough.max_by(|a, b| {
-                let (of_a, of_b) = (sharpness(a), sharpness(b));
+            let best = enough.max_by(|a, b| {
+                let (of_a, of_b) = (telling(a), telling(b));
                 // Of two halves of all customers each explains as much.
                 match (of_a - of_b).abs() <= 1e-9 * of_a.max(of_b) {
                     true => self.simpler(candidates[b.0]).cmp(&self.simpler(candidates[a.0])),
                     false => of_a.total_cmp(&of_b),
                 }
             });
-            let Some(&(pick, _, _)) = sharpest else { break };
+            let Some(&(pick, _, _)) = best else { break };
             self.steps
                 .push(Step { place: candidates[pick], own: change(self.kind, self.scale, &left[pick], &self.base) });
             rest = less(&rest, &left[pick]);

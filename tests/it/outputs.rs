@@ -120,7 +120,8 @@ fn schema_has_every_section_of_a_job() {
     let folder = folder();
     let schema: serde_json::Value = serde_json::from_str(&folder.nichemine("schema").well().out).unwrap();
     let sections = schema["properties"].as_object().unwrap();
-    let expected = ["enumerate", "features", "highlight", "input", "merge", "metric", "output", "screen", "secondary"];
+    let expected =
+        ["compare", "enumerate", "features", "highlight", "input", "merge", "metric", "output", "screen", "secondary"];
     assert_eq!(sections.keys().map(String::as_str).collect::<Vec<_>>(), expected);
     assert_eq!(schema["additionalProperties"], false);
 }
