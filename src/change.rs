@@ -27,7 +27,9 @@ pub struct Changes {
     /// Of the change of a segment's mean, where it can be tested, and of its share; adjusted for all of these tests together.
     pub mean_q: Vec<Option<f64>>,
     pub share_q: Vec<f64>,
-    /// The largest log p whose q is small enough.
+    /// The largest log p that is told: with as many tests as there are, one so small by chance is as rare as `highlight.alpha`
+    /// (Bonferroni). A rate of false discoveries would not do: once something truly changed, thousands of segments that share
+    /// customers with it are true discoveries, and let in those that do not.
     sure: f64,
     /// Segments that explain most, one after the other.
     pub steps: Vec<Step>,
@@ -44,12 +46,15 @@ pub struct Step {
     pub place: usize,
     /// Of those of its customers that no step before has.
     pub own: Change,
+    /// The same against the customers of no step before: what it was picked by.
+    pub of_rest: Change,
 }
 
 /// The change over all customers, divided by one feature.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FeatureChange {
     pub feature: FeatureId,
+    /// Those that are told; perhaps none.
     pub items: Vec<(Item, Change)>,
     /// Customers of no item that is told; none if there are none.
     pub others: Option<Change>,
@@ -62,8 +67,8 @@ impl FeatureChange {
     }
 }
 
-/// Candidates for steps at the most.
-const CANDIDATES: usize = 1000;
+/// Candidates for steps at the most: what each has of a pick's customers is counted for every pick.
+const CANDIDATES: usize = 10_000;
 
 impl Changes {
     /// Scores every segment. The parts of the answer are the periods.
@@ -82,11 +87,7 @@ impl Changes {
         // One family: what is told rests on either.
         let mut of_means = adjusted(&[&means[..], &shares].concat());
         let share_q = of_means.split_off(means.len());
-        let sure = |log_p: &[f64], q: &[f64]| {
-            let sure = log_p.iter().zip(q).filter(|(_, q)| **q <= rule.fdr);
-            sure.map(|(log_p, _)| *log_p).fold(f64::NEG_INFINITY, f64::max)
-        };
-        let sure = sure(&means, &of_means).max(sure(&shares, &share_q));
+        let sure = rule.alpha.ln() - ((means.len() + shares.len()).max(1) as f64).ln();
         let mut of_means = of_means.into_iter();
         let mean_q = changes.iter().map(|change| change.mean_log_p.and_then(|_| of_means.next())).collect();
         let whole = change(kind, scale, &base, &base);
@@ -113,10 +114,34 @@ impl Changes {
         own.iter().any(|own| (1..self.floor).contains(&own.uv))
     }
 
-    /// Whether the segment in this place may be told: enough customers, or none, are in it and outside of it, in both periods.
+    /// Whether the segment in this place may be told: enough customers, or none, are in it and outside of it, in both periods; and no
+    /// item that is hidden among the others of its feature.
     pub fn told(&self, place: usize) -> bool {
         let own = &self.own[place];
-        !self.few(own) && !self.few(&less(&self.base, own))
+        let segment = self.segments[place];
+        let hidden = segment.level() == 1 && segment.items().any(|item| self.hides(item));
+        !hidden && !self.few(own) && !self.few(&less(&self.base, own))
+    }
+
+    /// Whether an item is hidden among the others of its feature, so that nothing follows from what is told of those.
+    pub fn hides(&self, item: Item) -> bool {
+        let of_feature = self.features.iter().find(|feature| feature.feature == item.feature);
+        of_feature.is_some_and(|feature| feature.items.iter().all(|(told, _)| *told != item))
+    }
+
+    /// Features whose values follow from the period: of at least half of the customers of a period nobody in the other has theirs.
+    /// Comparing these says nothing but that time has passed.
+    pub fn periodical(&self) -> impl Iterator<Item = FeatureId> + '_ {
+        let gone = |feature: &&FeatureChange| {
+            [BEFORE, AFTER].iter().any(|&period| {
+                let alone = feature
+                    .items
+                    .iter()
+                    .filter(|(_, change)| change.uv[BEFORE] + change.uv[AFTER] == change.uv[period]);
+                2 * alone.map(|(_, change)| change.uv[period]).sum::<i64>() >= self.base[period].uv
+            })
+        };
+        self.features.iter().filter(gone).map(|feature| feature.feature)
     }
 
     /// The places of the segments that may become steps: what is certain of their excess, or of the change of their own mean, is at
@@ -183,9 +208,12 @@ impl Changes {
                     false => of_a.total_cmp(&of_b),
                 }
             });
-            let Some(&(pick, _, _)) = best else { break };
-            self.steps
-                .push(Step { place: candidates[pick], own: change(self.kind, self.scale, &left[pick], &self.base) });
+            let Some(&(pick, of_rest, _)) = best else { break };
+            self.steps.push(Step {
+                place: candidates[pick],
+                own: change(self.kind, self.scale, &left[pick], &self.base),
+                of_rest,
+            });
             rest = less(&rest, &left[pick]);
             open.retain(|&at| at != pick);
             let fresh = fresh(pick, &open);
@@ -198,14 +226,14 @@ impl Changes {
     pub fn divide(&mut self, codebook: &Codebook) {
         let features = codebook.features.iter().zip(0..).filter(|(feature, _)| feature.tags.is_none());
         let mut divided: Vec<FeatureChange> =
-            features.filter_map(|(feature, number)| self.by_feature(number, feature.items.len())).collect();
+            features.map(|(feature, number)| self.by_feature(number, feature.items.len())).collect();
         let explained =
             |feature: &FeatureChange| -> f64 { feature.parts().map(|part| part.certain(self.sure).abs()).sum() };
         divided.sort_by(|a, b| explained(b).total_cmp(&explained(a)).then(a.feature.cmp(&b.feature)));
         self.features = divided;
     }
 
-    fn by_feature(&self, feature: FeatureId, items: usize) -> Option<FeatureChange> {
+    fn by_feature(&self, feature: FeatureId, items: usize) -> FeatureChange {
         let mut told: Vec<(Item, Parts<Stats>)> = Vec::new();
         for code in 0..items {
             let item = Item { feature, code: code as ItemCode };
@@ -218,16 +246,17 @@ impl Changes {
         // Who is in no item that is told would be told by what the items leave.
         while self.few(&others(&told)) {
             let uv = |own: &Parts<Stats>| own.iter().map(|own| own.uv).sum::<i64>();
-            let smallest = told.iter().enumerate().min_by_key(|(_, (_, own))| uv(own)).map(|(at, _)| at)?;
+            let smallest = told.iter().enumerate().min_by_key(|(_, (_, own))| uv(own)).map(|(at, _)| at);
+            let Some(smallest) = smallest else { break };
             told.remove(smallest);
         }
         let others = others(&told);
         let of = |own: &Parts<Stats>| change(self.kind, self.scale, own, &self.base);
-        (!told.is_empty()).then(|| FeatureChange {
+        FeatureChange {
             feature,
             items: told.iter().map(|(item, own)| (*item, of(own))).collect(),
             others: others.iter().any(|own| own.uv > 0).then(|| of(&others)),
-        })
+        }
     }
 }
 

@@ -20,7 +20,8 @@ use crate::profile::{CodeBits, Profile};
 use crate::segment::Segment;
 use crate::telemetry::Progress;
 
-/// What the rows of two periods say of the change, at worker 0; none where the job compares none. All workers return the same
+/// What the rows of two periods say of the change, at worker 0; none where the job compares none, or where a
+/// mean is not defined. All workers return the same
 /// failure, or none does. The rows of the earlier period are dropped, and the codebook then counts those of the later one.
 ///
 /// What crosses between workers is what crosses when one period is counted, and the sums that candidates have of the customers of
@@ -50,7 +51,7 @@ pub fn compared(
         let mut changes = Changes::of(&enumeration.answer, &moments, scale, &job.highlight, floor(job));
         changes.divide(codebook);
         let least = changes.least(&job.highlight);
-        let candidates = changes.candidates(least);
+        let candidates = if changes.whole.is_defined() { changes.candidates(least) } else { Vec::new() };
         (changes, candidates, least)
     });
     drop(enumeration);
@@ -69,7 +70,7 @@ pub fn compared(
                 picks.fresh(worker, Some(Pick { pick: pick as u32, side: Direction::Over, others }))
             });
             picks.end(worker);
-            Some(changes)
+            changes.whole.is_defined().then_some(changes)
         }
     };
     count_base(worker, &loaded.shard, &mut loaded.codebook);

@@ -16,7 +16,7 @@ use crate::encode::{
     Codebook, Draft, Feature, IdRef, Intake, LocalIds, LocalMetric, LocalNumbers, MetricColumn, Reading, Shard, Sketch,
     band_counts, code, feature, hash,
 };
-use crate::job::{Job, Scalar};
+use crate::job::{Job, OneOrMany, PRIVACY_FLOOR, Scalar};
 use crate::memory::{self, Size};
 use crate::sink::{ColumnQuality, Quality, RejectedRow, RowAccounts};
 use crate::source::{ErrorKind, Rejects, SourceError, Table};
@@ -330,6 +330,32 @@ fn conclude(job: &Job, reading: &Reading, reads: Vec<Read>) -> Result<(Agreed, V
             ),
         ));
     }
+    let before = total(&|r| r.before);
+    if let Some(compare) = &job.compare {
+        let least = if job.enumerate.allow_small { 1 } else { PRIVACY_FLOOR };
+        let periods = [("before", &compare.before, before), ("after", &compare.after, rows.kept - before)];
+        let few: Vec<_> = periods.into_iter().filter(|(_, _, rows)| *rows < least).collect();
+        if !few.is_empty() && rows.read > 0 {
+            let told = |(period, values, rows): &(&str, &OneOrMany, u64)| {
+                let values: Vec<String> = values.values().iter().map(Scalar::text).collect();
+                let customers =
+                    if *rows == 0 { "no customer is".to_owned() } else { format!("fewer than {least} customers are") };
+                format!("compare.{period} = {values:?}: {customers} left of it")
+            };
+            let few: Vec<String> = few.iter().map(told).collect();
+            let mut seen: Vec<&String> = reads.iter().flat_map(|r| &r.other_periods).collect();
+            seen.sort();
+            seen.dedup();
+            let others = if seen.is_empty() {
+                "no row is of another period".to_owned()
+            } else {
+                format!("rows of neither period have {seen:?}")
+            };
+            let left_out = if rows.quarantined == 0 { String::new() } else { format!("; left out: {}", by_reason()) };
+            let text = format!("column {:?}: {}; {others}{left_out}", compare.column, few.join("; "));
+            return Err(fail(FailureKind::Input, text));
+        }
+    }
     if rows.kept == 0 {
         let why = if rows.read == 0 {
             "the table has no rows".to_owned()
@@ -337,24 +363,6 @@ fn conclude(job: &Job, reading: &Reading, reads: Vec<Read>) -> Result<(Agreed, V
             format!("none of {} rows is left ({})", rows.read, by_reason())
         };
         return Err(fail(FailureKind::Quality, format!("no customers: {why}")));
-    }
-    let before = total(&|r| r.before);
-    let empty = [("before", before), ("after", rows.kept - before)].into_iter().find(|(_, rows)| *rows == 0);
-    if let (Some(compare), Some((period, _))) = (&job.compare, empty) {
-        let values = if period == "before" { &compare.before } else { &compare.after };
-        let asked: Vec<String> = values.values().iter().map(Scalar::text).collect();
-        let mut seen: Vec<&String> = reads.iter().flat_map(|r| &r.other_periods).collect();
-        seen.sort();
-        seen.dedup();
-        let others = match &seen[..] {
-            [] => "no row is of another period".to_owned(),
-            seen => format!("rows of neither period have {seen:?}"),
-        };
-        let text = format!(
-            "compare.{period} = {asked:?}: no customer has such a value in column {:?}; {others}; set compare.{period} to what the period's rows have",
-            compare.column
-        );
-        return Err(fail(FailureKind::Input, text));
     }
     let customers = rows.kept - before;
     for (i, input) in reading.metrics.iter().enumerate() {

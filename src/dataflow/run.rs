@@ -182,6 +182,7 @@ pub fn run(
                 quality.rounded_values, found.scale.decimals
             ));
         }
+        notes.extend(change_notes(job, changes.as_ref(), &codebook));
         notes.extend(cut_notes(&caps, &scales, job));
         publish(Outcome {
             caps,
@@ -208,6 +209,30 @@ pub fn run(
         })
     });
     decide(worker, published)
+}
+
+/// What has to be said of a comparison of two periods.
+fn change_notes(job: &Job, changes: Option<&Changes>, codebook: &Codebook) -> Vec<String> {
+    match (&job.compare, changes) {
+        (None, _) => Vec::new(),
+        (Some(_), None) => {
+            vec![
+                "The periods are not compared: the mean of one of them is not defined, as its denominator is 0.".into(),
+            ]
+        }
+        (Some(compare), Some(changes)) => {
+            let note = |feature| {
+                let name = &codebook.feature(feature).name;
+                format!(
+                    "Feature {name:?} follows from the period: most customers of one have values that nobody in the other has. What \
+                     it explains of the change may be no more than that time has passed ({:?} is compared); features.exclude \
+                     leaves it out.",
+                    compare.column
+                )
+            };
+            changes.periodical().map(note).collect()
+        }
+    }
 }
 
 /// One record a level, over all workers, at worker 0; seconds are those of the slowest.

@@ -96,15 +96,24 @@ impl Intake {
 
     /// Takes in the usable rows of a chunk.
     pub fn push(&mut self, reading: &Reading, chunk: &Chunk) -> Result<(), BadRow> {
-        let batch = &chunk.rows;
         let mut problems: BTreeMap<usize, Problem> = BTreeMap::new();
+        let mut of_periods = None;
+        if let (Some(periods), Some(input)) = (&mut self.periods, &reading.period) {
+            let (left, both) = periods.select(input, chunk);
+            problems.extend(both);
+            of_periods = left;
+        }
+        if let Some(left) = &of_periods {
+            self.rejects.count(ANOTHER_PERIOD, (chunk.rows.num_rows() - left.rows.num_rows()) as u64);
+        }
+        let chunk = of_periods.as_ref().unwrap_or(chunk);
+        let batch = &chunk.rows;
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
         let mut report = |row: usize, problem: &dyn Fn() -> Problem| {
             problems.entry(row).or_insert_with(problem);
         };
-        // First, so that what is wrong with a row of another period is nobody's concern.
-        if let (Some(periods), Some(input)) = (&mut self.periods, &reading.period) {
-            periods.check(input, chunk, &mut report);
-        }
         if let Some(id) = reading.id {
             self.ids.check(&chunk.values(id, batch.column(id)), batch.schema_ref().field(id).name(), &mut report);
         }

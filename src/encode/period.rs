@@ -1,11 +1,11 @@
 //! Which of the two periods that a job compares each row is of.
 
-use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::compute::cast;
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
+use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::{DataType, UInt8Type};
 use glob::Pattern;
 
-use super::intake::{Problem, Report, retain};
+use super::intake::{Problem, retain};
 use super::{Map, values};
 use crate::job::{CompareSpec, OneOrMany, Scalar};
 use crate::source::Chunk;
@@ -36,21 +36,36 @@ pub struct Selected {
     numbers: Vec<f64>,
 }
 
+/// A value of the column.
+struct Value<'a> {
+    text: &'a str,
+    /// Of a column of fractions: 202609.0 is 202609.
+    number: Option<f64>,
+    /// Of a column of dates or times, which are written in ISO 8601: the day alone.
+    day: Option<&'a str>,
+}
+
 impl Selected {
     fn new(values: &OneOrMany) -> Selected {
         let texts: Vec<String> = values.values().iter().map(Scalar::text).collect();
         Selected {
+            // What is no pattern is the value itself.
             patterns: texts.iter().filter_map(|text| Pattern::new(text).ok()).collect(),
             numbers: texts.iter().filter_map(|text| text.parse().ok()).collect(),
             texts,
         }
     }
 
-    /// A value may have the characters of patterns, as `Q[1]` has.
-    fn has(&self, text: &str, number: Option<f64>) -> bool {
-        number.is_some_and(|number| self.numbers.contains(&number))
-            || self.texts.iter().any(|own| own == text)
-            || self.patterns.iter().any(|pattern| pattern.matches(text))
+    fn has(&self, value: &Value) -> bool {
+        let is = |text: &str| {
+            self.texts.iter().any(|own| own == text) || self.patterns.iter().any(|pattern| pattern.matches(text))
+        };
+        // A time is of its day, and is written with a space as well as with a T.
+        let spaced = || value.day.is_some() && is(&value.text.replacen('T', " ", 1));
+        is(value.text)
+            || value.number.is_some_and(|number| self.numbers.contains(&number))
+            || value.day.is_some_and(is)
+            || spaced()
     }
 }
 
@@ -70,7 +85,7 @@ pub struct LocalPeriods {
     pub before: Vec<u8>,
     /// Some values of rows of neither, to explain a period without rows.
     pub seen: Vec<String>,
-    /// The batch that was checked last.
+    /// The rows of the batch that was looked at last which are of a period.
     checked: Vec<u8>,
     /// What was found out about values.
     known: Map<String, Of>,
@@ -83,59 +98,74 @@ const MOST_SEEN: usize = 8;
 const MOST_KNOWN: usize = 1 << 12;
 
 impl LocalPeriods {
-    /// Reads a batch and reports the rows that are not of one of the periods. The rows to keep are then taken in by `push`.
-    pub fn check(&mut self, input: &PeriodInput, chunk: &Chunk, report: Report) {
+    /// The rows of a chunk that are of one of the periods; none where all are. What is wrong with the others is nobody's concern.
+    /// Those of both are reported by their place in what is left.
+    pub fn select(&mut self, input: &PeriodInput, chunk: &Chunk) -> (Option<Chunk>, Vec<(usize, Problem)>) {
         let rows = chunk.rows.column(input.column);
-        let name = || chunk.rows.schema_ref().field(input.column).name().clone();
         // Of a column with a dictionary only that is looked through.
         let keys = chunk.dictionary(input.column).map(|_| rows.as_primitive::<UInt8Type>());
         let array = chunk.dictionary(input.column).unwrap_or(rows);
         let texts = texts(array);
-        let of: Vec<Of> = texts.iter().zip(numbers(array)).map(|(t, n)| self.of(input, t.as_deref(), n)).collect();
+        let dated = array.data_type().is_temporal();
+        let value = |(text, number)| Value { text, number, day: dated.then(|| text.split('T').next()).flatten() };
+        let of_value: Vec<Of> = (texts.iter().zip(numbers(array)))
+            .map(|(text, number)| text.as_deref().map_or(Of::Neither, |text| self.of(input, &value((text, number)))))
+            .collect();
         let place = |row: usize| match keys {
             Some(keys) => keys.is_valid(row).then(|| usize::from(keys.value(row))),
             None => Some(row),
         };
-        let of: Vec<Of> = (0..rows.len()).map(|row| place(row).map_or(Of::Neither, |place| of[place])).collect();
-        let text = |row: usize| place(row).and_then(|place| texts[place].as_ref());
-        for (row, of) in of.iter().enumerate().filter(|(_, of)| matches!(of, Of::Neither | Of::Both)) {
-            let value = || text(row).map_or("null".to_owned(), |text| format!("{text:?}"));
-            if let Some(text) = text(row)
-                && *of == Of::Neither
-                && self.seen.len() < MOST_SEEN
-                && !self.seen.contains(text)
-            {
-                self.seen.push(text.clone());
+        let of: Vec<Of> = (0..rows.len()).map(|row| place(row).map_or(Of::Neither, |place| of_value[place])).collect();
+        if self.seen.len() < MOST_SEEN {
+            let others = texts.iter().zip(&of_value).filter(|(_, of)| **of == Of::Neither);
+            for text in others.filter_map(|(text, _)| text.as_ref()) {
+                if self.seen.len() < MOST_SEEN && !self.seen.contains(text) {
+                    self.seen.push(text.clone());
+                }
             }
-            report(row, &|| Problem {
-                reason: if *of == Of::Both { BOTH_PERIODS } else { ANOTHER_PERIOD },
-                column: name(),
-                value: value(),
-                remedy: "let no pattern of compare.before match what one of compare.after matches".into(),
-                dropped: *of == Of::Neither,
-            });
         }
-        self.checked = of.into_iter().map(|of| u8::from(of == Of::Before)).collect();
+        let kept: Vec<usize> = (0..of.len()).filter(|&row| of[row] != Of::Neither).collect();
+        self.checked = kept.iter().map(|&row| u8::from(of[row] == Of::Before)).collect();
+        let both = kept.iter().enumerate().filter(|(_, row)| of[**row] == Of::Both).map(|(at, &row)| {
+            let problem = Problem {
+                reason: BOTH_PERIODS,
+                column: chunk.rows.schema_ref().field(input.column).name().clone(),
+                value: format!("{:?}", place(row).and_then(|place| texts[place].clone()).unwrap_or_default()),
+                remedy: "let no pattern of compare.before match what one of compare.after matches".into(),
+                dropped: false,
+            };
+            (at, problem)
+        });
+        let both = both.collect();
+        if kept.len() == of.len() {
+            return (None, both);
+        }
+        let flags: BooleanArray = of.iter().map(|of| Some(*of != Of::Neither)).collect();
+        let left = Chunk {
+            rows: filter_record_batch(&chunk.rows, &flags).expect("one flag a row"),
+            row_numbers: Some(kept.iter().map(|&row| chunk.row_number(row)).collect()),
+            ..chunk.clone()
+        };
+        (Some(left), both)
     }
 
-    fn of(&mut self, input: &PeriodInput, text: Option<&str>, number: Option<f64>) -> Of {
-        let Some(text) = text else { return Of::Neither };
-        if let Some(of) = self.known.get(text) {
+    fn of(&mut self, input: &PeriodInput, value: &Value) -> Of {
+        if let Some(of) = self.known.get(value.text) {
             return *of;
         }
-        let of = match (input.before.has(text, number), input.after.has(text, number)) {
+        let of = match (input.before.has(value), input.after.has(value)) {
             (true, false) => Of::Before,
             (false, true) => Of::After,
             (false, false) => Of::Neither,
             (true, true) => Of::Both,
         };
         if self.known.len() < MOST_KNOWN {
-            self.known.insert(text.to_owned(), of);
+            self.known.insert(value.text.to_owned(), of);
         }
         of
     }
 
-    /// Takes in the batch that was checked last, but for the rows that are not kept.
+    /// Takes in the batch that was looked at last, but for the rows that are not kept.
     pub fn push(&mut self, kept: Option<&[bool]>) {
         if let Some(kept) = kept {
             retain(&mut self.checked, kept);
@@ -157,10 +187,10 @@ fn texts(array: &ArrayRef) -> Vec<Option<String>> {
     texts.iter().map(|text| text.map(str::to_owned)).collect()
 }
 
-/// Values as numbers, where they are: 202609 and 202609.0 are one.
+/// Fractions as numbers. Whole numbers are compared as text, of which none is rounded.
 fn numbers(array: &ArrayRef) -> Vec<Option<f64>> {
     match array.data_type() {
-        kind if kind.is_numeric() => values::floats(array).iter().collect(),
+        kind if kind.is_numeric() && !kind.is_integer() => values::floats(array).iter().collect(),
         _ => vec![None; array.len()],
     }
 }

@@ -154,6 +154,11 @@ pub fn change_weight(kind: MetricKind, own: &Parts<Stats>, base: &Parts<Stats>) 
 }
 
 impl Change {
+    /// Whether there is a mean in both periods.
+    pub fn is_defined(&self) -> bool {
+        self.metric_mean.iter().all(Option::is_some)
+    }
+
     /// What of the excess is certain: the ends nearest to nothing of the 95 % intervals of what comes from the mean and from the
     /// share, each nothing unless its log p is at most `sure`.
     pub fn certain(&self, sure: f64) -> f64 {

@@ -40,6 +40,8 @@ pub struct StepEntry {
     /// Of those of its customers that are in no segment before it.
     #[serde(flatten)]
     pub own: Change,
+    /// Against the customers of no segment before it: what it was picked by.
+    pub of_rest: Change,
     /// Of all its customers, with its q-values.
     pub whole: Change,
     pub mean_q: Option<f64>,
@@ -82,6 +84,7 @@ pub(super) fn write_change(staging: &Staging, result: &RunResult) -> Result<(), 
         segment: texts.segment(changes.segments[step.place]),
         sql: result.codebook.sql(changes.segments[step.place]),
         own: step.own,
+        of_rest: step.of_rest,
         whole: changes.changes[step.place],
         mean_q: changes.mean_q[step.place],
         share_q: changes.share_q[step.place],
@@ -101,7 +104,7 @@ pub(super) fn write_change(staging: &Staging, result: &RunResult) -> Result<(), 
         tested: changes.segments.len() as u64,
         steps: changes.steps.iter().map(step).collect(),
         rest: changes.rest,
-        features: changes.features.iter().map(feature).collect(),
+        features: changes.features.iter().filter(|feature| !feature.items.is_empty()).map(feature).collect(),
     };
     write_json(staging, "change.json", &document)
 }

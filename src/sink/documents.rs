@@ -18,6 +18,7 @@ use crate::merge::{Choice, Group, Merge};
 use crate::profile::ProfileItem;
 use crate::score::{Component, Measures};
 use crate::screen::Verdict;
+use crate::segment::{FeatureId, Item, ItemCode};
 use crate::stats::{MetricKind, Scale};
 use crate::telemetry::{LevelRecord, StageRecord};
 
@@ -165,10 +166,21 @@ pub(super) fn read_features(run: &Path) -> Result<(Codebook, Vec<Verdict>), Veri
 
 pub(super) fn write_features(staging: &Staging, result: &RunResult) -> Result<(), SinkError> {
     let mut features = result.codebook.features.clone();
-    if result.changes.is_some() {
-        // Items have enough customers in both periods together, and perhaps few in the later one.
-        let counts = features.iter_mut().flat_map(|feature| &mut feature.uv);
-        counts.filter(|uv| result.few(**uv as i64)).for_each(|uv| *uv = 0);
+    if let Some(changes) = result.changes {
+        // Items have enough customers in both periods together, and perhaps few in one of them.
+        for (number, feature) in features.iter_mut().enumerate() {
+            let hidden = |code: usize| {
+                let item = Item { feature: number as FeatureId, code: code as ItemCode };
+                code < feature.items.len() && changes.hides(item)
+            };
+            let hidden: Vec<bool> = (0..feature.uv.len()).map(hidden).collect();
+            let any = hidden.contains(&true);
+            for ((code, uv), hidden) in feature.uv.iter_mut().enumerate().zip(hidden) {
+                if hidden || result.few(*uv as i64) || (any && code == feature.items.len()) {
+                    *uv = 0;
+                }
+            }
+        }
     }
     let document = FeaturesFile { features: &features, verdicts: result.verdicts };
     write_json(staging, "features.json", &document)

@@ -122,10 +122,10 @@ texts! {
     folds: "Folded under it", "折叠于其下的细分";
 
     change: "What changed", "变化归因";
-    change_lead: "Between the two periods the mean went from {before} ({uv_before} customers) to {after} ({uv_after} customers): {change}.",
-        "两期之间，均值由 {before}（{uv_before} 位客户）变为 {after}（{uv_after} 位客户）：{change}。";
-    change_none: "No segment surely changed otherwise than all others: none explains more than its size would.",
-        "没有细分的变化在统计上明显不同于其他客户，因此没有可单独归因的细分。";
+    change_lead: "From {column} = {from} ({uv_before} customers) to {to} ({uv_after} customers) the mean went from {before} to {after}: {change}.",
+        "{column} 由 {from}（{uv_before} 位客户）到 {to}（{uv_after} 位客户），均值由 {before} 变为 {after}：{change}。";
+    change_none: "No segment explains enough of it surely enough to be told alone.",
+        "没有细分能在统计上可靠地单独解释足够大的部分。";
     change_steps: "The segments that explain most of the change, one after the other: each row has the customers that are in no row above it, so all rows add up to the whole change.",
         "依次列出对变化解释力最大的细分：每一行只含未被上方各行包含的客户，因此各行相加恰好等于总变化。";
     change_rest: "everybody else", "其余客户";

@@ -43,6 +43,13 @@ impl Rejects {
         self.keep(sample());
     }
 
+    /// Counts rows of which no sample is kept.
+    pub fn count(&mut self, reason: &str, rows: u64) {
+        if rows > 0 {
+            *self.by_reason.entry(reason.to_owned()).or_default() += rows;
+        }
+    }
+
     pub fn merge(&mut self, other: Rejects) {
         for (reason, rows) in other.by_reason {
             *self.by_reason.entry(reason).or_default() += rows;

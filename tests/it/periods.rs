@@ -4,7 +4,10 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Date32Array, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Date32Array, Float64Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
+};
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type};
 use serde_json::Value;
 
@@ -278,7 +281,9 @@ fn a_period_is_a_value_several_or_a_pattern_of_text_numbers_or_dates() {
     };
     let days = HashMap::from([("2026-07", 20_635), ("2026-08", 20_670), ("2026-09", 20_700)]);
     let numbers = |r: &Row| r.month.replace('-', "").parse::<i64>().unwrap();
-    let columns: [(&str, ArrayRef); 8] = [
+    let noon = |r: &Row| days[r.month] as i64 * 86_400_000_000 + 43_200_000_000;
+    let columns: [(&str, ArrayRef); 9] = [
+        ("time", Arc::new(all.iter().map(|r| Some(noon(r))).collect::<TimestampMicrosecondArray>())),
         ("id", Arc::new(all.iter().map(|r| Some(r.id as i64)).collect::<Int64Array>())),
         ("text", text(|r| r.month)),
         ("number", Arc::new(all.iter().map(|r| Some(numbers(r))).collect::<Int64Array>())),
@@ -297,6 +302,9 @@ fn a_period_is_a_value_several_or_a_pattern_of_text_numbers_or_dates() {
         ("number", "202608", "\"202609\""),
         ("float", "202608", "202609.0"),
         ("date", "\"2026-08-*\"", "\"2026-09-*\""),
+        // The days that are in the table; 20,670 days after 1970-01-01.
+        ("date", "\"2026-08-05\"", "\"2026-09-04\""),
+        ("time", "\"2026-08-05\"", "\"2026-09-04 12:00:00\""),
     ] {
         let job = format!(
             "[input]\npath = \"t.parquet\"\nid = \"id\"\n[metric]\n{RATE}[features]\ninclude = [\"channel\", \"city\"]\n\
@@ -328,6 +336,16 @@ fn a_comparison_that_cannot_be_made_is_told_why() {
     run(COMPARE, "compare.top=101").refused(2, &["compare.top = 101", "0 to 100"]);
     run(COMPARE, "compare.before=[]").refused(2, &["compare.before = []"]);
 
+    // Neither is found: both are told, as are the values that there are.
+    run(&COMPARE.replace("2026-", "26-"), fine).refused(
+        3,
+        &["compare.before = [\"26-08\"]", "compare.after = [\"26-09\"]", "[\"2026-07\", \"2026-08\", \"2026-09\"]"],
+    );
+    // A period of so few is nobody's to tell of.
+    let few: Vec<Row> = rows(false).into_iter().filter(|r| r.month != "2026-08" || r.id < 9).collect();
+    folder.write("t.csv", csv(&few));
+    run(COMPARE, fine).refused(3, &["compare.before", "fewer than 10 customers"]);
+
     // A customer may be in both periods, but not twice in one; without ids each row is one.
     let mut twice = rows(false);
     twice[24_005].id = 6;
@@ -357,15 +375,81 @@ fn few_customers_of_a_period_are_not_told() {
     let change = json(run.join("change.json"));
     let channel = change["features"].as_array().unwrap().iter().find(|f| f["feature"] == "channel").unwrap();
     let items: Vec<&str> = channel["items"].as_array().unwrap().iter().map(|i| i["item"].as_str().unwrap()).collect();
-    // Alone they would be what the others leave of all, so another one is not told either.
+    // Alone they would be what the others leave of all, so another one is hidden with them, wherever it stands.
     assert_eq!(items.len(), 2, "{items:?}");
     assert!(channel["others"]["uv"][1].as_i64().unwrap() >= 10);
+    let single = |name: &str| name.starts_with("channel=") && !name.contains('&');
+    let singles: Vec<&str> = names.iter().flatten().filter(|name| single(name)).collect();
+    assert_eq!(singles.len(), 2, "{singles:?}");
     let features = json(run.join("features.json"));
-    let uv = |wanted: &str| {
-        let channel = features["features"].as_array().unwrap().iter().find(|f| f["name"] == "channel").unwrap();
-        let at = channel["items"].as_array().unwrap().iter().position(|i| i["text"] == wanted).unwrap();
-        channel["uv"][at].as_u64().unwrap()
-    };
-    assert!(uv("letter") == 0 && uv("mail") > 1000, "of the later period there are 4");
+    let of_feature = features["features"].as_array().unwrap().iter().find(|f| f["name"] == "channel").unwrap();
+    let uv: Vec<u64> = of_feature["uv"].as_array().unwrap().iter().map(|uv| uv.as_u64().unwrap()).collect();
+    assert!(12_000 - uv.iter().sum::<u64>() >= 10 && uv.iter().filter(|uv| **uv == 0).count() == 2, "{uv:?}");
     assert!(table.column_by_name("step").unwrap().as_primitive::<Int32Type>().iter().flatten().count() > 0);
+}
+
+#[test]
+fn what_is_wrong_with_rows_of_other_periods_is_nobodys_concern() {
+    let all = rows(true);
+    let folder = Folder::new();
+    folder.write("t.csv", csv(&all));
+    let good = folder.publish(&job(RATE, COMPARE), "");
+    // July's rows have no id, a metric that is none and a secondary metric that is no number; they come in between.
+    let bad: String = csv(&all)
+        .lines()
+        .map(|line| match line.contains("2026-07") {
+            true => ",2026-07,shop,北京,gold,ja,x,y\n".to_owned(),
+            false => format!("{line}\n"),
+        })
+        .collect();
+    folder.write("t.csv", bad);
+    let run = folder.publish(&job(RATE, COMPARE), "");
+    for file in ["change.parquet", "change.json", "segments.parquet", "highlights.parquet", "quality.json"] {
+        assert_eq!(std::fs::read(run.join(file)).unwrap(), std::fs::read(good.join(file)).unwrap(), "{file}");
+    }
+    assert_eq!(json(run.join("quality.json"))["samples"], serde_json::json!([]), "they are counted, and not shown");
+}
+
+#[test]
+fn a_feature_that_follows_from_the_period_is_told_and_so_is_a_mean_that_is_not_defined() {
+    let notes = |run: &std::path::Path| json(run.join("manifest.json"))["notes"].to_string();
+    let folder = Folder::new();
+    let mut all = rows(true);
+    // The week of the order, as a table has it beside the month.
+    all.iter_mut().filter(|r| r.month == "2026-09").for_each(|r| r.city = "week 36");
+    folder.write("t.csv", csv(&all));
+    let run = folder.publish(&job(RATE, COMPARE), "");
+    let told = notes(&run);
+    assert!(told.contains("city") && told.contains("follows from the period") && !told.contains("tier"), "{told}");
+
+    let mut all = rows(true);
+    all.iter_mut().filter(|r| r.month == "2026-08").for_each(|r| r.visits = 0);
+    folder.write("t.csv", csv(&all));
+    let ratio = "column = \"spend\"\nkind = \"ratio\"\ndenominator = \"visits\"\n";
+    let run = folder.publish(&job(ratio, COMPARE), "");
+    assert!(notes(&run).contains("not defined") && !run.join("change.json").exists());
+    folder.nichemine("verify out/latest").well();
+}
+
+#[test]
+fn one_great_change_lets_no_others_in() {
+    // Half as many of one channel come, and nothing else happens; twelve features have nothing to do with it.
+    let mut dice = Dice(3);
+    let mut text = "month,channel,a,b,c,d,e,f,bought\n".to_owned();
+    for month in ["2026-08", "2026-09"] {
+        let shop = if month == "2026-08" { 30 } else { 15 };
+        for _ in 0..40_000 {
+            let channel = of(&mut dice, &[("search", 50), ("shop", shop), ("mail", 20)]);
+            let bought = dice.roll(100) < if channel == "shop" { 25 } else { 10 };
+            write!(text, "{month},{channel}").unwrap();
+            (0..6).for_each(|_| write!(text, ",v{}", dice.roll(4)).unwrap());
+            writeln!(text, ",{}", u8::from(bought)).unwrap();
+        }
+    }
+    let folder = Folder::new();
+    folder.write("t.csv", text);
+    let job = format!("[input]\npath = \"t.csv\"\n[metric]\n{RATE}[output]\ndir = \"out\"\n{COMPARE}");
+    let change = json(folder.publish(&job, "").join("change.json"));
+    let steps: Vec<&str> = change["steps"].as_array().unwrap().iter().map(|s| s["segment"].as_str().unwrap()).collect();
+    assert_eq!(steps, ["channel=shop"], "of {} segments", change["tested"]);
 }

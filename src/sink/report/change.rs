@@ -2,6 +2,7 @@
 
 use super::View;
 use crate::change::FeatureChange;
+use crate::job::OneOrMany;
 use crate::score::Change;
 use crate::segment::Item;
 use crate::sink::number::{count, percent};
@@ -52,7 +53,12 @@ impl View<'_, '_> {
         Some(ChangeView {
             lead: self.changed()?,
             steps: if changes.steps.is_empty() { Vec::new() } else { self.table(steps.chain([rest]).collect()) },
-            features: changes.features.iter().map(|feature| self.by_feature(feature)).collect(),
+            features: changes
+                .features
+                .iter()
+                .filter(|feature| !feature.items.is_empty())
+                .map(|feature| self.by_feature(feature))
+                .collect(),
             definitions: vec![
                 (t.change_mix, t.def_change_mix),
                 (t.change_rate, t.def_change_rate),
@@ -83,18 +89,26 @@ impl View<'_, '_> {
     /// From what to what the mean went, and what explains most of it.
     pub(super) fn changed(&self) -> Option<String> {
         let (changes, t) = (self.result.changes?, self.t);
-        let (whole, mean) = (&changes.whole, |mean: Option<f64>| mean.map_or("–".into(), |mean| self.n.mean(mean)));
+        let compare = self.result.job.compare.as_ref()?;
+        let named = |values: &OneOrMany| {
+            values.values().iter().map(|value| visible(&value.text())).collect::<Vec<_>>().join(t.list_comma)
+        };
+        let whole = &changes.whole;
+        let mean = |period: usize| whole.metric_mean[period].map_or("–".into(), |mean| self.n.mean(mean));
         let mut sentences = vec![fill(
             t.change_lead,
             &[
-                ("before", &mean(whole.metric_mean[BEFORE])),
-                ("after", &mean(whole.metric_mean[AFTER])),
+                ("column", &visible(&compare.column)),
+                ("from", &named(&compare.before)),
+                ("to", &named(&compare.after)),
+                ("before", &mean(BEFORE)),
+                ("after", &mean(AFTER)),
                 ("uv_before", &count(whole.uv[BEFORE])),
                 ("uv_after", &count(whole.uv[AFTER])),
                 ("change", &self.n.effect(whole.contribution)),
             ],
         )];
-        if changes.steps.is_empty() {
+        if changes.steps.is_empty() && compare.top > 0 {
             sentences.push(t.change_none.to_owned());
         }
         Some(self.paragraph(sentences))
