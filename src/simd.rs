@@ -115,6 +115,68 @@ on_best! {
     }
 }
 
+/// Points that are compared with one at a time.
+pub const LANES: usize = 32;
+
+on_best! {
+    /// The squared distances of a point to [`LANES`] others, of which `tile` has the first coordinate of all, then the second, and so
+    /// on. Of each pair the squares are added in the order of the coordinates.
+    pub fn squares(point: &[f64], tile: &[f64], squares: &mut [f64; LANES]) {
+        let mut sums = [0.0; LANES];
+        for (own, others) in point.iter().zip(tile.as_chunks::<LANES>().0) {
+            for (sum, other) in sums.iter_mut().zip(others) {
+                *sum += (own - other) * (own - other);
+            }
+        }
+        *squares = sums;
+    }
+}
+
+on_best! {
+    /// The smallest of some distances, plus what is added to each, and the first place where it is.
+    pub fn nearest(distances: &[f64], added: &[f64]) -> (f64, usize) {
+        let ((distances, rest), (added, rest_added)) = (distances.as_chunks::<LANES>(), added.as_chunks::<LANES>());
+        let mut least = [f64::INFINITY; LANES];
+        for (distances, added) in distances.iter().zip(added) {
+            for ((least, distance), added) in least.iter_mut().zip(distances).zip(added) {
+                let distance = distance + added;
+                *least = if distance < *least { distance } else { *least };
+            }
+        }
+        let all = || distances.as_flattened().iter().chain(rest).zip(added.as_flattened().iter().chain(rest_added));
+        let of_rest = rest.iter().zip(rest_added).map(|(distance, added)| distance + added);
+        let least = least.into_iter().chain(of_rest).fold(f64::INFINITY, |a, b| if b < a { b } else { a });
+        (least, all().position(|(distance, added)| distance + added == least).unwrap_or(0))
+    }
+}
+
+on_best! {
+    /// Squared distances to two clusters become those to both together, by Ward's rule: `own` are their sizes, `height` is their
+    /// squared distance, and `sizes` are those of the others.
+    pub fn ward(from: &[f64], into: &mut [f64], sizes: &[f64], own: [f64; 2], height: f64) {
+        let [a, b] = own;
+        for ((into, &from), &size) in into.iter_mut().zip(from).zip(sizes) {
+            let each = 1.0 / (a + b + size);
+            *into = (size + a) * each * from + (size + b) * each * *into - size * each * height;
+        }
+    }
+}
+
+on_best! {
+    /// Distances to two clusters of these sizes become their weighted mean.
+    pub fn mean(from: &[f64], into: &mut [f64], own: [f64; 2]) {
+        let [a, b] = own.map(|size| size / (own[0] + own[1]));
+        into.iter_mut().zip(from).for_each(|(into, &from)| *into = a * from + b * *into);
+    }
+}
+
+on_best! {
+    /// Distances become the larger of two.
+    pub fn largest(from: &[f64], into: &mut [f64]) {
+        into.iter_mut().zip(from).for_each(|(into, &from)| *into = if from > *into { from } else { *into });
+    }
+}
+
 /// Which codes are this one, one bit a code.
 pub fn equal_bits(codes: &[u8], code: u8) -> Vec<u64> {
     let mut bits = Vec::with_capacity(codes.len().div_ceil(64));

@@ -1,6 +1,6 @@
 //! What worker 0 makes of the exact sums, stage by stage, between the passes over the rows.
 
-use super::target::{Asked, MetricSums, Overlaps, Pick, Taken};
+use super::target::{Asked, Listed, MetricSums, Overlaps, Pick, Taken};
 use crate::audience::Assigned;
 use crate::encode::Codebook;
 use crate::enumerate::Answer;
@@ -9,7 +9,7 @@ use crate::highlight::{
     explained, fold, jaccard, mark, pairs, pool, rule, validate,
 };
 use crate::job::{Guard, Job, PRIVACY_FLOOR};
-use crate::merge::{self, Clusters, Group, Grouping, Leaf, Space, cut, priority};
+use crate::merge::{self, Apart, Clusters, Group, Grouping, Judge, Leaf, Space, Weights, cut, priority, short_rule};
 use crate::profile::{Profile, profile};
 use crate::score::{Measures, Shrinkage, measures, standard_deviation, test};
 use crate::segment::Segment;
@@ -239,36 +239,83 @@ impl Found {
         self.targets.len() < before
     }
 
-    /// Merges the targets, given how the customers of each spread over the items.
-    pub fn clusters(&self, job: &Job, spreads: Vec<Profile>, influences: &[f64]) -> Clusters {
-        let mut leaves: Vec<(usize, Profile)> = self.targets.iter().copied().zip(spreads).collect();
-        leaves.sort_by_key(|(highlight, _)| *highlight);
-        let leaf = |(i, profile): (usize, Profile)| {
-            let highlight = &self.highlights[i];
-            Leaf { direction: highlight.direction, stats: self.whole[self.position(highlight.segment)], profile }
+    /// Pairs of targets whose common customers the distance between them looks at, as far as they may be merged.
+    pub fn compared(&self, job: &Job) -> Asked {
+        let leaves = self.leaves();
+        let segments: Vec<Segment> = leaves.iter().map(|&i| self.highlights[i].segment).collect();
+        let direction = |leaf: usize| self.highlights[leaves[leaf]].direction;
+        let all = (0..leaves.len()).flat_map(|i| (0..i).map(move |j| [i, j]));
+        let pairs = all.filter(|&[i, j]| job.merge.distance.overlaps() && direction(i) == direction(j));
+        (segments, pairs.map(|pair| pair.map(|leaf| leaf as u32)).collect())
+    }
+
+    /// The highlights that are merged, by position: leaves are numbered in the order of the highlights.
+    fn leaves(&self) -> Vec<usize> {
+        let mut leaves = self.targets.clone();
+        leaves.sort_unstable();
+        leaves
+    }
+
+    /// Merges the targets, given how the customers of each spread over the items, what those that were asked for share, and what each
+    /// takes of the customers.
+    pub fn clusters(
+        &self,
+        job: &Job,
+        spreads: Vec<Profile>,
+        shared: &Overlaps,
+        taken: &[MetricSums],
+        influences: &[f64],
+    ) -> Clusters {
+        let mut targets: Vec<(usize, Profile, Stats)> = (self.targets.iter().zip(spreads).zip(taken))
+            .map(|((&highlight, profile), sums)| (highlight, profile, sums[0].iter().copied().sum()))
+            .collect();
+        targets.sort_by_key(|(highlight, _, _)| *highlight);
+        let taken: Vec<Stats> = targets.iter().map(|(_, _, taken)| *taken).collect();
+        let leaf = |(i, profile, _): (usize, Profile, Stats)| {
+            let Highlight { direction, segment, .. } = self.highlights[i];
+            Leaf { segment, direction, stats: self.whole[self.position(segment)], profile }
         };
-        let leaves: Vec<Leaf> = leaves.into_iter().map(leaf).collect();
-        let space = Space::new(self.kind, self.scale, self.base(0), influences);
-        cut(&merge::merge(job.merge.linkage, &leaves, &space), job.merge.groups)
+        let leaves: Vec<Leaf> = targets.into_iter().map(leaf).collect();
+        let base = self.base(0);
+        let space = Space::new(self.kind, self.scale, base, influences);
+        let shared = |i: usize, j: usize| if i == j { leaves[i].stats.uv } else { shared.uv(i, j) };
+        let apart = Apart { space: &space, weights: Weights::of(&job.merge.distance), shared: &shared };
+        let judge = Judge::new(self.kind, base, &taken, &leaves, &apart);
+        let least = (job.merge.min_group_share * base.uv as f64 - 1e-9).ceil() as i64;
+        let tree = merge::merge(job.merge.linkage, &leaves, &apart);
+        cut(&tree, job.merge.groups, least, |groups| judge.worth(groups))
+    }
+
+    /// The segments as customers are asked for them, and for each group those of its own, who takes most first.
+    pub fn listed(&self, clusters: &Clusters, taken: &[MetricSums]) -> Listed {
+        let leaves = self.leaves();
+        let uv = |target: usize| -> i64 { taken[target][0].iter().map(|stats| stats.uv).sum() };
+        let list = |members: &Vec<usize>| {
+            let target =
+                |&leaf: &usize| self.targets.iter().position(|&i| i == leaves[leaf]).expect("a leaf is a target");
+            let mut list: Vec<usize> = members.iter().map(target).collect();
+            list.sort_by_key(|&target| (std::cmp::Reverse(uv(target)), target));
+            list.into_iter().map(|target| target as u32).collect()
+        };
+        (self.asked(), clusters.members.iter().map(list).collect())
     }
 
     /// The groups, numbered by absolute impact. `taken` and `assigned` are by position among the targets; `assigned` leaves
-    /// with groups' ids and positions of highlights.
+    /// with groups' ids and positions of highlights. `lists` are of [`Found::listed`], with what each selects.
     pub fn grouping(
         &self,
         codebook: &Codebook,
         scales: &[Scale],
         clusters: Clusters,
         taken: &[Taken],
+        lists: &[(Vec<u32>, Vec<[i64; 2]>)],
         assigned: &mut Assigned,
     ) -> Grouping {
-        // Leaves are numbered in the order of the highlights.
-        let mut leaves = self.targets.clone();
-        leaves.sort_unstable();
+        let leaves = self.leaves();
         let base = Profile { counts: codebook.uv().map(|uv| uv.iter().map(|&uv| uv as i64).collect()).collect() };
         let base_uv = self.base(0).uv;
         let mut groups: Vec<(Vec<usize>, Group)> = Vec::new();
-        for members in &clusters.members {
+        for (members, (list, selected)) in clusters.members.iter().zip(lists) {
             let highlights: Vec<usize> = members.iter().map(|&leaf| leaves[leaf]).collect();
             let own = self.targets.iter().zip(taken).filter(|(target, _)| highlights.contains(target));
             let sums = Taken::total(own.map(|(_, sums)| sums)).expect("a cluster has a highlight");
@@ -278,6 +325,8 @@ impl Found {
             let profile = profile(codebook, &sums.profile, stats.uv, &base, base_uv);
             let validation = measures(self.kind, self.scale, &held_out, &self.bases[0][VALIDATION]);
             let secondary = 1..self.scales.len();
+            let listed: Vec<Segment> =
+                list.iter().map(|&target| self.highlights[self.targets[target as usize]].segment).collect();
             let group = Group {
                 id: 0,
                 direction: self.highlights[highlights[0]].direction,
@@ -286,6 +335,9 @@ impl Found {
                 stats,
                 measures: measures(self.kind, self.scale, &stats, &self.base(0)),
                 validation: (held_out.uv > 0).then_some(validation),
+                test: test(self.kind, self.scale, &stats, &self.base(0)),
+                validation_test: test(self.kind, self.scale, &held_out, &self.bases[0][VALIDATION]),
+                short: short_rule(&listed, selected, stats.uv),
                 secondary: secondary
                     .map(|m| measures(self.moments.kinds()[m], scales[m], &of(m), &self.base(m)))
                     .collect(),
@@ -307,6 +359,7 @@ impl Found {
         assigned.group = assigned.highlight.iter().map(|&highlight| id_of[highlight as usize]).collect();
         Grouping {
             groups: groups.into_iter().map(|(_, group)| group).collect(),
+            asked: self.targets.iter().map(|&i| (self.highlights[i].segment, id_of[i])).collect(),
             leaves: leaves.iter().map(|&i| self.highlights[i].segment).collect(),
             merges: clusters.merges,
             choices: clusters.choices,

@@ -16,7 +16,7 @@ use super::load::Loaded;
 use super::promise::Promise;
 use super::screen::screened;
 use super::shared::Shared;
-use super::target::{Picks, Taken, added, assign, overlaps, taken};
+use super::target::{Picks, Taken, added, assign, described, overlaps, taken};
 use super::winsorise::{Caps, cut_notes};
 use crate::audience::Assigned;
 use crate::change::Changes;
@@ -161,19 +161,23 @@ pub fn run(
             break sums;
         }
     };
+    let shared_customers = overlaps(worker, &shard, found.as_ref().map(|found| found.compared(job)));
     let audience = assign(worker, &shard, &shape.cardinality, found.as_ref().map(Found::asked));
     stages.step("customers assigned");
-    drop(shard);
     let influences: Vec<f64> = verdicts.iter().filter(|v| v.kept).map(|v| v.influence).collect();
     let found = found.zip(audience).map(|(found, audience)| {
-        let clusters = found.clusters(job, audience.spreads, &influences);
+        let clusters = found.clusters(job, audience.spreads, &shared_customers, &sums, &influences);
         stages.end(clusters.members.len());
         (found, clusters, audience.taken, audience.assigned)
     });
+    let listed = found.as_ref().map(|(found, clusters, ..)| found.listed(clusters, &sums));
+    let lists = listed.clone().map_or(Vec::new(), |(_, lists)| lists);
+    let lists = lists.into_iter().zip(described(worker, &shard, listed)).collect::<Vec<_>>();
+    drop(shard);
     let published = found.map(|(found, clusters, profiles, mut assigned)| {
         let taken: Vec<Taken> =
             sums.into_iter().zip(profiles).map(|(stats, profile)| Taken { stats, profile }).collect();
-        let grouping = found.grouping(&codebook, &scales, clusters, &taken, &mut assigned);
+        let grouping = found.grouping(&codebook, &scales, clusters, &taken, &lists, &mut assigned);
         stages.end(assigned.group.len());
         let mut notes = found.notes(job, customers, min_uv, codebook.features.len());
         if quality.rounded_values > 0 {

@@ -202,6 +202,40 @@ pub fn added(worker: &mut Worker, shard: &Shard, segments: Option<Vec<(Direction
     gathered(worker, shard, sums).into_iter().map(|sums| sums[0].into_iter().sum()).collect()
 }
 
+/// Segments in the order in which a customer is asked for them, and lists of some of them by position: one a group, whose customers are
+/// those that its segments take.
+pub type Listed = (Vec<Segment>, Vec<Vec<u32>>);
+
+/// For each segment of each of worker 0's lists: the customers that it and none before it in the list covers, and how many of these are
+/// the group's. Elsewhere: nothing.
+pub fn described(worker: &mut Worker, shard: &Shard, listed: Option<Listed>) -> Vec<Vec<[i64; 2]>> {
+    let (segments, lists) = broadcast(worker, listed);
+    let mut group_of = vec![0; segments.len()];
+    (0..).zip(&lists).for_each(|(group, list)| list.iter().for_each(|&i| group_of[i as usize] = group));
+    let mut counts: Vec<Vec<[i64; 2]>> = lists.iter().map(|list| vec![[0; 2]; list.len()]).collect();
+    Tile::each(shard, &segments, |tile| {
+        let mut own: Vec<Vec<u64>> = vec![vec![0; tile.len.div_ceil(64)]; lists.len()];
+        tile.first_come(0..segments.len(), |i, bits, _| {
+            own[group_of[i]].iter_mut().zip(bits).for_each(|(own, bits)| *own |= bits);
+        });
+        for ((list, own), counts) in lists.iter().zip(&own).zip(&mut counts) {
+            let mut counts = counts.iter_mut();
+            tile.first_come(list.iter().map(|&i| i as usize), |_, bits, count| {
+                let of_group: u32 = bits.iter().zip(own).map(|(bits, own)| (bits & own).count_ones()).sum();
+                let [all, of] = counts.next().expect("one count a segment of the list");
+                (*all, *of) = (*all + i64::from(count), *of + i64::from(of_group));
+            });
+        }
+    });
+    let mut all = gather(worker, counts).into_iter();
+    let mut total = all.next().unwrap_or_default();
+    for more in all {
+        let both = total.iter_mut().flatten().flatten().zip(more.iter().flatten().flatten());
+        both.for_each(|(a, b)| *a += b);
+    }
+    total
+}
+
 /// A segment over the customers that it and no stronger segment takes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Taken {

@@ -263,8 +263,7 @@ impl Job {
             )?;
         }
         spec.highlight.check(range)?;
-        let [fewest, most] = spec.merge.groups;
-        within!(spec.merge.groups, 1 <= fewest && fewest <= most && most <= 1000, "expected [fewest, most], 1 to 1000");
+        spec.merge.check(range)?;
         within!(spec.output.keep_runs, spec.output.keep_runs >= 1, "expected 1 or more");
         Ok(Job { spec })
     }

@@ -3,10 +3,12 @@
 mod compare;
 mod highlight;
 mod load;
+mod merge;
 
 pub use compare::CompareSpec;
 pub use highlight::{Adjust, HighlightSpec, RankBy};
 pub use load::{Job, JobError, Override, closest};
+pub use merge::{DistanceSpec, Linkage, MergeSpec};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -456,31 +458,6 @@ pub enum Keep {
 
 /// The fewest customers anything that is written may describe.
 pub const PRIVACY_FLOOR: u64 = 10;
-
-/// How highlights become groups.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct MergeSpec {
-    /// Fewest and most groups.
-    pub groups: [usize; 2],
-    /// Which two groups are joined next.
-    pub linkage: Linkage,
-}
-
-impl Default for MergeSpec {
-    fn default() -> Self {
-        MergeSpec { groups: [6, 10], linkage: Linkage::SmallestFirst }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Linkage {
-    /// The smallest group joins its most similar neighbour, again and again.
-    SmallestFirst,
-    /// The pair whose joining adds least to the sum of squares (Ward, 1963).
-    Ward,
-}
 
 /// Where the runs go.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -1,7 +1,7 @@
 //! Where the merging stops.
 
 use super::linkage::Tree;
-use super::{Choice, Merge};
+use super::{Choice, Merge, Worth};
 use crate::highlight::Direction;
 
 /// The highlights of each group, and how they came together.
@@ -28,9 +28,12 @@ const LEAST_COST: f64 = 1e-12;
 /// under `smallest_first` distances also fall.
 /// The tree is cut by the number of merges, not by a distance, of which there may be several alike.
 ///
+/// Numbers of groups of which the smallest has fewer than `least` customers are passed over, unless all are. `judge` says what the
+/// groups of each number are worth, which decides nothing else.
+///
 /// Each direction keeps a group of its own, however few were asked for; with fewer highlights than groups asked for,
 /// nothing is merged.
-pub fn cut(tree: &Tree, [fewest, most]: [usize; 2]) -> Clusters {
+pub fn cut(tree: &Tree, [fewest, most]: [usize; 2], least: i64, judge: impl Fn(&[Vec<usize>]) -> Worth) -> Clusters {
     let leaves = tree.directions.len();
     if leaves == 0 {
         return Clusters { reason: "there are no highlights, so there are no groups".into(), ..Clusters::default() };
@@ -44,24 +47,36 @@ pub fn cut(tree: &Tree, [fewest, most]: [usize; 2]) -> Clusters {
     for merge in &tree.merges {
         cost.push(cost[merge.step] + merge.distance * merge.distance);
     }
-    let least = LEAST_COST * cost[tree.merges.len()];
+    let least_cost = LEAST_COST * cost[tree.merges.len()];
     let mut choices: Vec<Choice> = (low..=high)
         .map(|groups| {
             let done = leaves - groups;
             let next = tree.merges.get(done);
             let jump = next.filter(|_| done > 0).map(|_| {
-                let average = (cost[done] / done as f64).max(least);
+                let average = (cost[done] / done as f64).max(least_cost);
                 if average > 0.0 { (cost[done + 1] - cost[done]) / average } else { 1.0 }
             });
-            Choice { groups, next_distance: next.map(|m| m.distance), jump, chosen: false }
+            let worth = judge(&members(leaves, &tree.merges[..done]));
+            Choice { groups, next_distance: next.map(|m| m.distance), jump, worth, chosen: false }
         })
         .collect();
+    let large = |choice: &Choice| choice.worth.smallest >= least;
+    let any_large = choices.iter().any(large);
     let best = (0..choices.len())
-        .filter(|&i| choices[i].jump.is_some())
+        .filter(|&i| choices[i].jump.is_some() && (large(&choices[i]) || !any_large))
         .min_by(|&i, &j| choices[j].jump.unwrap_or(0.0).total_cmp(&choices[i].jump.unwrap_or(0.0)).then(i.cmp(&j)))
+        .or_else(|| choices.iter().rposition(large))
         .unwrap_or(choices.len() - 1);
     choices[best].chosen = true;
-    let reason = reason(leaves, [fewest, most], &choices[best], choices.len());
+    let passed = choices.iter().filter(|choice| !large(choice)).count();
+    let mut reason = reason(leaves, [fewest, most], &choices[best], choices.len());
+    if passed == choices.len() {
+        reason.push_str(&format!("; of none of these has the smallest the {least} customers of merge.min_group_share"));
+    } else if passed > 0 {
+        reason.push_str(&format!(
+            "; {passed} others have a group of fewer than {least} customers (merge.min_group_share)"
+        ));
+    }
     let merges = tree.merges[..leaves - choices[best].groups].to_vec();
     Clusters { members: members(leaves, &merges), merges, choices, reason }
 }
@@ -103,6 +118,27 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn plain(tree: &Tree, groups: [usize; 2]) -> Clusters {
+        cut(tree, groups, 0, |_| Worth::default())
+    }
+
+    #[test]
+    fn numbers_of_groups_with_one_too_small_are_passed_over() {
+        // The largest jump is at 2 groups; leaf 4 alone is too small, and so are two leaves.
+        let tree = comb(&[1.0, 2.0, 2.0, 9.0]);
+        let smallest = |groups: &[Vec<usize>]| Worth {
+            smallest: groups.iter().map(|group| 10 * group.len() as i64).min().unwrap_or(0),
+            ..Worth::default()
+        };
+        assert_eq!(cut(&tree, [1, 3], 0, smallest).members.len(), 2);
+        let clusters = cut(&tree, [1, 3], 11, smallest);
+        assert_eq!(clusters.members.len(), 1, "{}", clusters.reason);
+        assert!(clusters.reason.ends_with("2 others have a group of fewer than 11 customers (merge.min_group_share)"));
+        let none = cut(&tree, [2, 3], 11, smallest);
+        assert_eq!(none.members.len(), 2);
+        assert!(none.reason.contains("of none of these has the smallest the 11 customers"), "{}", none.reason);
+    }
+
     /// A tree that joins leaf 1 to leaf 0, then leaf 2 to that, and so on, at these distances.
     fn comb(distances: &[f64]) -> Tree {
         let leaves = distances.len() + 1;
@@ -117,7 +153,7 @@ mod tests {
     fn merging_stops_before_the_largest_jump() {
         // 8 leaves. To 5 groups: 3 merges done, costing 1 + 4 + 9 = 14; the next costs 81, 81 / (14 / 3) times the average. To 6:
         // 5, then 9; to 4: 95, then 100; to 3: 195, then 144.
-        let clusters = cut(&comb(&[1.0, 2.0, 3.0, 9.0, 10.0, 12.0, 100.0]), [3, 6]);
+        let clusters = plain(&comb(&[1.0, 2.0, 3.0, 9.0, 10.0, 12.0, 100.0]), [3, 6]);
         let jumps: Vec<(usize, Option<f64>, bool)> =
             clusters.choices.iter().map(|c| (c.groups, c.jump, c.chosen)).collect();
         assert_eq!(
@@ -142,7 +178,7 @@ mod tests {
     #[test]
     fn a_dear_merge_after_a_cheap_one_is_no_great_jump_if_as_dear_a_one_was_done() {
         // 6 leaves. To 3 groups: the last merge at 1 and the next at 8, but on average 23 were paid: 64 / 23. To 2: 100 / 33.25.
-        let clusters = cut(&comb(&[2.0, 8.0, 1.0, 8.0, 10.0]), [2, 4]);
+        let clusters = plain(&comb(&[2.0, 8.0, 1.0, 8.0, 10.0]), [2, 4]);
         let jumps: Vec<Option<f64>> = clusters.choices.iter().map(|c| c.jump).collect();
         assert_eq!(jumps, [Some(100.0 / 33.25), Some(64.0 / 23.0), Some(1.0 / 34.0)]);
         assert_eq!(clusters.members.len(), 2);
@@ -150,21 +186,21 @@ mod tests {
 
     #[test]
     fn equal_distances_still_leave_the_number_of_groups_that_was_chosen() {
-        let clusters = cut(&comb(&[1.0, 1.0, 1.0, 1.0]), [2, 3]);
+        let clusters = plain(&comb(&[1.0, 1.0, 1.0, 1.0]), [2, 3]);
         assert_eq!(clusters.members.len(), 2, "equal jumps: the fewest");
-        let twins = cut(&comb(&[0.0, 0.0, 0.0, 0.0]), [2, 3]);
+        let twins = plain(&comb(&[0.0, 0.0, 0.0, 0.0]), [2, 3]);
         assert_eq!((twins.members.len(), twins.choices[0].jump), (2, Some(1.0)));
-        let near = cut(&comb(&[0.0, 0.0, 5.0, 6.0]), [2, 3]);
+        let near = plain(&comb(&[0.0, 0.0, 5.0, 6.0]), [2, 3]);
         assert_eq!((near.members.len(), near.choices[1].jump.is_some_and(f64::is_finite)), (3, true));
     }
 
     #[test]
     fn fewer_highlights_than_groups_stay_as_they_are_and_say_so() {
-        let clusters = cut(&comb(&[1.0, 2.0]), [6, 10]);
+        let clusters = plain(&comb(&[1.0, 2.0]), [6, 10]);
         assert_eq!(clusters.members, [[0], [1], [2]]);
         assert_eq!(clusters.reason, "3 highlights are fewer than the 6 groups asked for, so none were merged");
         assert!(clusters.merges.is_empty());
-        let none = cut(&Tree::default(), [6, 10]);
+        let none = plain(&Tree::default(), [6, 10]);
         assert!(none.members.is_empty() && none.choices.is_empty() && !none.reason.is_empty());
     }
 
@@ -173,7 +209,7 @@ mod tests {
         let mut tree = comb(&[1.0, 2.0]);
         tree.merges.pop();
         tree.directions[2] = Direction::Under;
-        let clusters = cut(&tree, [1, 1]);
+        let clusters = plain(&tree, [1, 1]);
         assert_eq!(clusters.members, [vec![0, 1], vec![2]]);
         assert_eq!(clusters.choices[0].next_distance, None);
         assert_eq!(
@@ -184,7 +220,7 @@ mod tests {
 
     #[test]
     fn as_many_highlights_as_groups_are_groups_of_their_own() {
-        let clusters = cut(&comb(&[1.0, 2.0]), [3, 3]);
+        let clusters = plain(&comb(&[1.0, 2.0]), [3, 3]);
         assert_eq!(clusters.members.len(), 3);
         assert_eq!(clusters.reason, "each of the 3 highlights is a group of its own");
     }
@@ -194,7 +230,7 @@ mod tests {
         fn every_leaf_is_in_exactly_one_of_the_groups_chosen(
             distances in prop::collection::vec(0.0..10f64, 0..30), low in 1usize..8, more in 0usize..8,
         ) {
-            let clusters = cut(&comb(&distances), [low, low + more]);
+            let clusters = plain(&comb(&distances), [low, low + more]);
             let leaves = distances.len() + 1;
             let mut all: Vec<usize> = clusters.members.concat();
             all.sort_unstable();

@@ -1,7 +1,8 @@
 //! Bottom-up merging of highlights, all the way to one cluster a direction.
 
 use super::Merge;
-use super::space::{Leaf, Space, distance};
+use super::distances::chain;
+use super::space::{Apart, Leaf, distance};
 use crate::highlight::Direction;
 use crate::job::Linkage;
 use crate::profile::Profile;
@@ -19,21 +20,21 @@ pub struct Tree {
 /// The tree of the highlights, which are its leaves in their order.
 ///
 /// - [`Linkage::SmallestFirst`]: the smallest cluster that has a partner of its direction joins the nearest of them, by
-///   the distance of their pooled profiles and means; ties go to the lowest number. Distances may fall from merge to merge.
-/// - [`Linkage::Ward`]: Ward's minimum variance (1963) with every highlight of weight 1, by the nearest-neighbour chain
-///   (Murtagh, 1983) and the Lance-Williams update: per direction the tree of SciPy's `linkage(points, "ward")`. The
-///   two directions' merges are ordered by distance. Takes 4 n² bytes for n highlights.
-pub fn merge(linkage: Linkage, leaves: &[Leaf], space: &Space) -> Tree {
+///   the distance of their pooled profiles and means, and the mean distance of their leaves in everything else; ties go to the
+///   lowest number. Distances may fall from merge to merge.
+/// - [`Linkage::Ward`] (1963), [`Linkage::Average`] and [`Linkage::Complete`], with every highlight of weight 1: per direction the
+///   tree of SciPy's `linkage`. The two directions' merges are ordered by distance. They take 8 n² bytes for n highlights.
+pub fn merge(linkage: Linkage, leaves: &[Leaf], apart: &Apart) -> Tree {
     let directions = leaves.iter().map(|l| l.direction).collect();
     let merges = match linkage {
-        Linkage::SmallestFirst => smallest_first(leaves, space),
-        Linkage::Ward => {
+        Linkage::SmallestFirst => smallest_first(leaves, apart),
+        Linkage::Ward | Linkage::Average | Linkage::Complete => {
             let mut joins = Vec::new();
             for direction in [Direction::Over, Direction::Under] {
                 let members: Vec<usize> = (0..leaves.len()).filter(|&i| leaves[i].direction == direction).collect();
-                let points: Vec<Vec<f64>> =
-                    members.iter().map(|&i| space.point(&leaves[i].stats, &leaves[i].profile)).collect();
-                joins.extend(ward(&points).into_iter().map(|(a, b, height)| (members[a], members[b], height)));
+                let squared = linkage == Linkage::Ward;
+                let distances = apart.distances(leaves, &members, squared);
+                joins.extend(chain(linkage, distances).into_iter().map(|(a, b, h)| (members[a], members[b], h)));
             }
             let uv: Vec<i64> = leaves.iter().map(|l| l.stats.uv).collect();
             numbered(joins, &uv)
@@ -48,42 +49,60 @@ struct Cluster {
     stats: Stats,
     profile: Profile,
     point: Vec<f64>,
+    /// Leaves.
+    size: f64,
+    /// To each leaf's place, but for profiles: the mean over the leaves of both clusters, where the place still stands for one.
+    others: Vec<f64>,
 }
 
-fn smallest_first(leaves: &[Leaf], space: &Space) -> Vec<Merge> {
-    let mut clusters: Vec<Cluster> = leaves
+fn smallest_first(leaves: &[Leaf], apart: &Apart) -> Vec<Merge> {
+    // By the place of a leaf; a merged cluster has that of its larger part.
+    let mut clusters: Vec<Option<Cluster>> = leaves
         .iter()
         .enumerate()
-        .map(|(number, leaf)| Cluster {
-            number,
-            direction: leaf.direction,
-            stats: leaf.stats,
-            profile: leaf.profile.clone(),
-            point: space.point(&leaf.stats, &leaf.profile),
+        .map(|(number, leaf)| {
+            Some(Cluster {
+                number,
+                direction: leaf.direction,
+                stats: leaf.stats,
+                profile: leaf.profile.clone(),
+                point: apart.space.point(&leaf.stats, &leaf.profile),
+                size: 1.0,
+                others: apart.others(leaves, number),
+            })
         })
         .collect();
     let mut merges = Vec::new();
     loop {
-        let of = |direction| clusters.iter().filter(|c| c.direction == direction).count();
-        let partnered = |direction| of(direction) > 1;
+        let there = || clusters.iter().enumerate().filter_map(|(place, cluster)| Some((place, cluster.as_ref()?)));
+        let partnered = |direction| there().filter(|(_, c)| c.direction == direction).nth(1).is_some();
         let (over, under) = (partnered(Direction::Over), partnered(Direction::Under));
-        let smallest = (0..clusters.len())
-            .filter(|&i| if clusters[i].direction == Direction::Over { over } else { under })
-            .min_by_key(|&i| (clusters[i].stats.uv, clusters[i].number));
-        let Some(smallest) = smallest else { return merges };
-        let cluster = clusters.swap_remove(smallest);
-        let (nearest, height) = clusters
-            .iter()
-            .enumerate()
-            .filter(|(_, c)| c.direction == cluster.direction)
-            .map(|(i, c)| (i, distance(&cluster.point, &c.point)))
-            .min_by(|(i, x), (j, y)| x.total_cmp(y).then(clusters[*i].number.cmp(&clusters[*j].number)))
+        let smallest = there()
+            .filter(|(_, c)| if c.direction == Direction::Over { over } else { under })
+            .min_by_key(|(_, c)| (c.stats.uv, c.number));
+        let Some((smallest, cluster)) = smallest else { return merges };
+        let between = |place: usize, other: &Cluster| {
+            let of_profile = if apart.weights.profile > 0.0 { distance(&cluster.point, &other.point) } else { 0.0 };
+            apart.weights.profile * of_profile + cluster.others.get(place).copied().unwrap_or(0.0)
+        };
+        let (nearest, height) = there()
+            .filter(|(place, c)| *place != smallest && c.direction == cluster.direction)
+            .map(|(place, c)| (place, between(place, c)))
+            .min_by(|(i, x), (j, y)| {
+                let number = |place: &usize| clusters[*place].as_ref().map(|c| c.number);
+                x.total_cmp(y).then_with(|| number(i).cmp(&number(j)))
+            })
             .expect("only clusters with a partner are chosen");
+        let cluster = clusters[smallest].take().expect("it is there");
         let step = merges.len();
-        let partner = &mut clusters[nearest];
+        let partner = clusters[nearest].as_mut().expect("it is there");
         partner.stats = partner.stats + cluster.stats;
         partner.profile.add(&cluster.profile);
-        partner.point = space.point(&partner.stats, &partner.profile);
+        partner.point = apart.space.point(&partner.stats, &partner.profile);
+        let (own, more) = (partner.size, cluster.size);
+        let mean = |a: f64, b: f64| (own * a + more * b) / (own + more);
+        partner.others.iter_mut().zip(&cluster.others).for_each(|(a, b)| *a = mean(*a, *b));
+        partner.size += more;
         merges.push(Merge {
             step,
             left: cluster.number.min(partner.number),
@@ -92,60 +111,13 @@ fn smallest_first(leaves: &[Leaf], space: &Space) -> Vec<Merge> {
             uv: partner.stats.uv,
         });
         partner.number = leaves.len() + step;
-    }
-}
-
-/// Ward's tree over points of weight 1, as pairs of one leaf of either side and the distance, in no particular order.
-fn ward(points: &[Vec<f64>]) -> Vec<(usize, usize, f64)> {
-    let n = points.len();
-    // Distances above the diagonal, row by row.
-    let at = |i: usize, j: usize| {
-        let (i, j) = if i < j { (i, j) } else { (j, i) };
-        n * i - i * (i + 1) / 2 + (j - i - 1)
-    };
-    let mut distances = Vec::with_capacity(n * n.saturating_sub(1) / 2);
-    for (i, a) in points.iter().enumerate() {
-        distances.extend(points[i + 1..].iter().map(|b| distance(a, b)));
-    }
-    // A merged cluster takes the place of its later member; the other's size becomes 0.
-    let mut sizes = vec![1usize; n];
-    let mut chain: Vec<usize> = Vec::new();
-    let mut joins = Vec::with_capacity(n.saturating_sub(1));
-    for _ in 1..n {
-        let (a, b, height) = loop {
-            let Some(&tip) = chain.last() else {
-                chain.push(sizes.iter().position(|&s| s > 0).expect("one cluster is left at the least"));
-                continue;
-            };
-            // The previous link wins ties, or the chain could run in circles.
-            let previous = chain.len().checked_sub(2).map(|i| chain[i]);
-            let mut nearest = previous.map(|p| (distances[at(tip, p)], p));
-            for i in (0..n).filter(|&i| sizes[i] > 0 && i != tip) {
-                let d = distances[at(tip, i)];
-                if nearest.is_none_or(|(least, _)| d < least) {
-                    nearest = Some((d, i));
-                }
+        let others = partner.others.clone();
+        for (cluster, other) in clusters.iter_mut().zip(others) {
+            if let Some(cluster) = cluster {
+                cluster.others[nearest] = other;
             }
-            let (height, nearest) = nearest.expect("a merge is left, so there are two clusters");
-            if previous == Some(nearest) {
-                chain.truncate(chain.len() - 2);
-                break (tip.min(nearest), tip.max(nearest), height);
-            }
-            chain.push(nearest);
-        };
-        let (na, nb) = (sizes[a] as f64, sizes[b] as f64);
-        sizes[b] += sizes[a];
-        sizes[a] = 0;
-        for i in (0..n).filter(|&i| sizes[i] > 0 && i != b) {
-            let (to_a, to_b, ni) = (distances[at(i, a)], distances[at(i, b)], sizes[i] as f64);
-            let t = 1.0 / (na + nb + ni);
-            let square = (ni + na) * t * to_a * to_a + (ni + nb) * t * to_b * to_b - ni * t * height * height;
-            // At least height², as a and b are nearest to each other: never negative.
-            distances[at(i, b)] = square.sqrt();
         }
-        joins.push((a, b, height));
     }
-    joins
 }
 
 /// Merges in order of distance, those found first going first at ties, with their clusters numbered as in [`Merge`].
@@ -177,6 +149,9 @@ fn root(parents: &mut [usize], mut number: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::merge::distances::Distances;
+    use crate::merge::space::{Space, Weights};
+    use crate::segment::{Item, Segment};
     use crate::stats::{MetricKind, Scale};
     use proptest::prelude::*;
 
@@ -185,7 +160,14 @@ mod tests {
     }
 
     fn leaf(direction: Direction, stats: Stats, counts: &[i64]) -> Leaf {
-        Leaf { direction, stats, profile: Profile { counts: vec![counts.to_vec()] } }
+        Leaf { segment: Segment::BASE, direction, stats, profile: Profile { counts: vec![counts.to_vec()] } }
+    }
+
+    const ALL: [Linkage; 4] = [Linkage::SmallestFirst, Linkage::Ward, Linkage::Average, Linkage::Complete];
+    const PROFILE: Weights = Weights { profile: 1.0, overlap: 0.0, items: 0.0 };
+
+    fn tree(linkage: Linkage, leaves: &[Leaf]) -> Tree {
+        merge(linkage, leaves, &Apart { space: &space(), weights: PROFILE, shared: &|_, _| 0 })
     }
 
     fn space() -> Space {
@@ -210,7 +192,7 @@ mod tests {
             leaf(Under, rate(20, 0), &[20, 0, 0]),
             leaf(Over, rate(170, 68), &[60, 110, 0]),
         ];
-        let tree = merge(Linkage::SmallestFirst, &leaves, &space());
+        let tree = tree(Linkage::SmallestFirst, &leaves);
         assert_eq!(joined(&tree), [(0, 2), (1, 3), (5, 6), (7, 8)]);
         assert_eq!(tree.merges.iter().map(|m| m.uv).collect::<Vec<_>>(), [160, 290, 330, 620]);
         // (1, 0, 0) against (0.9, 0.1, 0): H² = 1 - sqrt(0.9), and the metric adds nothing.
@@ -223,17 +205,17 @@ mod tests {
     #[test]
     fn clusters_of_one_size_and_one_place_merge_in_the_order_of_their_numbers() {
         let leaves = vec![leaf(Direction::Over, rate(50, 20), &[50, 0]); 4];
-        assert_eq!(joined(&merge(Linkage::SmallestFirst, &leaves, &space())), [(0, 1), (2, 3), (4, 5)]);
-        let ward = merge(Linkage::Ward, &leaves, &space());
+        assert_eq!(joined(&tree(Linkage::SmallestFirst, &leaves)), [(0, 1), (2, 3), (4, 5)]);
+        let ward = tree(Linkage::Ward, &leaves);
         assert!(ward.merges.iter().all(|m| m.distance == 0.0) && ward.merges.len() == 3);
     }
 
     #[test]
     fn few_leaves_leave_nothing_to_merge() {
-        for linkage in [Linkage::SmallestFirst, Linkage::Ward] {
-            assert!(merge(linkage, &[], &space()).merges.is_empty());
+        for linkage in ALL {
+            assert!(tree(linkage, &[]).merges.is_empty());
             let pair = [leaf(Direction::Over, rate(50, 20), &[50, 0]), leaf(Direction::Under, rate(50, 0), &[50, 0])];
-            assert!(merge(linkage, &pair, &space()).merges.is_empty());
+            assert!(tree(linkage, &pair).merges.is_empty());
         }
     }
 
@@ -281,12 +263,127 @@ mod tests {
             (52, 55, 2.052577732167961),
             (56, 57, 2.145578709494944),
         ];
-        let merges = numbered(ward(&scattered(30, 4)), &[1; 30]);
+        let merges = numbered(chain(Linkage::Ward, Distances::squared(&scattered(30, 4))), &[1; 30]);
         for (merge, (left, right, distance)) in merges.iter().zip(expected) {
             assert_eq!((merge.left, merge.right), (left, right), "step {}", merge.step);
             assert!((merge.distance - distance).abs() < 1e-9 * distance, "step {}", merge.step);
         }
         assert_eq!((merges.len(), merges[28].uv), (29, 30));
+    }
+
+    #[test]
+    fn average_and_complete_linkage_end_as_scipys_do() {
+        // The same; the last merges of "average" and of "complete", and the sum of all heights.
+        let average = [
+            (14, 43, 0.516374697569),
+            (47, 51, 0.538901289598702),
+            (31, 49, 0.570849443343988),
+            (12, 48, 0.64417938340363),
+            (36, 53, 0.754813785440966),
+            (50, 54, 0.793344123409552),
+            (55, 56, 0.842293546458713),
+            (52, 57, 0.880621761197721),
+        ];
+        let complete = [
+            (41, 49, 0.634286459200039),
+            (12, 31, 0.748977336337544),
+            (45, 47, 0.770285855257477),
+            (48, 52, 0.814201715499351),
+            (36, 50, 0.907910930281917),
+            (51, 55, 1.10904382873291),
+            (53, 54, 1.18536930845026),
+            (56, 57, 1.55440536982295),
+        ];
+        for (linkage, expected, sum) in
+            [(Linkage::Average, average, 12.01743354261102), (Linkage::Complete, complete, 14.860401809476299)]
+        {
+            let distances = Distances::squared(&scattered(30, 4)).map(f64::sqrt);
+            let merges = numbered(chain(linkage, distances), &[1; 30]);
+            for (merge, (left, right, distance)) in merges[21..].iter().zip(expected) {
+                assert_eq!((merge.left, merge.right), (left, right), "{linkage:?} step {}", merge.step);
+                assert!((merge.distance - distance).abs() < 1e-9 * distance, "{linkage:?} step {}", merge.step);
+            }
+            assert!((merges.iter().map(|merge| merge.distance).sum::<f64>() - sum).abs() < 1e-9, "{linkage:?}");
+        }
+    }
+
+    #[test]
+    fn what_two_highlights_are_apart_is_mixed_as_asked_for() {
+        let segment = |items: &[u16]| {
+            Segment::of_items(&items.iter().map(|&feature| Item { feature, code: 0 }).collect::<Vec<_>>())
+        };
+        let with = |uv: i64, items: &[u16]| Leaf {
+            segment: segment(items),
+            ..leaf(Direction::Over, rate(uv, uv as i128 * 4 / 10), &[uv, 0])
+        };
+        // 0 and 1 share 30 of 120 customers and one of three items; 2 shares all of its 50 with 0, and no item.
+        let leaves = [with(100, &[0, 1]), with(50, &[1, 2]), with(50, &[3])];
+        let shared = |i: usize, j: usize| [[100, 30, 50], [30, 50, 10], [50, 10, 50]][i][j];
+        let space = space();
+        let first = |weights| {
+            let apart = Apart { space: &space, weights, shared: &shared };
+            ALL[2..].iter().chain([&ALL[0]]).map(|&l| merge(l, &leaves, &apart).merges[0].clone()).collect::<Vec<_>>()
+        };
+        // 1 - 50/100; 1 - 1/3; and half of each: 1/2 (1 - 1/4) + 1/2 * 2/3 against 1/2 * 1/2 + 1/2.
+        for (weights, pair, distance) in [
+            (Weights { profile: 0.0, overlap: 1.0, items: 0.0 }, (0, 2), 0.5),
+            (Weights { profile: 0.0, overlap: 0.0, items: 1.0 }, (0, 1), 2.0 / 3.0),
+            (Weights { profile: 0.0, overlap: 0.5, items: 0.5 }, (0, 1), 0.5 * 0.75 + 1.0 / 3.0),
+        ] {
+            for merge in first(weights) {
+                // The smallest is 1 under smallest_first, and joins its nearest.
+                if (merge.left, merge.right) == pair {
+                    assert!((merge.distance - distance).abs() < 1e-12, "{merge:?}");
+                } else {
+                    assert_eq!((merge.left, merge.right, weights.overlap), (0, 1, 1.0), "{merge:?}");
+                }
+            }
+        }
+        // Profiles, of which all three have the same, count nothing of what they are apart.
+        let mixed =
+            Apart { space: &space, weights: Weights { profile: 0.5, overlap: 0.5, items: 0.0 }, shared: &shared };
+        let merges = merge(Linkage::Average, &leaves, &mixed).merges;
+        assert!((merges[0].distance - 0.25).abs() < 1e-12);
+        // To 0 and 2 together: the mean of 3/4 and 1 - 10/90.
+        assert!((merges[1].distance - 0.5 * (0.75 + 8.0 / 9.0) / 2.0).abs() < 1e-12);
+        let smallest = merge(Linkage::SmallestFirst, &leaves, &mixed).merges;
+        assert_eq!((smallest[0].left, smallest[0].right), (0, 1));
+        assert!((smallest[1].distance - 0.5 * (0.5 + 8.0 / 9.0) / 2.0).abs() < 1e-12);
+    }
+
+    /// Joins the two nearest clusters, again and again, by what the linkage says of their leaves.
+    fn by_definition(linkage: Linkage, points: &[Vec<f64>]) -> Vec<(Vec<usize>, f64)> {
+        let mut clusters: Vec<Vec<usize>> = (0..points.len()).map(|i| vec![i]).collect();
+        let apart = |a: &[usize], b: &[usize]| {
+            let pairs: Vec<f64> =
+                a.iter().flat_map(|&i| b.iter().map(move |&j| distance(&points[i], &points[j]))).collect();
+            match linkage {
+                Linkage::Complete => pairs.iter().copied().fold(0.0, f64::max),
+                Linkage::Ward => {
+                    let centre = |of: &[usize]| -> Vec<f64> {
+                        (0..points[0].len())
+                            .map(|d| of.iter().map(|&i| points[i][d]).sum::<f64>() / of.len() as f64)
+                            .collect()
+                    };
+                    let (na, nb) = (a.len() as f64, b.len() as f64);
+                    (2.0 * na * nb / (na + nb)).sqrt() * distance(&centre(a), &centre(b))
+                }
+                _ => pairs.iter().sum::<f64>() / pairs.len() as f64,
+            }
+        };
+        let mut joined = Vec::new();
+        while clusters.len() > 1 {
+            let pairs = (0..clusters.len()).flat_map(|i| (0..i).map(move |j| (j, i)));
+            let (a, b) = pairs
+                .min_by(|x, y| apart(&clusters[x.0], &clusters[x.1]).total_cmp(&apart(&clusters[y.0], &clusters[y.1])))
+                .expect("two clusters");
+            let height = apart(&clusters[a], &clusters[b]);
+            let mut both = [clusters[a].clone(), clusters.remove(b)].concat();
+            both.sort_unstable();
+            clusters[a] = both.clone();
+            joined.push((both, height));
+        }
+        joined
     }
 
     fn leaves() -> impl Strategy<Value = Vec<Leaf>> {
@@ -301,9 +398,28 @@ mod tests {
 
     proptest! {
         #[test]
+        fn every_merge_is_of_the_two_nearest_by_the_leaves_themselves(
+            points in prop::collection::vec(prop::collection::vec(0.0..1f64, 3), 2..40),
+        ) {
+            for linkage in [Linkage::Ward, Linkage::Average, Linkage::Complete] {
+                let squared = Distances::squared(&points);
+                let distances = if linkage == Linkage::Ward { squared } else { squared.map(f64::sqrt) };
+                let merges = numbered(chain(linkage, distances), &vec![1; points.len()]);
+                let mut members: Vec<Vec<usize>> = (0..points.len()).map(|i| vec![i]).collect();
+                for (merge, (both, height)) in merges.iter().zip(by_definition(linkage, &points)) {
+                    let mut own = [members[merge.left].clone(), members[merge.right].clone()].concat();
+                    own.sort_unstable();
+                    prop_assert_eq!(&own, &both, "{:?}", linkage);
+                    prop_assert!((merge.distance - height).abs() <= 1e-9 * height, "{:?}", linkage);
+                    members.push(own);
+                }
+            }
+        }
+
+        #[test]
         fn every_tree_joins_each_cluster_once_and_never_over_with_under(leaves in leaves()) {
-            for linkage in [Linkage::SmallestFirst, Linkage::Ward] {
-                let tree = merge(linkage, &leaves, &space());
+            for linkage in ALL {
+                let tree = tree(linkage, &leaves);
                 let mut clusters: Vec<Option<(Direction, i64)>> =
                     leaves.iter().map(|l| Some((l.direction, l.stats.uv))).collect();
                 for (step, m) in tree.merges.iter().enumerate() {
@@ -319,7 +435,7 @@ mod tests {
                 let count = left.len();
                 left.dedup();
                 prop_assert_eq!(left.len(), count, "one cluster a direction is left");
-                if linkage == Linkage::Ward {
+                if linkage != Linkage::SmallestFirst {
                     prop_assert!(tree.merges.is_sorted_by(|a, b| a.distance <= b.distance));
                 }
             }

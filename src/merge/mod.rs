@@ -2,15 +2,18 @@
 
 mod assign;
 mod cut;
+mod distances;
 mod linkage;
 mod name;
+mod worth;
+mod rule;
 mod space;
 
 use serde::{Deserialize, Serialize};
 
 use crate::highlight::Direction;
 use crate::profile::ProfileItem;
-use crate::score::Measures;
+use crate::score::{Measures, Test};
 use crate::segment::Segment;
 use crate::stats::Stats;
 
@@ -18,7 +21,9 @@ pub use assign::priority;
 pub use cut::{Clusters, cut};
 pub use linkage::{Tree, merge};
 pub use name::{distinct, name};
-pub use space::{Leaf, Space};
+pub use rule::{ShortRule, short_rule};
+pub use space::{Apart, Leaf, Space, Weights};
+pub use worth::{Judge, Worth};
 
 /// One joining of two clusters, `left < right`. Leaves are numbered 0 to n - 1 in the order of the highlights, the result of step `i` (from 0) is `n + i`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +44,8 @@ pub struct Choice {
     pub next_distance: Option<f64>,
     /// The squared distance of the next merge over the mean of those that led here: the larger, the better a place to stop.
     pub jump: Option<f64>,
+    #[serde(flatten)]
+    pub worth: Worth,
     pub chosen: bool,
 }
 
@@ -57,6 +64,12 @@ pub struct Group {
     pub measures: Measures,
     /// The same on the validation part; none when nothing was held out or nobody of it is there.
     pub validation: Option<Measures>,
+    /// Its customers against all others, and those held out against the others held out: intervals, as the group was chosen by the
+    /// metric; none where nothing can be compared.
+    pub test: Option<Test>,
+    pub validation_test: Option<Test>,
+    /// The fewest of its segments that say nearly all of it.
+    pub short: ShortRule,
     /// One per secondary metric, in the job's order.
     pub secondary: Vec<Measures>,
     /// Every item of every feature, strongest over-representation first.
@@ -67,6 +80,8 @@ pub struct Group {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Grouping {
     pub groups: Vec<Group>,
+    /// In which order a customer is asked, and the group of the first segment that covers them.
+    pub asked: Vec<(Segment, u32)>,
     /// The highlights that were merged, ranked: what the leaves of the merges stand for.
     pub leaves: Vec<Segment>,
     pub merges: Vec<Merge>,

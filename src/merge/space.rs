@@ -1,13 +1,17 @@
 //! Highlights as points: their profiles and their place on the metric's axis, in one Euclidean space.
 
-use crate::highlight::Direction;
+use super::distances::Distances;
+use crate::highlight::{Direction, jaccard};
+use crate::job::DistanceSpec;
 use crate::profile::Profile;
 use crate::score::position;
+use crate::segment::Segment;
 use crate::stats::{MetricKind, Scale, Stats};
 
 /// What merging needs to know of a highlight.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Leaf {
+    pub segment: Segment,
     pub direction: Direction,
     /// Over its customers on the whole base.
     pub stats: Stats,
@@ -57,6 +61,78 @@ impl Space {
         }
         point.push(METRIC_WEIGHT.sqrt() * position(self.kind, self.scale, stats, &self.base));
         point
+    }
+}
+
+/// How far apart two highlights are: a weighted mean of up to three distances.
+///
+/// - `profile`: how their customers spread over the items and where they stand on the metric's axis, see [`Space`].
+/// - `overlap`: `1 - |A ∩ B| / |A ∪ B|` over their customers (Jaccard, 1901).
+/// - `items`: the same over the items that their segments say.
+pub struct Apart<'a> {
+    pub space: &'a Space,
+    /// Adding up to 1.
+    pub weights: Weights,
+    /// The customers that two leaves share, by their places; asked only where overlap counts.
+    pub shared: &'a (dyn Fn(usize, usize) -> i64 + Sync),
+}
+
+/// What each distance counts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Weights {
+    pub profile: f64,
+    pub overlap: f64,
+    pub items: f64,
+}
+
+impl Weights {
+    /// In proportion to what a job asks for.
+    pub fn of(spec: &DistanceSpec) -> Weights {
+        let [profile, overlap, items] = spec.weights();
+        let all = profile + overlap + items;
+        Weights { profile: profile / all, overlap: overlap / all, items: items / all }
+    }
+}
+
+impl Apart<'_> {
+    /// Between leaves at these places; squared where that is asked for.
+    pub(super) fn distances(&self, leaves: &[Leaf], members: &[usize], squared: bool) -> Distances {
+        let points =
+            || members.iter().map(|&i| self.space.point(&leaves[i].stats, &leaves[i].profile)).collect::<Vec<_>>();
+        let Weights { profile, .. } = self.weights;
+        let profiles = (profile > 0.0).then(|| Distances::squared(&points()));
+        if profile == 1.0 {
+            let profiles = profiles.expect("made where it counts");
+            return if squared { profiles } else { profiles.map(f64::sqrt) };
+        }
+        let of = |i: usize, j: usize| {
+            let of_profile = profiles.as_ref().map_or(0.0, |all| profile * all.at(i, j).sqrt());
+            of_profile + self.other(leaves, members[i], members[j])
+        };
+        let all = Distances::by(members.len(), of);
+        if squared { all.map(|distance| distance * distance) } else { all }
+    }
+
+    /// What does not come from profiles, between one leaf and each; nothing where only profiles count.
+    pub(super) fn others(&self, leaves: &[Leaf], leaf: usize) -> Vec<f64> {
+        if self.weights.profile == 1.0 {
+            return Vec::new();
+        }
+        (0..leaves.len()).map(|other| self.other(leaves, leaf, other)).collect()
+    }
+
+    fn other(&self, leaves: &[Leaf], i: usize, j: usize) -> f64 {
+        let Weights { overlap, items, .. } = self.weights;
+        let (a, b) = (&leaves[i], &leaves[j]);
+        let mut sum = 0.0;
+        if overlap > 0.0 {
+            sum += overlap * (1.0 - jaccard((self.shared)(i, j), a.stats.uv, b.stats.uv));
+        }
+        if items > 0.0 {
+            let shared = a.segment.items().filter(|item| b.segment.items().any(|other| other == *item)).count();
+            sum += items * (1.0 - jaccard(shared as i64, a.segment.level() as i64, b.segment.level() as i64));
+        }
+        sum
     }
 }
 

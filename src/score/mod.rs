@@ -118,6 +118,26 @@ pub fn impact_reference(kind: MetricKind, scale: Scale, base: &Stats) -> f64 {
     }
 }
 
+/// The share of the variance over all customers that lies between these disjoint sets, which are all customers together (eta squared;
+/// of a ratio, of what is left of the numerator when `mean * denominator` is taken off). None where nothing varies.
+pub fn between_share(kind: MetricKind, sets: &[Stats], base: &Stats) -> Option<f64> {
+    let all = divisor(kind, base);
+    if all == 0 {
+        return None;
+    }
+    let mean = base.sum as f64 / all as f64;
+    let (cross, square) = match kind {
+        MetricKind::Ratio => (base.cross as f64, base.den_sq as f64),
+        MetricKind::Rate | MetricKind::Amount => (base.sum as f64, base.uv as f64),
+    };
+    let whole = base.sq as f64 - 2.0 * mean * cross + mean * mean * square;
+    let of = |set: &Stats| {
+        let excess = product_difference(set.sum, all, base.sum, divisor(kind, set)) / all as f64;
+        if set.uv == 0 { 0.0 } else { excess * excess / set.uv as f64 }
+    };
+    (whole > 0.0).then(|| sets.iter().map(of).sum::<f64>() / whole)
+}
+
 /// What no `uv` or fewer of these customers can exceed in absolute impact: for a rate, as if they were all of its yes or all of
 /// its no; otherwise by the inequality of Cauchy and Schwarz over their distances from the base's mean.
 pub fn impact_at_most(kind: MetricKind, scale: Scale, stats: &Stats, base: &Stats, uv: i64) -> f64 {

@@ -16,7 +16,7 @@ use crate::highlight::{Direction, Funnel};
 use crate::job::PRIVACY_FLOOR;
 use crate::merge::{Choice, Group, Merge};
 use crate::profile::ProfileItem;
-use crate::score::{Component, Measures};
+use crate::score::{Component, Measures, Test};
 use crate::screen::Verdict;
 use crate::segment::{FeatureId, Item, ItemCode};
 use crate::stats::{MetricKind, Scale};
@@ -42,6 +42,8 @@ pub struct GroupsFile {
     /// None when nothing was held out.
     pub base_validation: Option<Measures>,
     pub groups: Vec<GroupEntry>,
+    /// The group of each customer as an SQL expression over the table's columns, null for those in none: exactly as assigned.
+    pub assignment_sql: String,
     /// Leaves of the merge tree, in the order in which `merges` numbers them from 0.
     pub leaves: Vec<String>,
     pub merges: Vec<Merge>,
@@ -57,8 +59,11 @@ pub struct GroupEntry {
     pub direction: Direction,
     #[serde(flatten)]
     pub measures: Measures,
+    /// 95 %: its customers against all others. It was chosen by the metric, so these are optimistic.
+    pub interval: Option<IntervalEntry>,
     /// On the validation part.
     pub validation: Option<Measures>,
+    pub validation_interval: Option<IntervalEntry>,
     pub secondary: Vec<SecondaryEntry>,
     /// One paragraph, in the job's language.
     pub description: String,
@@ -69,8 +74,42 @@ pub struct GroupEntry {
     /// Customers who meet any of the segments. A customer who meets segments of several groups is assigned to one of
     /// them, so this may cover more than the audience.
     pub sql: String,
+    /// The fewest of its segments that say nearly all of it.
+    pub rule: RuleEntry,
     /// Folder of the customers' ids, below the run.
     pub audience: String,
+}
+
+/// Ends of 95 % intervals; of the lift none where there is no lift.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IntervalEntry {
+    pub effect_low: f64,
+    pub effect_high: f64,
+    pub lift_low: Option<f64>,
+    pub lift_high: Option<f64>,
+}
+
+impl IntervalEntry {
+    fn of(test: &Test) -> Option<IntervalEntry> {
+        let Test { effect_low, effect_high, lift_low, lift_high, .. } = *test;
+        let finite = effect_low.is_finite() && effect_high.is_finite();
+        let end = |end: Option<f64>| end.filter(|end| end.is_finite());
+        finite.then(|| IntervalEntry { effect_low, effect_high, lift_low: end(lift_low), lift_high: end(lift_high) })
+    }
+}
+
+/// A rule for a group in short.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RuleEntry {
+    pub segments: Vec<String>,
+    /// Any of the segments.
+    pub sql: String,
+    /// Customers selected; none where so few of them are not the group's, or of the group are not selected, that these would be told.
+    pub uv: Option<i64>,
+    /// Share of these who are assigned to the group.
+    pub precision: Option<f64>,
+    /// Share of the group who are selected.
+    pub recall: Option<f64>,
 }
 
 /// A secondary metric of a group.
@@ -115,12 +154,27 @@ impl GroupEntry {
             name: group.name.clone(),
             direction: group.direction,
             measures: group.measures,
+            interval: group.test.as_ref().and_then(IntervalEntry::of),
             validation: result.group_validation(group),
+            validation_interval: result
+                .group_validation(group)
+                .and(group.validation_test.as_ref())
+                .and_then(IntervalEntry::of),
             secondary: group.secondary.iter().zip(&result.secondary).map(secondary).collect(),
             description: report::describe(group, result, result.job.output.language),
             segments: group.segments.iter().map(|s| texts.segment(*s)).collect(),
             profile: privacy::writable(group, result.codebook, result.floor()).into_iter().map(profile).collect(),
-            sql: result.group_sql(group),
+            sql: result.any_sql(&group.segments),
+            rule: {
+                let shown = result.short_rule(group);
+                RuleEntry {
+                    segments: group.short.segments.iter().map(|s| texts.segment(*s)).collect(),
+                    sql: result.any_sql(&group.short.segments),
+                    uv: shown.map(|rule| rule.uv),
+                    precision: shown.map(|rule| rule.precision),
+                    recall: shown.map(|rule| rule.recall),
+                }
+            },
             audience: audience_folder(group.id),
         }
     }
@@ -133,6 +187,7 @@ pub(super) fn write_groups(staging: &Staging, result: &RunResult) -> Result<(), 
         base: result.base,
         base_validation: result.base_validation(),
         groups: grouping.groups.iter().map(|g| GroupEntry::of(g, result, &texts)).collect(),
+        assignment_sql: result.assignment_sql(),
         leaves: grouping.leaves.iter().map(|&segment| texts.segment(segment)).collect(),
         merges: grouping.merges.clone(),
         choices: grouping.choices.clone(),

@@ -44,9 +44,10 @@ use crate::encode::Codebook;
 use crate::enumerate::Answer;
 use crate::highlight::{Funnel, Highlight, Scored};
 use crate::job::{Job, PRIVACY_FLOOR};
-use crate::merge::Grouping;
+use crate::merge::{Grouping, ShortRule};
 use crate::score::{Component, Measures};
 use crate::screen::Verdict;
+use crate::segment::Segment;
 use crate::stats::{MetricKind, Moments, Scale};
 use crate::telemetry::{LevelRecord, StageRecord};
 
@@ -179,12 +180,28 @@ impl RunResult<'_> {
             .collect()
     }
 
-    /// A group as a condition on the raw table's columns: any of its segments.
-    fn group_sql(&self, group: &crate::merge::Group) -> String {
-        match group.segments.as_slice() {
+    /// Segments as a condition on the raw table's columns: any of them.
+    fn any_sql(&self, segments: &[Segment]) -> String {
+        match segments {
             [] => "FALSE".into(),
             [only] => self.codebook.sql(*only),
             many => many.iter().map(|s| format!("({})", self.codebook.sql(*s))).collect::<Vec<_>>().join("\nOR "),
         }
+    }
+
+    /// Which group a customer is assigned to, as an expression on the raw table's columns.
+    fn assignment_sql(&self) -> String {
+        let when = |(segment, group): &(Segment, u32)| format!("WHEN {} THEN {group}", self.codebook.sql(*segment));
+        match self.grouping.asked.as_slice() {
+            [] => "NULL".into(),
+            asked => format!("CASE\n{}\nEND", asked.iter().map(when).collect::<Vec<_>>().join("\n")),
+        }
+    }
+
+    /// A group's rule in short, unless so few customers are in the one and not in the other that these would be told.
+    fn short_rule<'g>(&self, group: &'g crate::merge::Group) -> Option<&'g ShortRule> {
+        let rule = &group.short;
+        let common = (rule.recall * group.stats.uv as f64).round() as i64;
+        Some(rule).filter(|_| !self.few(rule.uv - common) && !self.few(group.stats.uv - common))
     }
 }

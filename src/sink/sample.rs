@@ -9,7 +9,7 @@ use crate::encode::{Codebook, Feature, ItemValue};
 use crate::enumerate::Answer;
 use crate::highlight::{Condition, Direction, Funnel, Highlight, Scored, Secondary, Status};
 use crate::job::Job;
-use crate::merge::{Choice, Group, Grouping, Merge};
+use crate::merge::{Choice, Group, Grouping, Merge, ShortRule, Worth};
 use crate::profile::ProfileItem;
 use crate::score::{Measures, Test};
 use crate::screen::Verdict;
@@ -180,6 +180,9 @@ impl Sample {
             stats: Stats { uv: measures.uv, sum: measures.metric_sum as i128, ..Stats::default() },
             measures,
             validation: Some(rate(12, if id == 1 { 5 } else { 0 })),
+            test: Some(test(-50.0, [2.0, 6.0])),
+            validation_test: None,
+            short: ShortRule { segments: Vec::new(), uv: 50, precision: 0.8, recall: 40.0 / measures.uv as f64 },
             secondary: vec![spend(measures.uv, 411.5)],
             profile,
         };
@@ -239,6 +242,7 @@ impl Sample {
                 validated: Some(1),
             },
             grouping: Grouping {
+                asked: Vec::new(),
                 leaves: vec![retired, hostile],
                 groups: vec![
                     group(
@@ -272,8 +276,14 @@ impl Sample {
                 ],
                 merges: vec![Merge { step: 0, left: 0, right: 1, distance: 0.73, uv: 90 }],
                 choices: vec![
-                    Choice { groups: 2, next_distance: None, jump: None, chosen: true },
-                    Choice { groups: 3, next_distance: Some(0.73), jump: Some(1.4), chosen: false },
+                    Choice { groups: 2, next_distance: None, jump: None, worth: Worth::default(), chosen: true },
+                    Choice {
+                        groups: 3,
+                        next_distance: Some(0.73),
+                        jump: Some(1.4),
+                        worth: Worth::default(),
+                        chosen: false,
+                    },
                 ],
                 reason: "2 groups: fewer highlights than merge.groups asks for".into(),
             },

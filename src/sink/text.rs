@@ -91,6 +91,9 @@ texts! {
     metric: "Metric", "指标";
     of_group: "Group", "人群均值";
     of_all: "All customers", "大盘均值";
+    short_rule: "In short", "简要规则";
+    short_rule_says: "{rule}. This selects {uv} customers: {precision} of them are in the group, and {recall} of the group.",
+        "{rule}。按此规则选出 {uv} 位客户，其中 {precision} 属于该人群，覆盖该人群的 {recall}。";
     rule: "Rule as SQL", "圈选规则（SQL）";
     rule_note: "A customer who meets the rules of several groups is assigned to one of them, so the rule may select more customers than the audience file holds.",
         "同时满足多个人群规则的客户只归入其中一个，因此按规则圈选的人数可能多于人群包。";
@@ -178,6 +181,9 @@ texts! {
     choice_groups: "Groups", "人群数";
     choice_next: "Distance of the next merge", "下一步合并距离";
     choice_jump: "Jump", "跳升倍数";
+    choice_explained: "Variance explained", "解释的方差";
+    choice_silhouette: "Silhouette", "轮廓系数";
+    choice_smallest: "Smallest group", "最小人群";
     choice_chosen: "Chosen", "选用";
 
     features: "Features", "特征筛选";

@@ -166,6 +166,51 @@ fn every_figure_of_a_group_follows_from_its_audience_file_and_the_table() {
         assert_eq!(group["validation"]["uv"].as_i64(), Some(held[0]));
         assert_eq!(group["validation"]["metric_sum"].as_f64(), Some(held[1] as f64));
     }
+    // What a rule in short selects, and who of them is in the group.
+    let meets = |segments: &serde_json::Value, items: &[String]| {
+        let met = |segment: &str| segment.split(" & ").all(|item| items.iter().any(|i| i == item));
+        segments.as_array().unwrap().iter().any(|segment| met(segment.as_str().unwrap()))
+    };
+    let all_items: Vec<Vec<String>> = (0..table.num_rows()).map(|row| items(&table, row)).collect();
+    let mut shorter = 0;
+    for group in groups {
+        let rule = &group["rule"];
+        let (mut selected, mut of_group) = (0i64, 0i64);
+        for (row, items) in all_items.iter().enumerate().filter(|(_, items)| meets(&rule["segments"], items)) {
+            assert!(meets(&group["segments"], items), "a rule has segments of its group");
+            selected += 1;
+            of_group += i64::from(seen.get(&ids.value(row)) == group["id"].as_i64().as_ref());
+        }
+        let close = |name: &str, expected: f64| {
+            let found = rule[name].as_f64();
+            assert!(found.is_none_or(|found| (found - expected).abs() < 1e-12), "{name}: {found:?}, not {expected}");
+        };
+        close("uv", selected as f64);
+        close("precision", of_group as f64 / selected as f64);
+        close("recall", of_group as f64 / group["uv"].as_f64().unwrap());
+        shorter +=
+            usize::from(rule["segments"].as_array().unwrap().len() < group["segments"].as_array().unwrap().len());
+        assert!(rule["recall"].as_f64().is_none_or(|recall| recall > 0.5), "{rule}");
+        let [low, high] = ["lift_low", "lift_high"].map(|end| group["interval"][end].as_f64().unwrap());
+        let lift = group["lift"].as_f64().unwrap();
+        assert!(low < lift && lift < high, "{low} {lift} {high}");
+    }
+    assert!(groups.iter().any(|g| !g["rule"]["uv"].is_null()) && shorter <= groups.len());
+    // The choice that was made: variance between the groups and all others, and the smallest of them.
+    let file = json(run.join("groups.json"));
+    let chosen = file["choices"].as_array().unwrap().iter().find(|choice| choice["chosen"] == true).unwrap();
+    let mut sets: BTreeMap<i64, (f64, f64)> = BTreeMap::new();
+    for row in 0..table.num_rows() {
+        let set = sets.entry(*seen.get(&ids.value(row)).unwrap_or(&0)).or_default();
+        *set = (set.0 + 1.0, set.1 + converted.value(row) as f64);
+    }
+    let between: f64 = sets.values().map(|(uv, sum)| (sum - base_mean * uv).powi(2) / uv).sum();
+    let explained = between / (60_000.0 * base_mean * (1.0 - base_mean));
+    assert!((chosen["explained"].as_f64().unwrap() - explained).abs() < 1e-12);
+    let smallest = sets.iter().filter(|(id, _)| **id > 0).map(|(_, (uv, _))| *uv).fold(f64::INFINITY, f64::min);
+    assert_eq!(chosen["smallest"].as_f64(), Some(smallest));
+    assert!((-1.0..=1.0).contains(&chosen["silhouette"].as_f64().unwrap()));
+
     // Whoever meets a segment of a group is in one.
     let of_groups: Vec<Vec<&str>> = groups
         .iter()
@@ -177,6 +222,41 @@ fn every_figure_of_a_group_follows_from_its_audience_file_and_the_table() {
         let meets = of_groups.iter().any(|segment| segment.iter().all(|item| items.iter().any(|i| i == item)));
         assert_eq!(meets, seen.contains_key(&ids.value(row)), "customer {} {items:?}", ids.value(row));
     }
+}
+
+#[test]
+fn other_linkages_and_distances_share_out_the_same_customers_among_other_groups() {
+    let folder = Folder::new();
+    let job = planted::job(&planted("en.parquet"), Path::new("out"), Language::En);
+    let mut groupings = std::collections::BTreeSet::new();
+    let mut assigned = None;
+    for settings in [
+        "merge.linkage=\"smallest_first\"",
+        "merge.linkage=\"ward\"",
+        "merge.linkage=\"average\"",
+        "merge.linkage=\"complete\"",
+        "merge.distance=\"overlap\"",
+        "merge.distance=\"items\"",
+        "merge.distance={profile=0.5,overlap=0.3,items=0.2}",
+    ] {
+        let run = folder.publish(&job, &format!("-w 2 --set merge.groups=[2,3] --set {settings}"));
+        let (groups, manifest) = (json(run.join("groups.json")), json(run.join("manifest.json")));
+        let number = groups["groups"].as_array().unwrap().len();
+        assert!((2..=3).contains(&number), "{settings}: {number}");
+        // Customers go to highlights before these are merged.
+        assert_eq!(*assigned.get_or_insert_with(|| manifest["assigned"].clone()), manifest["assigned"]);
+        groupings.insert(groups["merges"].to_string());
+        let again = folder.publish(&job, &format!("--processes 2 --set merge.groups=[2,3] --set {settings}"));
+        assert_eq!(json(again.join("groups.json")), groups, "{settings}");
+    }
+    assert!(groupings.len() >= 5, "{}", groupings.len());
+    let refused =
+        |set: &str, says: &[&str]| drop(folder.nichemine(&format!("run job.toml --set {set}")).refused(2, says));
+    folder.write("job.toml", &job);
+    refused("merge.distance={profile=0,overlap=0}", &["merge.distance", "not all 0"]);
+    refused("merge.distance=\"customers\"", &["merge.distance"]);
+    folder.write("job.toml", format!("{job}\n[merge]\nlinkage = \"ward\"\n"));
+    refused("merge.distance=\"items\"", &["merge.distance", "ward", "profile"]);
 }
 
 #[test]

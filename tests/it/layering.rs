@@ -27,7 +27,7 @@ const MODULES: &str = "
     highlight | segment stats job score              | high impact, low uv, not said by a simpler segment
     change    | segment stats job encode enumerate score | what explains the change between two periods
     profile   | segment stats simd encode score      | what sets an audience apart
-    merge     | segment stats job encode score highlight profile | groups, named and compared by their profiles
+    merge     | segment stats simd job encode score highlight profile | groups, named and compared by their profiles
     sink      | above                                | what is published
 
     the stages, spread over workers

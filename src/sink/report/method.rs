@@ -124,11 +124,19 @@ impl View<'_, '_> {
         self.result.grouping.merges.iter().map(row).collect()
     }
 
-    pub(super) fn choices(&self) -> Vec<[String; 4]> {
+    pub(super) fn choices(&self) -> Vec<[String; 7]> {
         let number = |value: Option<f64>| value.map_or("–".into(), decimal);
         let row = |c: &crate::merge::Choice| {
             let chosen = if c.chosen { self.t.mark_yes } else { "" };
-            [count(c.groups as i64), number(c.next_distance), number(c.jump), chosen.to_owned()]
+            [
+                count(c.groups as i64),
+                number(c.next_distance),
+                number(c.jump),
+                c.worth.explained.map_or("–".into(), percent),
+                c.worth.silhouette.map_or("–".into(), decimal),
+                count(c.worth.smallest),
+                chosen.to_owned(),
+            ]
         };
         self.result.grouping.choices.iter().map(row).collect()
     }

@@ -50,7 +50,7 @@ struct Page {
     stop: String,
     merges: Vec<MergeRow>,
     merge_log: String,
-    choices: Vec<[String; 4]>,
+    choices: Vec<[String; 7]>,
     features: Vec<FeatureRow>,
     influence: &'static str,
     quality: QualityView,
@@ -81,7 +81,11 @@ struct GroupView {
     id: u32,
     name: String,
     figures: Figures,
+    /// Of the lift, over its customers.
+    interval: Option<String>,
     held_out: String,
+    /// Its rule in short, where it is told, and is shorter than the whole.
+    short: Option<String>,
     description: String,
     segments: Vec<String>,
     up: Vec<Bar>,
@@ -354,14 +358,30 @@ impl View<'_, '_> {
             name: visible(&group.name),
             figures: self.figures(group.direction, &group.measures),
             held_out: self.result.group_validation(group).map_or("–".into(), |v| self.n.mean(v.metric_mean)),
+            interval: group
+                .test
+                .map(|test| self.n.interval(test.lift_low.zip(test.lift_high), (test.effect_low, test.effect_high))),
+            short: self.short(group, texts),
             description: self.describe(group),
             segments: group.segments.iter().map(|s| visible(&texts.segment(*s))).collect(),
             up: up.into_iter().map(bar).collect(),
             down: down.into_iter().map(bar).collect(),
             secondary: self.secondary(&group.secondary),
-            sql: visible_lines(&self.result.group_sql(group)),
+            sql: visible_lines(&self.result.any_sql(&group.segments)),
             audience: format!("{}/", audience_folder(group.id)),
         }
+    }
+
+    fn short(&self, group: &Group, texts: &Texts) -> Option<String> {
+        let rule = self.result.short_rule(group).filter(|rule| !rule.segments.is_empty())?;
+        let segments: Vec<String> = rule.segments.iter().map(|s| visible(&texts.segment(*s))).collect();
+        let values = [
+            ("rule", segments.join(self.t.or)),
+            ("uv", count(rule.uv)),
+            ("precision", percent(rule.precision)),
+            ("recall", percent(rule.recall)),
+        ];
+        Some(fill(self.t.short_rule_says, &values.each_ref().map(|(name, value)| (*name, value.as_str()))))
     }
 
     fn ranked_by(&self) -> String {
