@@ -15,13 +15,13 @@ macro_rules! on_best {
             fn plain $(<const $n: usize>)? ($($arg: $type),*) $(-> $result)? $body
 
             #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,avx2,popcnt")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,avx2,fma,popcnt")]
             fn avx512 $(<const $n: usize>)? ($($arg: $type),*) $(-> $result)? {
                 plain($($arg),*)
             }
 
             #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx2,popcnt")]
+            #[target_feature(enable = "avx2,fma,popcnt")]
             fn avx2 $(<const $n: usize>)? ($($arg: $type),*) $(-> $result)? {
                 plain($($arg),*)
             }
@@ -51,7 +51,7 @@ enum Best {
 #[cfg(target_arch = "x86_64")]
 fn best() -> Best {
     use std::arch::is_x86_feature_detected as has;
-    if !(has!("avx2") && has!("popcnt")) {
+    if !(has!("avx2") && has!("fma") && has!("popcnt")) {
         return Best::Plain;
     }
     let all = has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") && has!("avx512vpopcntdq");
@@ -120,12 +120,12 @@ pub const LANES: usize = 32;
 
 on_best! {
     /// The squared distances of a point to [`LANES`] others, of which `tile` has the first coordinate of all, then the second, and so
-    /// on. Of each pair the squares are added in the order of the coordinates.
+    /// on. Of each pair the squares are added in the order of the coordinates, each rounded once: the same on every processor.
     pub fn squares(point: &[f64], tile: &[f64], squares: &mut [f64; LANES]) {
         let mut sums = [0.0; LANES];
         for (own, others) in point.iter().zip(tile.as_chunks::<LANES>().0) {
             for (sum, other) in sums.iter_mut().zip(others) {
-                *sum += (own - other) * (own - other);
+                *sum = (own - other).mul_add(own - other, *sum);
             }
         }
         *squares = sums;
@@ -143,10 +143,19 @@ on_best! {
                 *least = if distance < *least { distance } else { *least };
             }
         }
-        let all = || distances.as_flattened().iter().chain(rest).zip(added.as_flattened().iter().chain(rest_added));
-        let of_rest = rest.iter().zip(rest_added).map(|(distance, added)| distance + added);
-        let least = least.into_iter().chain(of_rest).fold(f64::INFINITY, |a, b| if b < a { b } else { a });
-        (least, all().position(|(distance, added)| distance + added == least).unwrap_or(0))
+        let of_rest = || rest.iter().zip(rest_added).map(|(distance, added)| distance + added);
+        let least = least.into_iter().chain(of_rest()).fold(f64::INFINITY, |a, b| if b < a { b } else { a });
+        // Chunk by chunk, as it is in one of them at most: a comparison of all at once.
+        let is_in = |(distances, added): (&[f64; LANES], &[f64; LANES])| {
+            let same = distances.iter().zip(added).map(|(distance, added)| u64::from(distance + added == least));
+            same.fold(0, |any, same| any | same) != 0
+        };
+        let chunk = distances.iter().zip(added).position(is_in);
+        let within = match chunk {
+            Some(at) => distances[at].iter().zip(&added[at]).position(|(distance, added)| distance + added == least),
+            None => of_rest().position(|distance| distance == least),
+        };
+        (least, chunk.unwrap_or(distances.len()) * LANES + within.unwrap_or(0))
     }
 }
 

@@ -91,6 +91,13 @@ impl Distances {
         (&before[a * self.n..][..self.n], &mut from[..self.n])
     }
 
+    /// Copies row `b` to its column, but for things that are gone.
+    fn put(&mut self, b: usize, gone: &[f64]) {
+        let row = self.row(b).to_vec();
+        let rows = self.rows.chunks_exact_mut(self.n.max(1)).zip(row).zip(gone);
+        rows.filter(|(_, gone)| **gone == 0.0).for_each(|((row, distance), _)| row[b] = distance);
+    }
+
     /// Those of these things alone, in increasing order.
     fn retain(&mut self, kept: &[usize]) {
         let n = kept.len();
@@ -158,8 +165,7 @@ pub(super) fn chain(linkage: Linkage, mut distances: Distances) -> Vec<(usize, u
             Linkage::Complete => simd::largest(from, into),
             Linkage::Average | Linkage::SmallestFirst => simd::mean(from, into, own),
         }
-        let n = distances.n;
-        (0..n).for_each(|i| distances.rows[i * n + b] = distances.rows[b * n + i]);
+        distances.put(b, &gone);
         sizes[b] += sizes[a];
         (sizes[a], gone[a]) = (0.0, f64::INFINITY);
     }

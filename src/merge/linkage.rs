@@ -1,7 +1,7 @@
 //! Bottom-up merging of highlights, all the way to one cluster a direction.
 
 use super::Merge;
-use super::distances::chain;
+use super::distances::{Distances, chain};
 use super::space::{Apart, Leaf, distance};
 use crate::highlight::Direction;
 use crate::job::Linkage;
@@ -41,6 +41,13 @@ pub fn merge(linkage: Linkage, leaves: &[Leaf], apart: &Apart) -> Tree {
         }
     };
     Tree { directions, merges }
+}
+
+/// The same of points in a Euclidean space, each of one customer: what the linkages that are exact do for either direction.
+pub fn merge_points(linkage: Linkage, points: &[Vec<f64>]) -> Vec<Merge> {
+    let squared = Distances::squared(points);
+    let distances = if linkage == Linkage::Ward { squared } else { squared.map(f64::sqrt) };
+    numbered(chain(linkage, distances), &vec![1; points.len()])
 }
 
 struct Cluster {
@@ -149,7 +156,6 @@ fn root(parents: &mut [usize], mut number: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::merge::distances::Distances;
     use crate::merge::space::{Space, Weights};
     use crate::segment::{Item, Segment};
     use crate::stats::{MetricKind, Scale};
@@ -263,7 +269,7 @@ mod tests {
             (52, 55, 2.052577732167961),
             (56, 57, 2.145578709494944),
         ];
-        let merges = numbered(chain(Linkage::Ward, Distances::squared(&scattered(30, 4))), &[1; 30]);
+        let merges = merge_points(Linkage::Ward, &scattered(30, 4));
         for (merge, (left, right, distance)) in merges.iter().zip(expected) {
             assert_eq!((merge.left, merge.right), (left, right), "step {}", merge.step);
             assert!((merge.distance - distance).abs() < 1e-9 * distance, "step {}", merge.step);
@@ -297,8 +303,7 @@ mod tests {
         for (linkage, expected, sum) in
             [(Linkage::Average, average, 12.01743354261102), (Linkage::Complete, complete, 14.860401809476299)]
         {
-            let distances = Distances::squared(&scattered(30, 4)).map(f64::sqrt);
-            let merges = numbered(chain(linkage, distances), &[1; 30]);
+            let merges = merge_points(linkage, &scattered(30, 4));
             for (merge, (left, right, distance)) in merges[21..].iter().zip(expected) {
                 assert_eq!((merge.left, merge.right), (left, right), "{linkage:?} step {}", merge.step);
                 assert!((merge.distance - distance).abs() < 1e-9 * distance, "{linkage:?} step {}", merge.step);
@@ -402,9 +407,7 @@ mod tests {
             points in prop::collection::vec(prop::collection::vec(0.0..1f64, 3), 2..40),
         ) {
             for linkage in [Linkage::Ward, Linkage::Average, Linkage::Complete] {
-                let squared = Distances::squared(&points);
-                let distances = if linkage == Linkage::Ward { squared } else { squared.map(f64::sqrt) };
-                let merges = numbered(chain(linkage, distances), &vec![1; points.len()]);
+                let merges = merge_points(linkage, &points);
                 let mut members: Vec<Vec<usize>> = (0..points.len()).map(|i| vec![i]).collect();
                 for (merge, (both, height)) in merges.iter().zip(by_definition(linkage, &points)) {
                     let mut own = [members[merge.left].clone(), members[merge.right].clone()].concat();

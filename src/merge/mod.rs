@@ -19,7 +19,7 @@ use crate::stats::Stats;
 
 pub use assign::priority;
 pub use cut::{Clusters, cut};
-pub use linkage::{Tree, merge};
+pub use linkage::{Tree, merge, merge_points};
 pub use name::{distinct, name};
 pub use rule::{ShortRule, short_rule};
 pub use space::{Apart, Leaf, Space, Weights};
