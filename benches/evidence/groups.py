@@ -1,0 +1,44 @@
+"""Groups by every linkage, side by side.
+
+    groups.py NICHEMINE JOB...
+
+Runs each job with each `merge.linkage` and prints a table: highlights merged, groups, smallest and largest group, customers in groups
+as the sum over them and as the manifest counts them, the share of the metric's variance between the groups, and the silhouette.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import tempfile
+
+LINKAGES = ("smallest_first", "ward", "average", "complete")
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("nichemine")
+    arguments.add_argument("jobs", nargs="+", type=pathlib.Path)
+    arguments = arguments.parse_args()
+    print("| job | linkage | merged | groups | smallest | largest | in groups | explained | silhouette |")
+    print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for job in arguments.jobs:
+        for linkage in LINKAGES:
+            with tempfile.TemporaryDirectory() as folder:
+                settings = [f"merge.linkage={linkage}", f'output.dir="{folder}"']
+                command = [arguments.nichemine, "run", str(job), "--output", "json"]
+                command += [part for setting in settings for part in ("--set", setting)]
+                done = subprocess.run(command, capture_output=True, text=True, check=True)
+                run = pathlib.Path(json.loads(done.stdout)["path"])
+                groups, manifest = (json.loads((run / name).read_text()) for name in ("groups.json", "manifest.json"))
+            sizes = [group["uv"] for group in groups["groups"]]
+            assert sum(sizes) == manifest["assigned"], f"{job}: {sum(sizes)} and {manifest['assigned']}"
+            chosen = next((choice for choice in groups["choices"] if choice["chosen"]), {})
+            figures = [chosen.get("explained"), chosen.get("silhouette")]
+            figures = ["–" if figure is None else f"{figure:.3f}" for figure in figures]
+            sizes = [len(groups["leaves"]), len(sizes), min(sizes, default=0), max(sizes, default=0), sum(sizes)]
+            print("|", " | ".join([job.stem, linkage, *(f"{size:,}" for size in sizes), *figures]), "|", flush=True)
+
+
+if __name__ == "__main__":
+    main()
