@@ -4,8 +4,9 @@ use rayon::prelude::*;
 
 use crate::encode::Codebook;
 use crate::enumerate::Answer;
-use crate::job::{Adjust, HighlightSpec};
-use crate::score::{Change, benjamini_hochberg, benjamini_yekutieli, change, change_reference, change_weight};
+use crate::highlight::q_values;
+use crate::job::HighlightSpec;
+use crate::score::{Change, change, change_reference, change_weights};
 use crate::segment::{FeatureId, Item, ItemCode, Segment};
 use crate::stats::{AFTER, BEFORE, MetricKind, Moments, Parts, Scale, Stats};
 
@@ -78,16 +79,13 @@ impl Changes {
         let base = stats(0);
         let own: Vec<Parts<Stats>> = (1..answer.segments.len()).into_par_iter().map(stats).collect();
         let changes: Vec<Change> = own.par_iter().map(|own| change(kind, scale, own, &base)).collect();
-        let adjusted = |log_p: &[f64]| match rule.adjust {
-            Adjust::BenjaminiHochberg => benjamini_hochberg(log_p, log_p.len() as u64),
-            Adjust::BenjaminiYekutieli => benjamini_yekutieli(log_p, log_p.len() as u64),
-        };
         let means: Vec<f64> = changes.iter().filter_map(|change| change.mean_log_p).collect();
         let shares: Vec<f64> = changes.iter().map(|change| change.share_log_p).collect();
         // One family: what is told rests on either.
-        let mut of_means = adjusted(&[&means[..], &shares].concat());
+        let tests = [&means[..], &shares].concat();
+        let mut of_means = q_values(rule.adjust, &tests, tests.len() as u64);
         let share_q = of_means.split_off(means.len());
-        let sure = rule.alpha.ln() - ((means.len() + shares.len()).max(1) as f64).ln();
+        let sure = rule.alpha.ln() - (tests.len().max(1) as f64).ln();
         let mut of_means = of_means.into_iter();
         let mean_q = changes.iter().map(|change| change.mean_log_p.and_then(|_| of_means.next())).collect();
         let whole = change(kind, scale, &base, &base);
@@ -167,9 +165,9 @@ impl Changes {
         rule.min_impact_share * change_reference(self.kind, self.scale, &self.base)
     }
 
-    /// Picks up to `top` steps among the candidates, one after the other: each the most telling of those that explain enough of what is left. `fresh` is given a
-    /// pick and others, by position among the candidates, and asked what each of the others has of the pick's customers whom no
-    /// pick before has.
+    /// Picks up to `top` steps among the candidates, one after the other: each the most telling of those that explain enough of what is
+    /// left. `fresh` is given a pick and others, by position among the candidates, and asked what each of the others has of the pick's
+    /// customers whom no pick before has.
     pub fn choose(
         &mut self,
         candidates: &[usize],
@@ -183,7 +181,8 @@ impl Changes {
         while self.steps.len() < top {
             // Each against those who are not explained yet: what others did is no reason to expect the same of it.
             let sure = self.sure;
-            let weight = change_weight(self.kind, &rest, &self.base);
+            let [w0, w1] = change_weights(self.kind, &rest, &self.base);
+            let weight = (w0 + w1) / 2.0;
             let certain = |&at: &usize| {
                 let step = change(self.kind, self.scale, &left[at], &rest);
                 (at, step, weight * step.certain(sure).abs())

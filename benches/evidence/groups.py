@@ -9,8 +9,9 @@ as the sum over them and as the manifest counts them, the share of the metric's 
 import argparse
 import json
 import pathlib
-import subprocess
 import tempfile
+
+import runs
 
 LINKAGES = ("smallest_first", "ward", "average", "complete")
 
@@ -26,10 +27,7 @@ def main():
         for linkage in LINKAGES:
             with tempfile.TemporaryDirectory() as folder:
                 settings = [f"merge.linkage={linkage}", f'output.dir="{folder}"']
-                command = [arguments.nichemine, "run", str(job), "--output", "json"]
-                command += [part for setting in settings for part in ("--set", setting)]
-                done = subprocess.run(command, capture_output=True, text=True, check=True)
-                run = pathlib.Path(json.loads(done.stdout)["path"])
+                run = pathlib.Path(runs.run(arguments.nichemine, job, settings)["path"])
                 groups, manifest = (json.loads((run / name).read_text()) for name in ("groups.json", "manifest.json"))
             sizes = [group["uv"] for group in groups["groups"]]
             assert sum(sizes) == manifest["assigned"], f"{job}: {sum(sizes)} and {manifest['assigned']}"

@@ -9,17 +9,13 @@ validated highlight lies surely above it (95 %).
 """
 
 import argparse
-import json
 import pathlib
 import random
 import re
-import subprocess
 import sys
 import tempfile
 
-from scipy import stats
-
-import tables
+import runs
 
 
 def main():
@@ -31,7 +27,7 @@ def main():
     arguments.add_argument("--set", action="append", default=[])
     arguments = arguments.parse_args()
     job = arguments.job.read_text()
-    names, rows, delimiter, header = tables.read(job)
+    names, rows, delimiter, header = runs.read(job)
     place = names.index(arguments.column)
     values = [row[place] for row in rows]
     found, validated, most = 0, 0, 0
@@ -43,23 +39,16 @@ def main():
             random.Random(seed).shuffle(values)
             for row, value in zip(rows, values):
                 row[place] = value
-            tables.write(table, names if header else None, rows, delimiter)
+            runs.write(table, names if header else None, rows, delimiter)
             settings = [f"highlight.seed={seed}", "output.keep_runs=1", f'output.dir="{folder}/out"', *arguments.set]
-            command = [arguments.nichemine, "run", str(folder / "job.toml"), "--output", "json"]
-            command += [part for setting in settings for part in ("--set", setting)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            summary = json.loads(done.stdout)
+            summary = runs.run(arguments.nichemine, folder / "job.toml", settings)
             found += summary["highlights"] > 0
             validated += summary["validated"] > 0
             most = max(most, summary["highlights"])
             segments = summary["segments"]
-    alpha = float((re.search(r"^alpha = ([0-9.]+)", job, re.M) or [None, "0.05"])[1])
-    above = stats.binomtest(validated, arguments.seeds, alpha, alternative="greater").pvalue
-    upper = stats.binomtest(validated, arguments.seeds).proportion_ci(method="exact").high
     print(f"{arguments.job.name}: {arguments.seeds} shuffled runs of {len(rows):,} rows, about {segments:,} segments each")
     print(f"  with highlights {found}, at most {most} in one; with a validated highlight {validated}")
-    print(f"  share {validated / arguments.seeds:.3f}, at most {upper:.3f} (95 %); p that it is above {alpha}: {above:.3g}")
-    sys.exit(0 if above > 0.05 else 1)
+    sys.exit(0 if runs.bounded(job, validated, arguments.seeds, "alpha", "0.05") else 1)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 For each seed every row of the job's table (CSV with a header) is of one of two periods, by the toss of a coin, and the job runs with
 a section [compare]. Nothing has changed but by chance, so no segment explains anything. Prints the runs in which one is told to,
-and the bound of an exact binomial test of the stated rate (`highlight.fdr`): ends with 1 when their share lies surely above it (95 %).
+and the bound of an exact binomial test of the stated rate (`highlight.alpha`): ends with 1 when their share lies surely above it (95 %).
 """
 
 import argparse
@@ -12,13 +12,10 @@ import json
 import pathlib
 import random
 import re
-import subprocess
 import sys
 import tempfile
 
-from scipy import stats
-
-import tables
+import runs
 
 COMPARE = """
 [compare]
@@ -36,7 +33,7 @@ def main():
     arguments.add_argument("--set", action="append", default=[])
     arguments = arguments.parse_args()
     job = arguments.job.read_text()
-    names, rows, delimiter, header = tables.read(job)
+    names, rows, delimiter, header = runs.read(job)
     assert header, "the table needs a header line, to which the period's column is added"
     told, most, tested = 0, 0, 0
     with tempfile.TemporaryDirectory() as folder:
@@ -45,22 +42,16 @@ def main():
         (folder / "job.toml").write_text(re.sub(r'^path = ".*"', f'path = "{table}"', job, flags=re.M) + COMPARE)
         for seed in range(arguments.seeds):
             coin = random.Random(seed)
-            tables.write(table, [*names, "_period"], [[*row, coin.choice("ab")] for row in rows], delimiter)
+            runs.write(table, [*names, "_period"], [[*row, coin.choice("ab")] for row in rows], delimiter)
             settings = ["output.keep_runs=1", f'output.dir="{folder}/out"', *arguments.set]
-            command = [arguments.nichemine, "run", str(folder / "job.toml"), "--output", "json"]
-            command += [part for setting in settings for part in ("--set", setting)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            change = json.loads((pathlib.Path(json.loads(done.stdout)["path"]) / "change.json").read_text())
+            run = runs.run(arguments.nichemine, folder / "job.toml", settings)
+            change = json.loads((pathlib.Path(run["path"]) / "change.json").read_text())
             told += len(change["steps"]) > 0
             most = max(most, len(change["steps"]))
             tested = change["tested"]
-    rate = float((re.search(r"^fdr = ([0-9.]+)", job, re.M) or [None, "0.05"])[1])
-    above = stats.binomtest(told, arguments.seeds, rate, alternative="greater").pvalue
-    upper = stats.binomtest(told, arguments.seeds).proportion_ci(method="exact").high
     print(f"{arguments.job.name}: {arguments.seeds} divisions of {len(rows):,} rows, about {tested:,} segments each")
     print(f"  with a segment that is told to explain something {told}, at most {most} in one")
-    print(f"  share {told / arguments.seeds:.3f}, at most {upper:.3f} (95 %); p that it is above {rate}: {above:.3g}")
-    sys.exit(0 if above > 0.05 else 1)
+    sys.exit(0 if runs.bounded(job, told, arguments.seeds, "alpha", "0.05") else 1)
 
 
 if __name__ == "__main__":

@@ -5,24 +5,21 @@ use std::sync::Arc;
 use timely::worker::Worker;
 
 use super::agree::{Failure, agree};
-use super::collective::{broadcast, gather};
+use super::collective::broadcast;
 use super::enumerate::{Sought, agree_load, enumerate};
 use super::found::floor;
 use super::load::Loaded;
 use super::shared::Shared;
 use super::target::{Pick, Picks};
 use crate::change::Changes;
-use crate::encode::{Codebook, Shard};
 use crate::enumerate::{Limits, Shape};
 use crate::highlight::Direction;
 use crate::job::Job;
-use crate::profile::{CodeBits, Profile};
 use crate::segment::Segment;
 use crate::telemetry::Progress;
 
-/// What the rows of two periods say of the change, at worker 0; none where the job compares none, or where a
-/// mean is not defined. All workers return the same
-/// failure, or none does. The rows of the earlier period are dropped, and the codebook then counts those of the later one.
+/// What the rows of two periods say of the change, at worker 0; none where the job compares none, or where a mean is not
+/// defined. All workers return the same failure, or none does. The rows of the earlier period are dropped.
 ///
 /// What crosses between workers is what crosses when one period is counted, and the sums that candidates have of the customers of
 /// each segment that is told.
@@ -37,7 +34,8 @@ pub fn compared(
     let shape = Shape::of(codebook);
     let load = agree_load(worker, shared, &shard);
     let limits = Limits {
-        customers: load.rows,
+        // Shares of items are of the later period, as the codebook has them.
+        customers: loaded.customers,
         min_uv: loaded.min_uv,
         max_level: job.enumerate.max_level,
         block_bytes: u64::MAX,
@@ -73,23 +71,5 @@ pub fn compared(
             changes.whole.is_defined().then_some(changes)
         }
     };
-    count_base(worker, &loaded.shard, &mut loaded.codebook);
     Ok(changes)
-}
-
-/// Counts the customers of the base with each code anew: the codebook was agreed over both periods.
-fn count_base(worker: &mut Worker, shard: &Shard, codebook: &mut Codebook) {
-    let cardinality = Shape::of(codebook).cardinality;
-    let mut own = Profile::empty(&cardinality);
-    let codes = CodeBits::of(shard, &cardinality, 0, 0);
-    let rows: Vec<u32> = (0..shard.rows() as u32).collect();
-    own.add_rows(shard, &codes, &rows, &[]);
-    let total = gather(worker, own).into_iter().reduce(|mut sum, own| {
-        sum.add(&own);
-        sum
-    });
-    let total = broadcast(worker, total);
-    for (feature, counts) in codebook.features.iter_mut().zip(total.counts) {
-        feature.uv = counts.into_iter().map(|uv| uv as u64).collect();
-    }
 }

@@ -21,6 +21,8 @@ const MOST_PAIR_CELLS: usize = 1 << 12;
 
 /// Judges the features and drops those that are not combined, from the codebook and from the rows.
 ///
+/// Where two periods are compared, the codebook then counts the customers of the later one.
+///
 /// What crosses between workers is one sum a code, and one count a pair of codes, to worker 0. All workers get the verdicts,
 /// and what the plan has to know of the rows.
 pub fn screened(worker: &mut Worker, shared: &Shared, job: &Job, loaded: &mut Loaded) -> (Vec<Verdict>, Load) {
@@ -86,6 +88,14 @@ pub fn screened(worker: &mut Worker, shared: &Shared, job: &Job, loaded: &mut Lo
     let verdicts = broadcast(worker, verdicts);
     let kept: Vec<bool> = verdicts.iter().map(|v| v.kept).collect();
     std::iter::once(&mut loaded.shard).chain(&mut loaded.periods).for_each(|shard| shard.keep_features(&kept));
+    if loaded.periods.is_some() {
+        // Items were agreed over both periods; from here on they count the customers of the later one.
+        let single = |feature| totals.get(&FeatureSet::new(&[feature])).map(uv_of).unwrap_or_default();
+        let counts = (worker.index() == 0).then(|| (0..features).map(single).collect::<Vec<Vec<i64>>>());
+        for (feature, counts) in loaded.codebook.features.iter_mut().zip(broadcast(worker, counts)) {
+            feature.uv = counts.into_iter().map(|uv| uv as u64).collect();
+        }
+    }
     let mut load = load;
     let mut keep = verdicts.iter().map(|v| v.kept);
     load.tags.retain(|_| keep.next() == Some(true));

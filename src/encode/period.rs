@@ -1,6 +1,6 @@
 //! Which of the two periods that a job compares each row is of.
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray};
 use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::{DataType, UInt8Type};
 use glob::Pattern;
@@ -109,7 +109,7 @@ impl LocalPeriods {
         let dated = array.data_type().is_temporal();
         let value = |(text, number)| Value { text, number, day: dated.then(|| text.split('T').next()).flatten() };
         let of_value: Vec<Of> = (texts.iter().zip(numbers(array)))
-            .map(|(text, number)| text.as_deref().map_or(Of::Neither, |text| self.of(input, &value((text, number)))))
+            .map(|(text, number)| text.map_or(Of::Neither, |text| self.of(input, &value((text, number)))))
             .collect();
         let place = |row: usize| match keys {
             Some(keys) => keys.is_valid(row).then(|| usize::from(keys.value(row))),
@@ -118,9 +118,9 @@ impl LocalPeriods {
         let of: Vec<Of> = (0..rows.len()).map(|row| place(row).map_or(Of::Neither, |place| of_value[place])).collect();
         if self.seen.len() < MOST_SEEN {
             let others = texts.iter().zip(&of_value).filter(|(_, of)| **of == Of::Neither);
-            for text in others.filter_map(|(text, _)| text.as_ref()) {
-                if self.seen.len() < MOST_SEEN && !self.seen.contains(text) {
-                    self.seen.push(text.clone());
+            for text in others.filter_map(|(text, _)| text) {
+                if self.seen.len() < MOST_SEEN && !self.seen.iter().any(|seen| seen == text) {
+                    self.seen.push(text.to_owned());
                 }
             }
         }
@@ -130,7 +130,7 @@ impl LocalPeriods {
             let problem = Problem {
                 reason: BOTH_PERIODS,
                 column: chunk.rows.schema_ref().field(input.column).name().clone(),
-                value: format!("{:?}", place(row).and_then(|place| texts[place].clone()).unwrap_or_default()),
+                value: format!("{:?}", place(row).map_or("", |place| texts.value(place))),
                 remedy: "let no pattern of compare.before match what one of compare.after matches".into(),
                 dropped: false,
             };
@@ -179,12 +179,11 @@ impl LocalPeriods {
 }
 
 /// Values as text: dates and times in ISO 8601.
-fn texts(array: &ArrayRef) -> Vec<Option<String>> {
-    let texts = match values::is_text(array.data_type()) {
+fn texts(array: &ArrayRef) -> StringArray {
+    match values::is_text(array.data_type()) {
         true => values::texts(array),
         false => cast(array, &DataType::Utf8).expect("values are written as text").as_string::<i32>().clone(),
-    };
-    texts.iter().map(|text| text.map(str::to_owned)).collect()
+    }
 }
 
 /// Fractions as numbers. Whole numbers are compared as text, of which none is rounded.

@@ -21,7 +21,7 @@ pub use diversify::Diversity;
 pub use fold::{explained, fold, jaccard, pool};
 pub use pairs::{Bounds, pairs};
 pub use rank::Ranking;
-pub use rule::{Frequent, Unlisted, mark, rule, score};
+pub use rule::{Frequent, Unlisted, mark, q_values, rule, score};
 pub use validate::validate;
 
 /// A frequent segment with everything that is said of it: one row of `segments.parquet`.

@@ -95,15 +95,19 @@ pub fn score(frequent: &Frequent, kind: MetricKind, scale: Scale, adjust: Adjust
     scored
 }
 
+/// q-values as a job asks for them, see [`benjamini_hochberg`].
+pub fn q_values(adjust: Adjust, log_p: &[f64], hypotheses: u64) -> Vec<f64> {
+    match adjust {
+        Adjust::BenjaminiHochberg => benjamini_hochberg(log_p, hypotheses),
+        Adjust::BenjaminiYekutieli => benjamini_yekutieli(log_p, hypotheses),
+    }
+}
+
 /// q-values over the segments that could be tested, none for the others.
 fn adjusted(frequent: &Frequent, scored: &[Scored], adjust: Adjust, log_p: impl Fn(&Test) -> f64) -> Vec<Option<f64>> {
     let tested: Vec<f64> = scored.iter().filter_map(|s| s.test.as_ref().map(&log_p)).collect();
     let hypotheses = frequent.unlisted.map_or(tested.len() as u64, |all| all.hypotheses);
-    let q = match adjust {
-        Adjust::BenjaminiHochberg => benjamini_hochberg(&tested, hypotheses),
-        Adjust::BenjaminiYekutieli => benjamini_yekutieli(&tested, hypotheses),
-    };
-    let mut q = q.into_iter();
+    let mut q = q_values(adjust, &tested, hypotheses).into_iter();
     scored.iter().map(|s| s.test.as_ref().and_then(|_| q.next())).collect()
 }
 

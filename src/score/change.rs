@@ -66,14 +66,14 @@ pub fn change(kind: MetricKind, scale: Scale, own: &Parts<Stats>, base: &Parts<S
     let of = |period: usize| {
         let (own, base) = (&own[period], &base[period]);
         let all = divisor(kind, base) as f64;
-        let weight = if all == 0.0 { 0.0 } else { divisor(kind, own) as f64 / all };
         // The set's part of the base's mean, w m, which has a meaning where the set's own mean has none.
         let part = if all == 0.0 { 0.0 } else { own.sum as f64 / all / mean_unit(kind, scale) };
         let measures = measures(kind, scale, own, base);
         let mean = (divisor(kind, own) != 0).then_some(measures.metric_mean);
-        (weight, part, mean, measures)
+        (part, mean, measures)
     };
-    let ((w0, part0, m0, before), (w1, part1, m1, after)) = (of(BEFORE), of(AFTER));
+    let ((part0, m0, before), (part1, m1, after)) = (of(BEFORE), of(AFTER));
+    let [w0, w1] = change_weights(kind, own, base);
     let [all0, all1] = [BEFORE, AFTER].map(|period| mean(kind, scale, &base[period]));
     let (reference, weight) = ((all0 + all1) / 2.0, (w0 + w1) / 2.0);
     let contribution = (part1 - w1 * reference) - (part0 - w0 * reference);
@@ -144,13 +144,12 @@ pub fn change_reference(kind: MetricKind, scale: Scale, base: &Parts<Stats>) -> 
     of(&base[BEFORE]).max(of(&base[AFTER]))
 }
 
-/// The share of the base's customers (of a ratio: of its denominator) that a set has, averaged over the two periods.
-pub fn change_weight(kind: MetricKind, own: &Parts<Stats>, base: &Parts<Stats>) -> f64 {
-    let of = |period: usize| match divisor(kind, &base[period]) {
+/// The share of the base's customers (of a ratio: of its denominator) that a set has, in each period.
+pub fn change_weights(kind: MetricKind, own: &Parts<Stats>, base: &Parts<Stats>) -> Parts<f64> {
+    [BEFORE, AFTER].map(|period| match divisor(kind, &base[period]) {
         0 => 0.0,
         all => divisor(kind, &own[period]) as f64 / all as f64,
-    };
-    (of(BEFORE) + of(AFTER)) / 2.0
+    })
 }
 
 impl Change {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::stats::{MetricKind, Scale, Stats};
 
-pub use change::{Change, change, change_reference, change_weight};
+pub use change::{Change, change, change_reference, change_weights};
 pub use many::{benjamini_hochberg, benjamini_yekutieli, holm};
 pub use shrink::{Component, Shrinkage, Spread, strength};
 pub use versus::{Test, effect_variance, proportions_z, standard_deviation, test};

@@ -1,6 +1,6 @@
 //! Whether two fourfold tables have the same odds ratio, exactly.
 
-use super::tail::{AS_LIKELY, Hypergeometric};
+use super::tail::{AS_LIKELY, Hypergeometric, tail};
 
 /// Two tables as draws without replacement, given how many hits they have together: those of the second.
 ///
@@ -29,20 +29,8 @@ impl Together {
         (second.0.max(self.hits - first.1), second.1.min(self.hits - first.0))
     }
 
-    /// The terms from `x` to the end, away from the mode, as a multiple of the first.
     fn tail(&self, x: f64, up: bool, end: f64) -> f64 {
-        let (mut term, mut sum, mut x) = (1.0, 1.0, x);
-        while x != end && term > 1e-17 * sum {
-            if up {
-                term *= self.step_up(x);
-                x += 1.0;
-            } else {
-                x -= 1.0;
-                term /= self.step_up(x);
-            }
-            sum += term;
-        }
-        sum
+        tail(|x| self.step_up(x), x, up, end)
     }
 }
 

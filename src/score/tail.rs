@@ -133,6 +133,23 @@ pub(crate) const AS_LIKELY: f64 = 1.0 + 1e-7;
 /// Steps from the mirrored place to where the other tail begins, before it is searched for.
 const MOST_STEPS: u32 = 48;
 
+/// The terms of a distribution over whole numbers from `x` to `last`, away from the mode, as a multiple of the first: as long as they
+/// count. `step_up` is `P(x + 1) / P(x)`.
+pub(crate) fn tail(step_up: impl Fn(f64) -> f64, mut x: f64, up: bool, last: f64) -> f64 {
+    let (mut term, mut sum) = (1.0, 1.0);
+    while x != last && term > 1e-17 * sum {
+        if up {
+            term *= step_up(x);
+            x += 1.0;
+        } else {
+            x -= 1.0;
+            term /= step_up(x);
+        }
+        sum += term;
+    }
+    sum
+}
+
 /// Draws without replacement: `hits` of `draws`, from `total` of which `marked` are hits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hypergeometric {
@@ -170,18 +187,7 @@ impl Hypergeometric {
 
     /// The terms from `hits` away from the mode, as a multiple of the first.
     fn tail(self, hits: f64, up: bool, last: f64) -> f64 {
-        let (mut term, mut sum, mut x) = (1.0, 1.0, hits);
-        while x != last && term > 1e-17 * sum {
-            if up {
-                term *= self.step_up(x);
-                x += 1.0;
-            } else {
-                x -= 1.0;
-                term /= self.step_up(x);
-            }
-            sum += term;
-        }
-        sum
+        tail(|x| self.step_up(x), hits, up, last)
     }
 
     /// Where the other tail begins, beyond the mode as seen from `hits`: the first that is at most as likely, and how likely it

@@ -25,7 +25,7 @@ const MODULES: &str = "
     enumerate | segment stats block encode simd      | a pure plan, and the counting of rows
     score     | segment stats                        | measures follow from sums alone
     highlight | segment stats job score              | high impact, low uv, not said by a simpler segment
-    change    | segment stats job encode enumerate score | what explains the change between two periods
+    change    | segment stats job encode enumerate score highlight | what explains the change between two periods
     profile   | segment stats simd encode score      | what sets an audience apart
     merge     | segment stats simd job encode score highlight profile | groups, named and compared by their profiles
     sink      | above                                | what is published

@@ -1,8 +1,12 @@
-"""The CSV table of a job, read and written as its rows."""
+"""Runs of a job over tables that are made of its own, and what they say of a stated rate."""
 
 import csv
+import json
 import pathlib
 import re
+import subprocess
+
+from scipy import stats
 
 
 def read(job):
@@ -24,3 +28,19 @@ def write(path, names, rows, delimiter):
     with path.open("w", encoding="utf-8", newline="") as out:
         writer = csv.writer(out, delimiter=delimiter, lineterminator="\n")
         writer.writerows(([names] if names else []) + rows)
+
+
+def run(nichemine, job, settings):
+    """Runs a job with settings; what it says on one line."""
+    command = [nichemine, "run", str(job), "--output", "json"]
+    command += [part for setting in settings for part in ("--set", setting)]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def bounded(job, hits, runs, setting, default):
+    """Prints the share of runs with a hit against the rate that a setting of the job states; whether it may be no more than that."""
+    rate = float((re.search(rf"^{setting} = ([0-9.]+)", job, re.M) or [None, default])[1])
+    above = stats.binomtest(hits, runs, rate, alternative="greater").pvalue
+    upper = stats.binomtest(hits, runs).proportion_ci(method="exact").high
+    print(f"  share {hits / runs:.3f}, at most {upper:.3f} (95 %); p that it is above {rate}: {above:.3g}")
+    return above > 0.05
