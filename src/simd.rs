@@ -324,6 +324,31 @@ mod tests {
 
     proptest! {
         #[test]
+        fn the_nearest_is_the_first_of_the_least_that_is_there(
+            all in proptest::collection::vec((0u8..6, proptest::bool::weighted(0.3)), 1..120),
+        ) {
+            let distances: Vec<f64> = all.iter().map(|(distance, _)| f64::from(*distance)).collect();
+            let gone: Vec<f64> = all.iter().map(|(_, gone)| if *gone { f64::INFINITY } else { 0.0 }).collect();
+            let there = all.iter().enumerate().filter(|(_, (_, gone))| !gone);
+            let expected = there.min_by_key(|(_, (distance, _))| *distance).map(|(at, (d, _))| (f64::from(*d), at));
+            prop_assert_eq!(nearest(&distances, &gone), expected.unwrap_or((f64::INFINITY, 0)));
+        }
+
+        #[test]
+        fn squares_are_those_of_the_differences(
+            point in proptest::collection::vec(-9i32..9, 0..7), others in proptest::collection::vec(-9i32..9, 7 * LANES),
+        ) {
+            let point: Vec<f64> = point.into_iter().map(f64::from).collect();
+            let tile: Vec<f64> = others[..point.len() * LANES].iter().map(|&value| f64::from(value)).collect();
+            let mut found = [1.0; LANES];
+            squares(&point, &tile, &mut found);
+            for (lane, found) in found.into_iter().enumerate() {
+                let square = |(d, own): (usize, &f64)| (own - tile[d * LANES + lane]).powi(2);
+                prop_assert_eq!(found, point.iter().enumerate().map(square).sum::<f64>());
+            }
+        }
+
+        #[test]
         fn counts_are_those_of_the_bits_one_by_one(words in proptest::collection::vec(any::<[u64; 3]>(), 0..70)) {
             let bitmaps: Vec<u64> = (0..3).flat_map(|i| words.iter().map(move |w| w[i])).collect();
             let pairs = [[1, 0], [2, 0], [2, 1], [1, 1]];

@@ -170,3 +170,46 @@ impl ChangeFile {
         check("the steps and the rest", &steps).or_else(|| self.features.iter().find_map(of_feature))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::score::change;
+    use crate::stats::{MetricKind, Scale, Stats};
+
+    #[test]
+    fn parts_that_do_not_add_up_are_named() {
+        let rate = |uv: i64, sum: i128| Stats { uv, sum, sq: sum, ..Stats::default() };
+        let base = [rate(1000, 60), rate(1500, 78)];
+        let of = |own: [Stats; 2]| change(MetricKind::Rate, Scale::default(), &own, &base);
+        let (shop, others) = (of([rate(200, 20), rate(300, 18)]), of([rate(800, 40), rate(1200, 60)]));
+        let item = |name: &str, change| ItemEntry { item: name.into(), change };
+        let step = StepEntry {
+            segment: "channel=shop".into(),
+            sql: String::new(),
+            own: shop,
+            of_rest: shop,
+            whole: shop,
+            mean_q: None,
+            share_q: 1.0,
+        };
+        let feature = |items| FeatureEntry { feature: "channel".into(), mix: 0.0, rate: 0.0, items, others: None };
+        let good = ChangeFile {
+            compare: serde_json::from_str(r#"{"column": "m", "before": "a", "after": "b"}"#).expect("a section"),
+            base: of(base),
+            tested: 2,
+            steps: vec![step],
+            rest: others,
+            features: vec![feature(vec![item("shop", shop), item("mail", others)])],
+        };
+        assert_eq!(good.contradiction(), None);
+        let twice = ChangeFile { rest: good.base, ..good.clone() };
+        let told = twice.contradiction().expect("the shop's customers are there twice");
+        assert_eq!(told, "the steps and the rest have 1200 customers in the period before, of 1000");
+        let missing = ChangeFile { features: vec![feature(vec![item("shop", shop)])], ..good.clone() };
+        assert!(missing.contradiction().is_some_and(|told| told.contains("the items of \"channel\"")));
+        let mut other = good;
+        other.rest.contribution += 1e-6;
+        assert!(other.contradiction().is_some_and(|told| told.contains("the steps and the rest add up to")));
+    }
+}

@@ -194,10 +194,31 @@ fn every_figure_of_a_group_follows_from_its_audience_file_and_the_table() {
         let [low, high] = ["lift_low", "lift_high"].map(|end| group["interval"][end].as_f64().unwrap());
         let lift = group["lift"].as_f64().unwrap();
         assert!(low < lift && lift < high, "{low} {lift} {high}");
+        // Held out are fewer: the interval is wider, around their own lift.
+        let [low_held, high_held] =
+            ["lift_low", "lift_high"].map(|end| group["validation_interval"][end].as_f64().unwrap());
+        let held = group["validation"]["lift"].as_f64().unwrap();
+        assert!(
+            low_held < held && held < high_held && high_held - low_held > high - low,
+            "{low_held} {held} {high_held}"
+        );
     }
     assert!(groups.iter().any(|g| !g["rule"]["uv"].is_null()) && shorter <= groups.len());
-    // The choice that was made: variance between the groups and all others, and the smallest of them.
+    // The exact assignment: the first condition that a customer meets is that of the segment which put them there.
     let file = json(run.join("groups.json"));
+    let of_sql: HashMap<&str, &str> = (0..highlights.num_rows())
+        .map(|row| (column("sql").as_string::<i32>().value(row), column("segment").as_string::<i32>().value(row)))
+        .collect();
+    let whens: Vec<(Vec<&str>, i64)> = (file["assignment_sql"].as_str().unwrap().lines())
+        .filter_map(|line| line.strip_prefix("WHEN ")?.rsplit_once(" THEN "))
+        .map(|(sql, group)| (of_sql[sql].split(" & ").collect(), group.parse().unwrap()))
+        .collect();
+    assert_eq!(whens.len(), file["leaves"].as_array().unwrap().len());
+    for (row, items) in all_items.iter().enumerate() {
+        let met = whens.iter().find(|(segment, _)| segment.iter().all(|item| items.iter().any(|i| i == item)));
+        assert_eq!(met.map(|(_, group)| group), seen.get(&ids.value(row)), "customer {}", ids.value(row));
+    }
+    // The choice that was made: variance between the groups and all others, and the smallest of them.
     let chosen = file["choices"].as_array().unwrap().iter().find(|choice| choice["chosen"] == true).unwrap();
     let mut sets: BTreeMap<i64, (f64, f64)> = BTreeMap::new();
     for row in 0..table.num_rows() {
@@ -250,6 +271,18 @@ fn other_linkages_and_distances_share_out_the_same_customers_among_other_groups(
         assert_eq!(json(again.join("groups.json")), groups, "{settings}");
     }
     assert!(groupings.len() >= 5, "{}", groupings.len());
+    // The smallest of two groups is larger than that of three, and of either there are enough here.
+    let chosen = |set: &str| {
+        let run = folder.publish(&job, &format!("--set merge.groups=[2,5] --set merge.min_group_share={set}"));
+        let groups = json(run.join("groups.json"));
+        let choices = groups["choices"].as_array().unwrap().clone();
+        let chosen = choices.iter().find(|choice| choice["chosen"] == true).unwrap()["smallest"].as_i64().unwrap();
+        (choices.iter().map(|choice| choice["smallest"].as_i64().unwrap()).max().unwrap(), chosen)
+    };
+    let (largest, free) = chosen("0");
+    assert!(free < largest, "{free} of {largest}");
+    // Of 60,000 customers: only the number of groups with the largest smallest group will do.
+    assert_eq!(chosen(&format!("{}", largest as f64 / 60_000.0)), (largest, largest));
     let refused =
         |set: &str, says: &[&str]| drop(folder.nichemine(&format!("run job.toml --set {set}")).refused(2, says));
     folder.write("job.toml", &job);

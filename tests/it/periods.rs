@@ -252,6 +252,20 @@ fn all_else_is_as_if_the_table_had_the_later_period_alone() {
     for file in ["segments.parquet", "sums.parquet", "highlights.parquet", "groups.json"] {
         assert_eq!(std::fs::read(both.join(file)).unwrap(), std::fs::read(alone.join(file)).unwrap(), "{file}");
     }
+    // The earlier period has no part in where an amount is cut either.
+    let cut = "column = \"spend\"\nkind = \"amount\"\nwinsorise = [0.0, 0.95]\n";
+    let mut dear = rows(true);
+    dear.iter_mut().filter(|r| r.month == "2026-08").for_each(|r| r.spend += 1000.0);
+    folder.write("t.csv", csv(&dear));
+    let later = Folder::new();
+    later.write("t.csv", csv(dear.iter().filter(|r| r.month == "2026-09")));
+    let [of_both, of_one] =
+        [folder.publish(&job(cut, COMPARE), "-w 2"), later.publish(&job(cut, ""), "-w 2")].map(|run| {
+            let manifest = json(run.join("manifest.json"));
+            (digests(&run)["segments.parquet"].clone(), manifest["metrics"][0]["winsorised"].clone())
+        });
+    assert_eq!(of_both, of_one);
+
     let quality = json(both.join("quality.json"));
     let of = |key: &str| quality["rows"][key].as_u64();
     assert_eq!((of("read"), of("kept"), of("quarantined")), (Some(36_000), Some(24_000), Some(12_000)));
