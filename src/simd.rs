@@ -133,6 +133,72 @@ on_best! {
 }
 
 on_best! {
+    /// How far apart two boxes are, squared, each given by its lowest and its highest coordinates; 0 where they touch. A sum that is
+    /// rounded in another order than [`squares`] is.
+    pub fn box_square(a: [&[f64]; 2], b: [&[f64]; 2]) -> f64 {
+        const SUMS: usize = 8;
+        let gap = |low: f64, high: f64, other_low: f64, other_high: f64| {
+            let (below, above) = (other_low - high, low - other_high);
+            let gap = if below > above { below } else { above };
+            if gap > 0.0 { gap } else { 0.0 }
+        };
+        let (low, low_rest) = a[0].as_chunks::<SUMS>();
+        let (high, high_rest) = a[1].as_chunks::<SUMS>();
+        let (other_low, other_low_rest) = b[0].as_chunks::<SUMS>();
+        let (other_high, other_high_rest) = b[1].as_chunks::<SUMS>();
+        let mut sums = [0.0; SUMS];
+        for (((low, high), other_low), other_high) in low.iter().zip(high).zip(other_low).zip(other_high) {
+            for i in 0..SUMS {
+                let gap = gap(low[i], high[i], other_low[i], other_high[i]);
+                sums[i] += gap * gap;
+            }
+        }
+        let rest = low_rest.iter().zip(high_rest).zip(other_low_rest).zip(other_high_rest);
+        let rest = rest.map(|(((low, high), other_low), other_high)| gap(*low, *high, *other_low, *other_high).powi(2));
+        sums.iter().sum::<f64>() + rest.sum::<f64>()
+    }
+}
+
+on_best! {
+    /// Squared distances of a point to others become those of Ward's linkage, given its weight and theirs.
+    pub fn scale(squares: &mut [f64; LANES], weights: &[f64; LANES], own: f64) {
+        for (square, weight) in squares.iter_mut().zip(weights) {
+            *square *= 2.0 * own * weight / (own + weight);
+        }
+    }
+}
+
+on_best! {
+    /// The smallest.
+    pub fn least(values: &[f64; LANES]) -> f64 {
+        let (eights, _) = values.as_chunks::<8>();
+        let mut least = [f64::INFINITY; 8];
+        for eight in eights {
+            for (least, value) in least.iter_mut().zip(eight) {
+                *least = if value < least { *value } else { *least };
+            }
+        }
+        least.into_iter().fold(f64::INFINITY, |a, b| if b < a { b } else { a })
+    }
+}
+
+on_best! {
+    /// The squared distance of two points. A sum that is rounded in another order than [`squares`] is, the same on every processor.
+    pub fn square(a: &[f64], b: &[f64]) -> f64 {
+        const SUMS: usize = 16;
+        let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<SUMS>(), b.as_chunks::<SUMS>());
+        let mut sums = [0.0f64; SUMS];
+        for (a, b) in a.iter().zip(b) {
+            for i in 0..SUMS {
+                sums[i] = (a[i] - b[i]).mul_add(a[i] - b[i], sums[i]);
+            }
+        }
+        let rest = a_rest.iter().zip(b_rest).fold(0.0f64, |sum, (a, b)| (a - b).mul_add(a - b, sum));
+        sums.iter().sum::<f64>() + rest
+    }
+}
+
+on_best! {
     /// The smallest of some distances, plus what is added to each, and the first place where it is.
     pub fn nearest(distances: &[f64], added: &[f64]) -> (f64, usize) {
         let ((distances, rest), (added, rest_added)) = (distances.as_chunks::<LANES>(), added.as_chunks::<LANES>());

@@ -118,7 +118,7 @@ pub struct Assigned {
     /// `Group::id`.
     pub group: Vec<u32>,
     /// Which of the group's segments put the customer there: position in the list of highlights.
-    pub highlight: Vec<u32>,
+    pub leaf: Vec<u32>,
     /// Whether the customer is in the validation part.
     pub holdout: Vec<bool>,
 }
@@ -127,18 +127,18 @@ impl Assigned {
     /// The customers of several workers together: where the ids of each are sorted, those of all are.
     pub fn together(parts: Vec<Assigned>) -> Assigned {
         let mut ids = Vec::with_capacity(parts.len());
-        let (mut groups, mut highlights, mut holdouts) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut groups, mut leaves, mut holdouts) = (Vec::new(), Vec::new(), Vec::new());
         for part in parts {
             ids.push(part.ids);
             groups.push(part.group);
-            highlights.push(part.highlight);
+            leaves.push(part.leaf);
             holdouts.push(part.holdout);
         }
         let (ids, stretches) = CustomerIds::together(ids);
         Assigned {
             ids,
             group: laid(groups, &stretches),
-            highlight: laid(highlights, &stretches),
+            leaf: laid(leaves, &stretches),
             holdout: laid(holdouts, &stretches),
         }
     }
@@ -218,13 +218,13 @@ mod tests {
         let part = |ids: &[i64]| Assigned {
             ids: CustomerIds::Int(ids.to_vec()),
             group: Vec::new(),
-            highlight: ids.iter().map(|&id| id as u32 * 10).collect(),
+            leaf: ids.iter().map(|&id| id as u32 * 10).collect(),
             holdout: ids.iter().map(|id| id % 2 == 0).collect(),
         };
         let of = |lists: &[&[i64]]| {
             let all = Assigned::together(lists.iter().map(|ids| part(ids)).collect());
             let CustomerIds::Int(ids) = all.ids else { unreachable!() };
-            assert_eq!(all.highlight, ids.iter().map(|&id| id as u32 * 10).collect::<Vec<_>>());
+            assert_eq!(all.leaf, ids.iter().map(|&id| id as u32 * 10).collect::<Vec<_>>());
             assert_eq!(all.holdout, ids.iter().map(|id| id % 2 == 0).collect::<Vec<_>>());
             ids
         };

@@ -42,7 +42,7 @@ type Update = ((FeatureSet, ()), Epoch, Block);
 
 /// How long a counting operator works before it lets the worker move messages: long enough not to cost anything,
 /// short enough that a lost peer and the progress display are noticed.
-const QUANTUM: Duration = Duration::from_millis(25);
+pub(super) const QUANTUM: Duration = Duration::from_millis(25);
 
 /// What one worker did in one round.
 #[derive(Clone, Debug, Serialize, Deserialize)]

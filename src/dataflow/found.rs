@@ -1,16 +1,13 @@
 //! What worker 0 makes of the exact sums, stage by stage, between the passes over the rows.
 
-use super::target::{Asked, Listed, MetricSums, Overlaps, Pick, Taken};
-use crate::audience::Assigned;
-use crate::encode::Codebook;
+use super::target::{Asked, MetricSums, Overlaps, Pick};
 use crate::enumerate::Answer;
 use crate::highlight::{
     self, Bounds, Condition, Direction, Diversity, Frequent, Funnel, Highlight, Ranking, Scored, Secondary, Unlisted,
     explained, fold, jaccard, mark, pairs, pool, rule, validate,
 };
 use crate::job::{Guard, Job, PRIVACY_FLOOR};
-use crate::merge::{self, Apart, Clusters, Group, Grouping, Judge, Leaf, Space, Weights, cut, priority, short_rule};
-use crate::profile::{Profile, profile};
+use crate::merge::priority;
 use crate::score::{Measures, Shrinkage, measures, standard_deviation, test};
 use crate::segment::Segment;
 use crate::stats::{DISCOVERY, MetricKind, Moments, Parts, Scale, Stats, VALIDATION};
@@ -19,14 +16,14 @@ use crate::stats::{DISCOVERY, MetricKind, Moments, Parts, Scale, Stats, VALIDATI
 pub struct Found {
     pub kind: MetricKind,
     pub scale: Scale,
-    scales: Vec<Scale>,
+    pub scales: Vec<Scale>,
     /// The exact sums of all metrics, the base first.
     pub answer: Answer,
     pub moments: Moments,
     whole: Vec<Stats>,
     discovery: Vec<Stats>,
     /// By metric, then part.
-    bases: Vec<Parts<Stats>>,
+    pub bases: Vec<Parts<Stats>>,
     /// Where only those that may be highlights were kept.
     unlisted: Option<Unlisted>,
     /// Fitted to the whole base.
@@ -38,7 +35,7 @@ pub struct Found {
     /// Ranked: candidates until some of them are chosen, then highlights.
     pub highlights: Vec<Highlight>,
     /// Positions of the highlights that become groups, in the order in which a customer is asked for them.
-    targets: Vec<usize>,
+    pub targets: Vec<usize>,
 }
 
 impl Found {
@@ -96,7 +93,7 @@ impl Found {
     }
 
     /// The base's sums of a metric.
-    fn base(&self, metric: usize) -> Stats {
+    pub fn base(&self, metric: usize) -> Stats {
         self.bases[metric].iter().copied().sum()
     }
 
@@ -190,6 +187,11 @@ impl Found {
         }
     }
 
+    /// The sums of a highlight, over the primary metric.
+    pub fn whole_of(&self, segment: Segment) -> Stats {
+        self.whole[self.position(segment)]
+    }
+
     fn position(&self, segment: Segment) -> usize {
         self.segments().binary_search(&segment).expect("a highlight is a frequent segment")
     }
@@ -256,119 +258,8 @@ impl Found {
         leaves
     }
 
-    /// Merges the targets, given how the customers of each spread over the items, what those that were asked for share, and what each
-    /// takes of the customers.
-    pub fn clusters(
-        &self,
-        job: &Job,
-        spreads: Vec<Profile>,
-        shared: &Overlaps,
-        taken: &[MetricSums],
-        influences: &[f64],
-    ) -> Clusters {
-        let mut targets: Vec<(usize, Profile, Stats)> = (self.targets.iter().zip(spreads).zip(taken))
-            .map(|((&highlight, profile), sums)| (highlight, profile, sums[0].iter().copied().sum()))
-            .collect();
-        targets.sort_by_key(|(highlight, _, _)| *highlight);
-        let taken: Vec<Stats> = targets.iter().map(|(_, _, taken)| *taken).collect();
-        let leaf = |(i, profile, _): (usize, Profile, Stats)| {
-            let Highlight { direction, segment, .. } = self.highlights[i];
-            Leaf { segment, direction, stats: self.whole[self.position(segment)], profile }
-        };
-        let leaves: Vec<Leaf> = targets.into_iter().map(leaf).collect();
-        let base = self.base(0);
-        let space = Space::new(self.kind, self.scale, base, influences);
-        let shared = |i: usize, j: usize| if i == j { leaves[i].stats.uv } else { shared.uv(i, j) };
-        let apart = Apart { space: &space, weights: Weights::of(&job.merge.distance), shared: &shared };
-        let judge = Judge::new(self.kind, base, &taken, &leaves, &apart);
-        let least = (job.merge.min_group_share * base.uv as f64 - 1e-9).ceil() as i64;
-        let tree = merge::merge(job.merge.linkage, &leaves, &apart);
-        cut(&tree, job.merge.groups, least, |groups| judge.worth(groups))
-    }
-
-    /// The segments as customers are asked for them, and for each group those of its own, who takes most first.
-    pub fn listed(&self, clusters: &Clusters, taken: &[MetricSums]) -> Listed {
-        let leaves = self.leaves();
-        let uv = |target: usize| -> i64 { taken[target][0].iter().map(|stats| stats.uv).sum() };
-        let list = |members: &Vec<usize>| {
-            let target =
-                |&leaf: &usize| self.targets.iter().position(|&i| i == leaves[leaf]).expect("a leaf is a target");
-            let mut list: Vec<usize> = members.iter().map(target).collect();
-            list.sort_by_key(|&target| (std::cmp::Reverse(uv(target)), target));
-            list.into_iter().map(|target| target as u32).collect()
-        };
-        (self.asked(), clusters.members.iter().map(list).collect())
-    }
-
-    /// The groups, numbered by absolute impact. `taken` and `assigned` are by position among the targets; `assigned` leaves
-    /// with groups' ids and positions of highlights. `lists` are of [`Found::listed`], with what each selects.
-    pub fn grouping(
-        &self,
-        codebook: &Codebook,
-        scales: &[Scale],
-        clusters: Clusters,
-        taken: &[Taken],
-        lists: &[(Vec<u32>, Vec<[i64; 2]>)],
-        assigned: &mut Assigned,
-    ) -> Grouping {
-        let leaves = self.leaves();
-        let base = Profile { counts: codebook.uv().map(|uv| uv.iter().map(|&uv| uv as i64).collect()).collect() };
-        let base_uv = self.base(0).uv;
-        let mut groups: Vec<(Vec<usize>, Group)> = Vec::new();
-        for (members, (list, selected)) in clusters.members.iter().zip(lists) {
-            let highlights: Vec<usize> = members.iter().map(|&leaf| leaves[leaf]).collect();
-            let own = self.targets.iter().zip(taken).filter(|(target, _)| highlights.contains(target));
-            let sums = Taken::total(own.map(|(_, sums)| sums)).expect("a cluster has a highlight");
-            let of = |metric: usize| -> Stats { sums.stats[metric].iter().copied().sum() };
-            let (stats, held_out) = (of(0), sums.stats[0][VALIDATION]);
-            let segments: Vec<Segment> = highlights.iter().map(|&i| self.highlights[i].segment).collect();
-            let profile = profile(codebook, &sums.profile, stats.uv, &base, base_uv);
-            let validation = measures(self.kind, self.scale, &held_out, &self.bases[0][VALIDATION]);
-            let secondary = 1..self.scales.len();
-            let listed: Vec<Segment> =
-                list.iter().map(|&target| self.highlights[self.targets[target as usize]].segment).collect();
-            let group = Group {
-                id: 0,
-                direction: self.highlights[highlights[0]].direction,
-                name: merge::name(codebook, &segments, &profile),
-                segments,
-                stats,
-                measures: measures(self.kind, self.scale, &stats, &self.base(0)),
-                validation: (held_out.uv > 0).then_some(validation),
-                test: test(self.kind, self.scale, &stats, &self.base(0)),
-                validation_test: test(self.kind, self.scale, &held_out, &self.bases[0][VALIDATION]),
-                short: short_rule(&listed, selected, stats.uv),
-                secondary: secondary
-                    .map(|m| measures(self.moments.kinds()[m], scales[m], &of(m), &self.base(m)))
-                    .collect(),
-                profile,
-            };
-            groups.push((highlights, group));
-        }
-        groups.sort_by(|(_, a), (_, b)| {
-            b.measures.impact.abs().total_cmp(&a.measures.impact.abs()).then_with(|| a.segments.cmp(&b.segments))
-        });
-        let names = merge::distinct(groups.iter().map(|(_, group)| group.name.clone()).collect());
-        let mut id_of = vec![0u32; self.highlights.len()];
-        for (id, ((highlights, group), name)) in (1..).zip(groups.iter_mut().zip(names)) {
-            group.id = id;
-            group.name = name;
-            highlights.iter().for_each(|&i| id_of[i] = id);
-        }
-        assigned.highlight.iter_mut().for_each(|highlight| *highlight = self.targets[*highlight as usize] as u32);
-        assigned.group = assigned.highlight.iter().map(|&highlight| id_of[highlight as usize]).collect();
-        Grouping {
-            groups: groups.into_iter().map(|(_, group)| group).collect(),
-            asked: self.targets.iter().map(|&i| (self.highlights[i].segment, id_of[i])).collect(),
-            leaves: leaves.iter().map(|&i| self.highlights[i].segment).collect(),
-            merges: clusters.merges,
-            choices: clusters.choices,
-            reason: self.reason(clusters.reason),
-        }
-    }
-
     /// Why there are so many groups, from the highlights on.
-    fn reason(&self, cut: String) -> String {
+    pub fn reason(&self, cut: String) -> String {
         let all = self.highlights.len();
         let held = self.funnel.validated.unwrap_or(all as u64) as usize;
         let mut reason = format!("{all} highlights");

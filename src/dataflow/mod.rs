@@ -1,14 +1,17 @@
 //! The stages, spread over workers: what crosses between them, and when it is complete.
 
 mod agree;
+mod cells;
 mod change;
 mod collective;
 mod difference;
 mod enumerate;
 mod found;
+mod groups;
 mod load;
 mod promise;
 mod room;
+mod rounds;
 mod run;
 mod screen;
 mod shared;
@@ -21,6 +24,7 @@ pub use collective::{broadcast, exchange, gather};
 pub use enumerate::{Counted, Enumeration, Planned, enumerate, workers};
 pub use load::{Loaded, load};
 pub use room::Room;
+pub use rounds::grow;
 pub use run::{Outcome, run};
 pub use screen::screened;
 pub use shared::{Plan, Shared, Task};

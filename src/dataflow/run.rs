@@ -8,22 +8,25 @@ use hdrhistogram::Histogram;
 use timely::worker::Worker;
 
 use super::agree::{Failure, decide};
+use super::cells::{Cells, grid};
 use super::change::compared;
 use super::collective::{broadcast, gather};
 use super::enumerate::{Enumeration, Sought, enumerate};
 use super::found::Found;
+use super::groups::{Merged, rounds};
 use super::load::Loaded;
 use super::promise::Promise;
+use super::rounds::grow;
 use super::screen::screened;
 use super::shared::Shared;
-use super::target::{Picks, Taken, added, assign, described, overlaps, taken};
+use super::target::{Overlaps, Picks, Taken, added, assign, described, overlaps, taken};
 use super::winsorise::{Caps, cut_notes};
 use crate::audience::Assigned;
 use crate::change::Changes;
 use crate::encode::{Codebook, Reading};
 use crate::enumerate::{Answer, Limits, Shape, most_frequent};
 use crate::highlight::{Funnel, Highlight, Scored, Unlisted};
-use crate::job::Job;
+use crate::job::{Job, MergeOf};
 use crate::merge::Grouping;
 use crate::score::{Component, Measures};
 use crate::screen::Verdict;
@@ -161,57 +164,88 @@ pub fn run(
             break sums;
         }
     };
-    let shared_customers = overlaps(worker, &shard, found.as_ref().map(|found| found.compared(job)));
-    let audience = assign(worker, &shard, &shape.cardinality, found.as_ref().map(Found::asked));
-    stages.step("customers assigned");
     let influences: Vec<f64> = verdicts.iter().filter(|v| v.kept).map(|v| v.influence).collect();
-    let found = found.zip(audience).map(|(found, audience)| {
-        let clusters = found.clusters(job, audience.spreads, &shared_customers, &sums, &influences);
-        stages.end(clusters.members.len());
-        (found, clusters, audience.taken, audience.assigned)
-    });
-    let listed = found.as_ref().map(|(found, clusters, ..)| found.listed(clusters, &sums));
-    let lists = listed.clone().map_or(Vec::new(), |(_, lists)| lists);
-    let lists = lists.into_iter().zip(described(worker, &shard, listed)).collect::<Vec<_>>();
-    drop(shard);
-    let published = found.map(|(found, clusters, profiles, mut assigned)| {
-        let taken: Vec<Taken> =
-            sums.into_iter().zip(profiles).map(|(stats, profile)| Taken { stats, profile }).collect();
-        let grouping = found.grouping(&codebook, &scales, clusters, &taken, &lists, &mut assigned);
-        stages.end(assigned.group.len());
-        let mut notes = found.notes(job, customers, min_uv, codebook.features.len());
-        if quality.rounded_values > 0 {
-            notes.push(format!(
-                "{} metric values have more than {} decimals and were rounded (metric.decimals).",
-                quality.rounded_values, found.scale.decimals
-            ));
+    let mut shared_customers = Overlaps::default();
+    let (merged, assigned) = match job.merge.of {
+        MergeOf::Highlights => {
+            shared_customers = overlaps(worker, &shard, found.as_ref().map(|found| found.compared(job)));
+            let audience = assign(worker, &shard, &shape.cardinality, found.as_ref().map(Found::asked));
+            found.as_ref().zip(audience).map(|(found, audience)| {
+                let taken = sums.into_iter().zip(audience.taken).map(|(stats, profile)| Taken { stats, profile });
+                let merged = Merged::highlights(found, audience.spreads, taken.collect(), &influences);
+                (merged, audience.assigned)
+            })
         }
-        notes.extend(change_notes(job, changes.as_ref(), &codebook));
-        notes.extend(cut_notes(&caps, &scales, job));
-        publish(Outcome {
-            caps,
-            bases: found.base_measures(),
-            secondary: job.secondary.iter().map(|s| s.name.clone()).zip(found.secondary_bases(&scales)).collect(),
-            kind: found.kind,
-            codebook,
-            verdicts,
-            segments: found.scored,
-            answer: found.answer,
-            moments: found.moments,
-            scales,
-            prior: found.shrinkage.prior().to_vec(),
-            highlights: found.highlights,
-            funnel: found.funnel,
-            grouping,
-            assigned,
-            quality,
-            file_rows,
-            stages: stages.done,
-            levels,
-            changes,
-            notes,
-        })
+        MergeOf::Cells => {
+            let grid = grid(job, &codebook, &verdicts, customers)?;
+            let cells = Cells::find(worker, &shard, grid, job.merge.max_cells)?;
+            let (taken, assigned) = (cells.sums(worker, &shard, &shape.cardinality), cells.assign(worker, &shard));
+            found.as_ref().map(|found| (Merged::cells(found, &cells, taken, &influences), assigned))
+        }
+    }
+    .unzip();
+    stages.step("customers assigned");
+    let in_rounds = broadcast(worker, merged.as_ref().map(|merged| merged.in_rounds(job)));
+    let tree = match in_rounds {
+        true => grow(worker, shared, merged.as_ref().map(Merged::start), |start| rounds(job, start)),
+        false => merged.as_ref().map(|merged| merged.tree(job, &shared_customers)),
+    };
+    stages.step("merged");
+    let merged = merged.zip(found.as_ref()).zip(tree).map(|((merged, found), tree)| {
+        let clusters = merged.cut(job, found, &tree, &shared_customers);
+        (merged, clusters)
     });
+    stages.end(merged.as_ref().map_or(0, |(_, clusters)| clusters.members.len()));
+    let rules = match job.merge.of {
+        MergeOf::Highlights => {
+            let listed = merged.as_ref().map(|(merged, clusters)| merged.listed(clusters));
+            let lists = listed.clone().map_or(Vec::new(), |(_, lists)| lists);
+            let lists = lists.into_iter().zip(described(worker, &shard, listed)).collect::<Vec<_>>();
+            merged.as_ref().map(|(merged, clusters)| merged.short_rules(clusters, &lists))
+        }
+        MergeOf::Cells => {
+            let least = min_uv.try_into().unwrap_or(i64::MAX);
+            merged.as_ref().map(|(merged, clusters)| merged.cell_rules(&codebook, clusters, least))
+        }
+    };
+    drop(shard);
+    let published =
+        found.zip(merged).zip(rules.zip(assigned)).map(|((found, (merged, clusters)), (rules, mut assigned))| {
+            let grouping = merged.grouping(&found, &codebook, clusters, rules, &mut assigned);
+            stages.end(assigned.group.len());
+            let mut notes = found.notes(job, customers, min_uv, codebook.features.len());
+            if quality.rounded_values > 0 {
+                notes.push(format!(
+                    "{} metric values have more than {} decimals and were rounded (metric.decimals).",
+                    quality.rounded_values, found.scale.decimals
+                ));
+            }
+            notes.extend(change_notes(job, changes.as_ref(), &codebook));
+            notes.extend(cut_notes(&caps, &scales, job));
+            publish(Outcome {
+                caps,
+                bases: found.base_measures(),
+                secondary: job.secondary.iter().map(|s| s.name.clone()).zip(found.secondary_bases(&scales)).collect(),
+                kind: found.kind,
+                codebook,
+                verdicts,
+                segments: found.scored,
+                answer: found.answer,
+                moments: found.moments,
+                scales,
+                prior: found.shrinkage.prior().to_vec(),
+                highlights: found.highlights,
+                funnel: found.funnel,
+                grouping,
+                assigned,
+                quality,
+                file_rows,
+                stages: stages.done,
+                levels,
+                changes,
+                notes,
+            })
+        });
     decide(worker, published)
 }
 

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use crate::encode::Shard;
 use crate::enumerate::{Load, Round, Shape, Workers, held_bytes};
 use crate::memory::Size;
+use crate::merge::{Nearest, Rounds};
 
 /// The rows of a process's workers and the plans that they work off together. Workers of other processes have their own.
 #[derive(Debug)]
@@ -18,6 +19,10 @@ pub struct Shared {
     shards: Mutex<BTreeMap<usize, Arc<Shard>>>,
     /// By round.
     plans: Mutex<Vec<Arc<OnceLock<Arc<Plan>>>>>,
+    /// A tree that all workers of the process work at.
+    tree: RwLock<Option<Rounds>>,
+    /// Pieces of its round that have been taken.
+    searched: AtomicUsize,
 }
 
 /// A round with its passes, and what of them has been taken by a worker.
@@ -51,7 +56,14 @@ const TASKS_PER_WORKER: usize = 4;
 impl Shared {
     /// For a process with so many workers and so much memory for all that grows with the table.
     pub fn new(threads: usize, memory: Size) -> Arc<Shared> {
-        Arc::new(Shared { threads, memory, shards: Mutex::default(), plans: Mutex::default() })
+        Arc::new(Shared {
+            threads,
+            memory,
+            shards: Mutex::default(),
+            plans: Mutex::default(),
+            tree: RwLock::default(),
+            searched: AtomicUsize::new(0),
+        })
     }
 
     /// What this process may use.
@@ -90,6 +102,37 @@ impl Shared {
     pub fn clear(&self) {
         self.shards.lock().expect("no worker panics with the lock").clear();
         self.plans.lock().expect("no worker panics with the lock").clear();
+    }
+
+    /// Puts a tree where all workers of the process find it; gives how many searches it wants.
+    pub fn plant(&self, tree: Rounds) -> usize {
+        let wanted = tree.wanted();
+        *self.tree.write().expect("no worker panics with the lock") = Some(tree);
+        self.searched.store(0, Ordering::Relaxed);
+        wanted
+    }
+
+    /// Does the next `piece` searches of the round that are a process's share of all `processes`; gives the number of the first and what
+    /// they found, none if all are taken.
+    pub fn search_next(&self, process: usize, processes: usize, piece: usize) -> Option<(usize, Vec<Nearest>)> {
+        let tree = self.tree.read().expect("no worker panics with the lock");
+        let tree = tree.as_ref()?;
+        let from = (self.searched.fetch_add(1, Ordering::Relaxed) * processes + process) * piece;
+        (from < tree.wanted()).then(|| (from, tree.search(from..(from + piece).min(tree.wanted()))))
+    }
+
+    /// Enters what all searches of the round found, in order; gives how many are wanted next.
+    pub fn merge_round(&self, found: Vec<Nearest>) -> usize {
+        let mut tree = self.tree.write().expect("no worker panics with the lock");
+        let Some(tree) = tree.as_mut() else { return 0 };
+        tree.advance(found);
+        self.searched.store(0, Ordering::Relaxed);
+        tree.wanted()
+    }
+
+    /// Takes the tree away.
+    pub fn harvest(&self) -> Option<Rounds> {
+        self.tree.write().expect("no worker panics with the lock").take()
     }
 }
 

@@ -262,7 +262,7 @@ pub struct Audience {
     pub spreads: Vec<Profile>,
     /// The same for the customers that it takes.
     pub taken: Vec<Profile>,
-    /// Every customer taken, with the position of its segment as `highlight`, and no groups yet.
+    /// Every customer taken, with the position of its segment as `leaf`, and no groups yet.
     pub assigned: Assigned,
 }
 
@@ -296,19 +296,19 @@ pub fn assign(
     });
     // As the table lists them, so sorted where it is. Every row is written and only those of customers who are taken are kept:
     // no branch, which could not be predicted.
-    let (mut places, mut highlight, mut holdout) =
+    let (mut places, mut leaf, mut holdout) =
         (vec![0usize; customers + 1], vec![0u32; customers + 1], vec![false; customers + 1]);
     let mut at = 0;
     for (place, owner) in owner.into_iter().enumerate() {
         places[at] = place;
-        highlight[at] = (owner >> 1).wrapping_sub(1);
+        leaf[at] = (owner >> 1).wrapping_sub(1);
         holdout[at] = (owner & 1) as usize == VALIDATION;
         at += usize::from(owner > 0);
     }
     places.truncate(at);
-    highlight.truncate(at);
+    leaf.truncate(at);
     holdout.truncate(at);
-    let own = Assigned { ids: shard.ids(&places), group: Vec::new(), highlight, holdout };
+    let own = Assigned { ids: shard.ids(&places), group: Vec::new(), leaf, holdout };
     drop(places);
     let mut parts = gather(worker, Audience { spreads, taken, assigned: own });
     let assigned = parts.iter_mut().map(|part| std::mem::take(&mut part.assigned)).collect();

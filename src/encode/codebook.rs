@@ -63,6 +63,8 @@ pub enum ItemValue {
 
 /// How a missing value is written.
 pub const MISSING: &str = "(missing)";
+/// How the values are written that are no item, being too rare: those of the code `rest`.
+pub const OTHER: &str = "(other)";
 
 impl Feature {
     /// Codes in use, `rest` included.
@@ -83,10 +85,13 @@ impl Codebook {
 
     /// The item alone, as in `retired` or `[20,30)`. Text is quoted only where it could be misread.
     pub fn item_label(&self, item: Item) -> String {
-        let value = &self.feature(item.feature).items[usize::from(item.code)];
+        let Some(value) = self.feature(item.feature).items.get(usize::from(item.code)) else {
+            return OTHER.to_owned();
+        };
         match value {
             ItemValue::Text(text) => quoted_if(text, |t| {
                 t == MISSING
+                    || t == OTHER
                     || t.contains(" & ")
                     || t.starts_with('"')
                     || t.trim() != t
@@ -118,10 +123,53 @@ impl Codebook {
         segment.items().map(|item| self.item_sql(item)).collect::<Vec<_>>().join(" AND ")
     }
 
+    /// Any of these segments, which all have items of the same features, as one condition: what they have in common is said once.
+    pub fn sql_of_cells(&self, cells: &[Segment]) -> String {
+        let items: Vec<Vec<Item>> = cells.iter().map(|cell| cell.items().collect()).collect();
+        let mut items: Vec<&[Item]> = items.iter().map(Vec::as_slice).collect();
+        items.sort_unstable();
+        self.sql_of_sorted(&items).unwrap_or_else(|| "TRUE".into())
+    }
+
+    /// Of cells by what is left of them; none if all customers are in one.
+    fn sql_of_sorted(&self, cells: &[&[Item]]) -> Option<String> {
+        let feature = self.feature(cells.first()?.first()?.feature);
+        // By what is said of the further features: the items of this one.
+        let mut branches: Vec<(Option<String>, Vec<Item>)> = Vec::new();
+        for with in cells.chunk_by(|a, b| a[0] == b[0]) {
+            let further: Vec<&[Item]> = with.iter().map(|cell| &cell[1..]).collect();
+            let further = self.sql_of_sorted(&further);
+            match branches.iter_mut().find(|(known, _)| *known == further) {
+                Some((_, items)) => items.push(with[0][0]),
+                None => branches.push((further, vec![with[0][0]])),
+            }
+        }
+        let any = |mut all: Vec<String>| if all.len() == 1 { all.remove(0) } else { format!("({})", all.join(" OR ")) };
+        let branch = |(further, items): (Option<String>, Vec<Item>)| {
+            if items.len() == feature.cardinality() {
+                return further;
+            }
+            let own = any(items.into_iter().map(|item| self.item_sql(item)).collect());
+            Some(match further {
+                Some(further) => format!("({own} AND {further})"),
+                None => own,
+            })
+        };
+        // A branch that says nothing says that all are in it.
+        Some(any(branches.into_iter().map(branch).collect::<Option<Vec<String>>>()?))
+    }
+
     fn item_sql(&self, item: Item) -> String {
         let feature = self.feature(item.feature);
         let column = identifier(&feature.column);
-        let value = &feature.items[usize::from(item.code)];
+        let Some(value) = feature.items.get(usize::from(item.code)) else {
+            let items = (0..feature.items.len() as ItemCode).map(|code| self.item_sql(Item { code, ..item }));
+            // A comparison with null is neither true nor false.
+            return match items.collect::<Vec<_>>() {
+                items if items.is_empty() => "TRUE".into(),
+                items => format!("NOT COALESCE({}, FALSE)", items.join(" OR ")),
+            };
+        };
         if let Some(source) = &feature.tags {
             return match value {
                 ItemValue::Int(tag) => source.sql(&column, &tag.to_string()),

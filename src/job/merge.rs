@@ -1,14 +1,29 @@
 //! The `[merge]` section: how highlights become groups.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::JobError;
+use crate::segment::MAX_LEVEL;
+
+/// As many points have a matrix of 3.2 GB.
+const MOST_MATRIX: usize = 20_000;
+const MOST_CELLS: usize = 1_000_000;
 
 /// How highlights become groups.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MergeSpec {
+    /// What is merged into groups.
+    pub of: MergeOf,
+    /// With `of = "cells"`: the features whose combinations of items are the cells, 1 to 8. Absent: those that say most about the metric,
+    /// as many as have no more combinations than `max_cells` and a tenth of the customers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub by: Vec<String>,
+    /// With `of = "cells"`: more cells than this that have customers end the run.
+    pub max_cells: usize,
     /// Fewest and most groups.
     pub groups: [usize; 2],
     /// Which two groups are joined next.
@@ -18,15 +33,32 @@ pub struct MergeSpec {
     pub distance: DistanceSpec,
     /// Numbers of groups of which one has a smaller share of the customers than this are passed over, if there are others. 0 to 1.
     pub min_group_share: f64,
+    /// Up to so many are merged by one worker, which holds 8 bytes for each two of them; more are merged in rounds by all workers, by
+    /// distances of profiles alone.
+    pub max_matrix: usize,
+}
+
+/// What groups are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MergeOf {
+    /// The highlights that held: some customers are in a group, the others in none.
+    Highlights,
+    /// The combinations of items of a few features that customers have: every customer is in exactly one group.
+    Cells,
 }
 
 impl Default for MergeSpec {
     fn default() -> Self {
         MergeSpec {
+            of: MergeOf::Highlights,
+            by: Vec::new(),
+            max_cells: 100_000,
             groups: [6, 10],
             linkage: Linkage::SmallestFirst,
             distance: DistanceSpec::Named(Distance::Profile),
             min_group_share: 0.0,
+            max_matrix: 5000,
         }
     }
 }
@@ -111,9 +143,32 @@ impl MergeSpec {
         range("merge.distance", shown.clone(), fine, "expected weights of 0 or more, not all 0")?;
         range(
             "merge.distance",
-            shown,
+            shown.clone(),
             self.linkage != Linkage::Ward || weights[1..] == [0.0, 0.0],
             "linkage = \"ward\" needs \"profile\" alone: sums of squares have no meaning for the others",
+        )?;
+        range(
+            "merge.max_matrix",
+            self.max_matrix.to_string(),
+            (1..=MOST_MATRIX).contains(&self.max_matrix),
+            "expected a number from 1 to 20000, which take 3.2 GB",
+        )?;
+        range(
+            "merge.max_cells",
+            self.max_cells.to_string(),
+            (1..=MOST_CELLS).contains(&self.max_cells),
+            "expected a number from 1 to 1000000",
+        )?;
+        let cells = self.of == MergeOf::Cells;
+        let by = format!("{:?}", self.by);
+        range("merge.by", by.clone(), cells || self.by.is_empty(), "only with merge.of = \"cells\"")?;
+        let distinct = self.by.iter().collect::<BTreeSet<_>>().len() == self.by.len();
+        range("merge.by", by, distinct && self.by.len() <= MAX_LEVEL, "expected up to 8 features, each once")?;
+        range(
+            "merge.distance",
+            shown,
+            !cells || weights[1..] == [0.0, 0.0],
+            "merge.of = \"cells\" needs \"profile\" alone: cells share no customers, and all have items of the same features",
         )
     }
 }

@@ -33,10 +33,21 @@ const LEAST_COST: f64 = 1e-12;
 ///
 /// Each direction keeps a group of its own, however few were asked for; with fewer highlights than groups asked for,
 /// nothing is merged.
-pub fn cut(tree: &Tree, [fewest, most]: [usize; 2], least: i64, judge: impl Fn(&[Vec<usize>]) -> Worth) -> Clusters {
+///
+/// `leaves_are` is what people call the leaves.
+pub fn cut(
+    tree: &Tree,
+    [fewest, most]: [usize; 2],
+    least: i64,
+    leaves_are: &str,
+    judge: impl Fn(&[Vec<usize>]) -> Worth,
+) -> Clusters {
     let leaves = tree.directions.len();
     if leaves == 0 {
-        return Clusters { reason: "there are no highlights, so there are no groups".into(), ..Clusters::default() };
+        return Clusters {
+            reason: format!("there are no {leaves_are}, so there are no groups"),
+            ..Clusters::default()
+        };
     }
     let directions = [Direction::Over, Direction::Under].iter().filter(|d| tree.directions.contains(d)).count();
     let low = fewest.max(directions).min(leaves);
@@ -69,7 +80,7 @@ pub fn cut(tree: &Tree, [fewest, most]: [usize; 2], least: i64, judge: impl Fn(&
         .unwrap_or(choices.len() - 1);
     choices[best].chosen = true;
     let passed = choices.iter().filter(|choice| !large(choice)).count();
-    let mut reason = reason(leaves, [fewest, most], &choices[best], choices.len());
+    let mut reason = reason(leaves, leaves_are, [fewest, most], &choices[best], choices.len());
     if passed == choices.len() {
         reason.push_str(&format!("; of none of these has the smallest the {least} customers of merge.min_group_share"));
     } else if passed > 0 {
@@ -81,10 +92,10 @@ pub fn cut(tree: &Tree, [fewest, most]: [usize; 2], least: i64, judge: impl Fn(&
     Clusters { members: members(leaves, &merges), merges, choices, reason }
 }
 
-fn reason(leaves: usize, [fewest, most]: [usize; 2], chosen: &Choice, choices: usize) -> String {
+fn reason(leaves: usize, leaves_are: &str, [fewest, most]: [usize; 2], chosen: &Choice, choices: usize) -> String {
     let groups = chosen.groups;
     if leaves < fewest {
-        format!("{leaves} highlights are fewer than the {fewest} groups asked for, so none were merged")
+        format!("{leaves} {leaves_are} are fewer than the {fewest} groups asked for, so none were merged")
     } else if groups > most {
         format!("over- and under-performers never share a group, so there are {groups} groups rather than {most}")
     } else if let (true, Some(next), Some(jump)) = (choices > 1, chosen.next_distance, chosen.jump) {
@@ -93,7 +104,7 @@ fn reason(leaves: usize, [fewest, most]: [usize; 2], chosen: &Choice, choices: u
              {next:.4}, and cost {jump:.2} times the average merge so far"
         )
     } else if groups == leaves {
-        format!("each of the {leaves} highlights is a group of its own")
+        format!("each of the {leaves} {leaves_are} is a group of its own")
     } else {
         format!("{groups} groups are the only choice within {fewest} to {most}")
     }
@@ -118,8 +129,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const LEAVES: &str = "highlights";
+
     fn plain(tree: &Tree, groups: [usize; 2]) -> Clusters {
-        cut(tree, groups, 0, |_| Worth::default())
+        cut(tree, groups, 0, LEAVES, |_| Worth::default())
     }
 
     #[test]
@@ -130,11 +143,11 @@ mod tests {
             smallest: groups.iter().map(|group| 10 * group.len() as i64).min().unwrap_or(0),
             ..Worth::default()
         };
-        assert_eq!(cut(&tree, [1, 3], 0, smallest).members.len(), 2);
-        let clusters = cut(&tree, [1, 3], 11, smallest);
+        assert_eq!(cut(&tree, [1, 3], 0, LEAVES, smallest).members.len(), 2);
+        let clusters = cut(&tree, [1, 3], 11, LEAVES, smallest);
         assert_eq!(clusters.members.len(), 1, "{}", clusters.reason);
         assert!(clusters.reason.ends_with("2 others have a group of fewer than 11 customers (merge.min_group_share)"));
-        let none = cut(&tree, [2, 3], 11, smallest);
+        let none = cut(&tree, [2, 3], 11, LEAVES, smallest);
         assert_eq!(none.members.len(), 2);
         assert!(none.reason.contains("of none of these has the smallest the 11 customers"), "{}", none.reason);
     }

@@ -117,16 +117,21 @@ const LEFT: f64 = 0.7;
 /// The tree of things with these distances, as pairs of one leaf of either side and the height, in no particular order: what SciPy's
 /// `linkage` gives, by the nearest-neighbour chain (Murtagh, 1983; Müllner, 2011) and the updates of Lance and Williams (1967).
 ///
-/// - [`Linkage::Ward`]: `distances` are squared; heights are not.
-/// - [`Linkage::Average`]: the mean distance of all pairs of leaves (UPGMA; Sokal and Michener, 1958).
+/// - [`Linkage::Ward`]: `distances` are squared; heights are not. Things of other weights than 1 are as if there were so many of them.
+/// - [`Linkage::Average`]: the mean distance of all pairs of leaves, by weight (UPGMA; Sokal and Michener, 1958).
 /// - [`Linkage::Complete`]: the largest.
 ///
 /// [`Linkage::SmallestFirst`] is no such tree.
-pub(super) fn chain(linkage: Linkage, mut distances: Distances) -> Vec<(usize, usize, f64)> {
+pub(super) fn chain(linkage: Linkage, mut distances: Distances, weights: &[f64]) -> Vec<(usize, usize, f64)> {
     let leaves = distances.n;
-    // A merged cluster takes the place of its later member. Of each: a leaf of it, its leaves, and infinity where it is gone.
+    if linkage == Linkage::Ward && weights.iter().any(|&weight| weight != 1.0) {
+        distances.rows.par_chunks_mut(leaves).zip(weights).for_each(|(row, &own)| {
+            row.iter_mut().zip(weights).for_each(|(square, other)| *square *= 2.0 * own * other / (own + other));
+        });
+    }
+    // A merged cluster takes the place of its later member. Of each: a leaf of it, its weight, and infinity where it is gone.
     let mut leaf: Vec<usize> = (0..leaves).collect();
-    let mut sizes = vec![1.0f64; leaves];
+    let mut sizes = weights.to_vec();
     let mut gone = vec![0.0f64; leaves];
     let mut chain: Vec<usize> = Vec::new();
     let mut joins = Vec::with_capacity(leaves.saturating_sub(1));

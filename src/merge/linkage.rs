@@ -22,7 +22,7 @@ pub struct Tree {
 /// - [`Linkage::SmallestFirst`]: the smallest cluster that has a partner of its direction joins the nearest of them, by
 ///   the distance of their pooled profiles and means, and the mean distance of their leaves in everything else; ties go to the
 ///   lowest number. Distances may fall from merge to merge.
-/// - [`Linkage::Ward`] (1963), [`Linkage::Average`] and [`Linkage::Complete`], with every highlight of weight 1: per direction the
+/// - [`Linkage::Ward`] (1963), [`Linkage::Average`] and [`Linkage::Complete`], each leaf with its weight: per direction the
 ///   tree of SciPy's `linkage`. The two directions' merges are ordered by distance. They take 8 n² bytes for n highlights.
 pub fn merge(linkage: Linkage, leaves: &[Leaf], apart: &Apart) -> Tree {
     let directions = leaves.iter().map(|l| l.direction).collect();
@@ -34,9 +34,12 @@ pub fn merge(linkage: Linkage, leaves: &[Leaf], apart: &Apart) -> Tree {
                 let members: Vec<usize> = (0..leaves.len()).filter(|&i| leaves[i].direction == direction).collect();
                 let squared = linkage == Linkage::Ward;
                 let distances = apart.distances(leaves, &members, squared);
-                joins.extend(chain(linkage, distances).into_iter().map(|(a, b, h)| (members[a], members[b], h)));
+                let weights: Vec<f64> = members.iter().map(|&leaf| leaves[leaf].weight).collect();
+                joins.extend(
+                    chain(linkage, distances, &weights).into_iter().map(|(a, b, h)| (members[a], members[b], h)),
+                );
             }
-            let uv: Vec<i64> = leaves.iter().map(|l| l.stats.uv).collect();
+            let uv: Vec<i64> = leaves.iter().map(|l| l.uv).collect();
             numbered(joins, &uv)
         }
     };
@@ -47,12 +50,13 @@ pub fn merge(linkage: Linkage, leaves: &[Leaf], apart: &Apart) -> Tree {
 pub fn merge_points(linkage: Linkage, points: &[Vec<f64>]) -> Vec<Merge> {
     let squared = Distances::squared(points);
     let distances = if linkage == Linkage::Ward { squared } else { squared.map(f64::sqrt) };
-    numbered(chain(linkage, distances), &vec![1; points.len()])
+    numbered(chain(linkage, distances, &vec![1.0; points.len()]), &vec![1; points.len()])
 }
 
 struct Cluster {
     number: usize,
     direction: Direction,
+    uv: i64,
     stats: Stats,
     profile: Profile,
     point: Vec<f64>,
@@ -71,6 +75,7 @@ fn smallest_first(leaves: &[Leaf], apart: &Apart) -> Vec<Merge> {
             Some(Cluster {
                 number,
                 direction: leaf.direction,
+                uv: leaf.uv,
                 stats: leaf.stats,
                 profile: leaf.profile.clone(),
                 point: apart.space.point(&leaf.stats, &leaf.profile),
@@ -86,7 +91,7 @@ fn smallest_first(leaves: &[Leaf], apart: &Apart) -> Vec<Merge> {
         let (over, under) = (partnered(Direction::Over), partnered(Direction::Under));
         let smallest = there()
             .filter(|(_, c)| if c.direction == Direction::Over { over } else { under })
-            .min_by_key(|(_, c)| (c.stats.uv, c.number));
+            .min_by_key(|(_, c)| (c.uv, c.number));
         let Some((smallest, cluster)) = smallest else { return merges };
         let between = |place: usize, other: &Cluster| {
             let of_profile = if apart.weights.profile > 0.0 { distance(&cluster.point, &other.point) } else { 0.0 };
@@ -103,6 +108,7 @@ fn smallest_first(leaves: &[Leaf], apart: &Apart) -> Vec<Merge> {
         let cluster = clusters[smallest].take().expect("it is there");
         let step = merges.len();
         let partner = clusters[nearest].as_mut().expect("it is there");
+        partner.uv += cluster.uv;
         partner.stats = partner.stats + cluster.stats;
         partner.profile.add(&cluster.profile);
         partner.point = apart.space.point(&partner.stats, &partner.profile);
@@ -115,7 +121,7 @@ fn smallest_first(leaves: &[Leaf], apart: &Apart) -> Vec<Merge> {
             left: cluster.number.min(partner.number),
             right: cluster.number.max(partner.number),
             distance: height,
-            uv: partner.stats.uv,
+            uv: partner.uv,
         });
         partner.number = leaves.len() + step;
         let others = partner.others.clone();
@@ -127,30 +133,48 @@ fn smallest_first(leaves: &[Leaf], apart: &Apart) -> Vec<Merge> {
     }
 }
 
-/// Merges in order of distance, those found first going first at ties, with their clusters numbered as in [`Merge`].
+/// Merges in order of distance, those found first going first at ties.
 fn numbered(mut joins: Vec<(usize, usize, f64)>, uv: &[i64]) -> Vec<Merge> {
     joins.sort_by(|x, y| x.2.total_cmp(&y.2));
-    // By number: the cluster it is part of, itself if none, and its customers.
-    let mut parents: Vec<usize> = (0..uv.len()).collect();
-    let mut uv = uv.to_vec();
-    let mut merges = Vec::with_capacity(joins.len());
-    for (step, (a, b, distance)) in joins.into_iter().enumerate() {
-        let (a, b) = (root(&mut parents, a), root(&mut parents, b));
-        let number = parents.len();
-        parents.push(number);
-        (parents[a], parents[b]) = (number, number);
-        uv.push(uv[a] + uv[b]);
-        merges.push(Merge { step, left: a.min(b), right: a.max(b), distance, uv: uv[number] });
-    }
-    merges
+    let mut forest = Forest::new(uv);
+    joins.into_iter().for_each(|(a, b, distance)| forest.join(a, b, distance));
+    forest.merges
 }
 
-fn root(parents: &mut [usize], mut number: usize) -> usize {
-    while parents[number] != number {
-        parents[number] = parents[parents[number]];
-        number = parents[number];
+/// Clusters as they merge, numbered as in [`Merge`].
+pub(super) struct Forest {
+    /// By number: the cluster it is part of, itself if none.
+    parents: Vec<usize>,
+    /// By number.
+    uv: Vec<i64>,
+    pub merges: Vec<Merge>,
+}
+
+impl Forest {
+    /// Leaves of so many customers.
+    pub fn new(uv: &[i64]) -> Forest {
+        Forest { parents: (0..uv.len()).collect(), uv: uv.to_vec(), merges: Vec::new() }
     }
-    number
+
+    /// The number of the cluster that a leaf is in.
+    pub fn number(&mut self, leaf: usize) -> usize {
+        let mut number = leaf;
+        while self.parents[number] != number {
+            self.parents[number] = self.parents[self.parents[number]];
+            number = self.parents[number];
+        }
+        number
+    }
+
+    /// Joins the clusters that two leaves are in.
+    pub fn join(&mut self, a: usize, b: usize, distance: f64) {
+        let (a, b) = (self.number(a), self.number(b));
+        let (step, number) = (self.merges.len(), self.parents.len());
+        self.parents.push(number);
+        (self.parents[a], self.parents[b]) = (number, number);
+        self.uv.push(self.uv[a] + self.uv[b]);
+        self.merges.push(Merge { step, left: a.min(b), right: a.max(b), distance, uv: self.uv[number] });
+    }
 }
 
 #[cfg(test)]
@@ -166,7 +190,8 @@ mod tests {
     }
 
     fn leaf(direction: Direction, stats: Stats, counts: &[i64]) -> Leaf {
-        Leaf { segment: Segment::BASE, direction, stats, profile: Profile { counts: vec![counts.to_vec()] } }
+        let profile = Profile { counts: vec![counts.to_vec()] };
+        Leaf { segment: Segment::BASE, direction, uv: stats.uv, stats, profile, weight: 1.0 }
     }
 
     const ALL: [Linkage; 4] = [Linkage::SmallestFirst, Linkage::Ward, Linkage::Average, Linkage::Complete];
@@ -424,7 +449,7 @@ mod tests {
             for linkage in ALL {
                 let tree = tree(linkage, &leaves);
                 let mut clusters: Vec<Option<(Direction, i64)>> =
-                    leaves.iter().map(|l| Some((l.direction, l.stats.uv))).collect();
+                    leaves.iter().map(|l| Some((l.direction, l.uv))).collect();
                 for (step, m) in tree.merges.iter().enumerate() {
                     prop_assert!(m.left < m.right && m.step == step && m.distance >= 0.0 && m.distance.is_finite());
                     let left = clusters[m.left].take().expect("joined once");

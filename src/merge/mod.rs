@@ -1,13 +1,16 @@
 //! Highlights to 6 to 10 groups that share no customer: merged bottom-up, then customers assigned.
 
 mod assign;
+mod cells;
 mod cut;
 mod distances;
 mod linkage;
 mod name;
-mod worth;
+mod rounds;
 mod rule;
 mod space;
+mod tiles;
+mod worth;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,11 +21,14 @@ use crate::segment::Segment;
 use crate::stats::Stats;
 
 pub use assign::priority;
+pub use cells::{Grid, cell_rules};
 pub use cut::{Clusters, cut};
 pub use linkage::{Tree, merge, merge_points};
 pub use name::{distinct, name};
+pub use rounds::Rounds;
 pub use rule::{ShortRule, short_rule};
 pub use space::{Apart, Leaf, Space, Weights};
+pub use tiles::Nearest;
 pub use worth::{Judge, Worth};
 
 /// One joining of two clusters, `left < right`. Leaves are numbered 0 to n - 1 in the order of the highlights, the result of step `i` (from 0) is `n + i`.

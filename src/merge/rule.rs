@@ -18,7 +18,7 @@ pub struct ShortRule {
 }
 
 /// A rule that is this much worse than the best is as good, if it is shorter: in the harmonic mean of precision and recall.
-const AS_GOOD: f64 = 0.02;
+pub(super) const AS_GOOD: f64 = 0.02;
 
 /// The shortest rule among those of the first, the first two ... of these segments that is as good as the best of them, by the harmonic
 /// mean of precision and recall (van Rijsbergen, 1979). `selected` has, of each segment, the customers it selects beside those before

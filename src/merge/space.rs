@@ -1,5 +1,7 @@
 //! Highlights as points: their profiles and their place on the metric's axis, in one Euclidean space.
 
+use serde::{Deserialize, Serialize};
+
 use super::distances::Distances;
 use crate::highlight::{Direction, jaccard};
 use crate::job::DistanceSpec;
@@ -9,14 +11,19 @@ use crate::segment::Segment;
 use crate::stats::{MetricKind, Scale, Stats};
 
 /// What merging needs to know of a highlight.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Leaf {
     pub segment: Segment,
+    /// Leaves of different directions never merge. All cells have one.
     pub direction: Direction,
-    /// Over its customers on the whole base.
+    /// Its customers.
+    pub uv: i64,
+    /// Where it stands on the metric's axis: over its customers, of cells those of the discovery part.
     pub stats: Stats,
-    /// Over the same customers.
+    /// Over its customers.
     pub profile: Profile,
+    /// What it counts under Ward's and average linkage.
+    pub weight: f64,
 }
 
 /// The share of the metric in a squared distance; the profiles have the rest. A lift four times another counts as much
@@ -30,7 +37,7 @@ const METRIC_WEIGHT: f64 = 0.25;
 /// (sqrt(p) - sqrt(q))²` is the squared Hellinger distance of the features' item shares, in 0 to 1 (of a feature of tags the
 /// shares of all mentions, as a customer has several or none; without any mention no share), and a position is that
 /// of [`position`]. Being a sum of squared differences it is Euclidean, as Ward's linkage presupposes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Space {
     kind: MetricKind,
     scale: Scale,
@@ -49,7 +56,7 @@ impl Space {
         Space { kind, scale, base, weights }
     }
 
-    /// The point of a set of customers: `sqrt(3/4 * w / 2 * share)` for each item, and half the position.
+    /// The point of a set of customers: `sqrt(3/4 * w / 2 * share)` for each item, and half the position, which is 0 where nobody tells it.
     pub(super) fn point(&self, stats: &Stats, profile: &Profile) -> Vec<f64> {
         assert_eq!(profile.counts.len(), self.weights.len(), "one influence a feature");
         let mut point = Vec::with_capacity(profile.counts.iter().map(Vec::len).sum::<usize>() + 1);
@@ -59,7 +66,8 @@ impl Space {
             point
                 .extend(counts.iter().map(|&c| if total == 0 { 0.0 } else { (unit * c as f64 / total as f64).sqrt() }));
         }
-        point.push(METRIC_WEIGHT.sqrt() * position(self.kind, self.scale, stats, &self.base));
+        let position = if stats.uv == 0 { 0.0 } else { position(self.kind, self.scale, stats, &self.base) };
+        point.push(METRIC_WEIGHT.sqrt() * position);
         point
     }
 }
@@ -126,7 +134,7 @@ impl Apart<'_> {
         let (a, b) = (&leaves[i], &leaves[j]);
         let mut sum = 0.0;
         if overlap > 0.0 {
-            sum += overlap * (1.0 - jaccard((self.shared)(i, j), a.stats.uv, b.stats.uv));
+            sum += overlap * (1.0 - jaccard((self.shared)(i, j), a.uv, b.uv));
         }
         if items > 0.0 {
             let shared = a.segment.items().filter(|item| b.segment.items().any(|other| other == *item)).count();

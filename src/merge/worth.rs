@@ -26,15 +26,19 @@ pub struct Judge<'a> {
     base: Stats,
     /// What each leaf takes of the customers, over the primary metric: nobody is taken twice.
     taken: &'a [Stats],
-    /// The leaves of each direction, and how far apart they are.
+    /// Leaves of each direction, and how far apart they are.
     apart: Vec<(Vec<usize>, Distances)>,
 }
+
+/// Of more leaves of one direction than this, evenly many in a row are passed over where all their distances are looked at.
+const LOOKED_AT: usize = 5000;
 
 impl<'a> Judge<'a> {
     pub fn new(kind: MetricKind, base: Stats, taken: &'a [Stats], leaves: &[Leaf], apart: &Apart) -> Judge<'a> {
         assert_eq!(taken.len(), leaves.len(), "one sum a leaf");
         let of = |direction: Direction| {
-            let members: Vec<usize> = (0..leaves.len()).filter(|&i| leaves[i].direction == direction).collect();
+            let all: Vec<usize> = (0..leaves.len()).filter(|&i| leaves[i].direction == direction).collect();
+            let members: Vec<usize> = all.iter().step_by(all.len().div_ceil(LOOKED_AT).max(1)).copied().collect();
             let distances = apart.distances(leaves, &members, false);
             (members, distances)
         };
@@ -52,13 +56,13 @@ impl<'a> Judge<'a> {
     }
 
     /// The mean silhouette (Rousseeuw, 1987): of each leaf `(b - a) / max(a, b)`, with a its mean distance to the others of its group
-    /// and b the least mean distance to another group of its direction; 0 for a leaf that is alone.
+    /// and b the least mean distance to another group of its direction; 0 for a leaf that is alone. Of very many leaves, over some.
     fn silhouette(&self, groups: &[Vec<usize>]) -> Option<f64> {
         let (mut sum, mut count) = (0.0, 0usize);
         for (members, distances) in &self.apart {
-            let place = |leaf: usize| members.binary_search(&leaf).expect("a leaf of the direction");
-            let own = groups.iter().filter(|group| members.binary_search(&group[0]).is_ok());
-            let own: Vec<Vec<usize>> = own.map(|group| group.iter().map(|&leaf| place(leaf)).collect()).collect();
+            let place = |leaf: &usize| members.binary_search(leaf).ok();
+            let own = groups.iter().map(|group| group.iter().filter_map(place).collect::<Vec<usize>>());
+            let own: Vec<Vec<usize>> = own.filter(|group| !group.is_empty()).collect();
             if own.len() < 2 {
                 continue;
             }
@@ -103,8 +107,10 @@ mod tests {
             .map(|(uv, sum)| Leaf {
                 segment: Segment::BASE,
                 direction: Direction::Over,
+                uv,
                 stats: rate(uv, sum),
                 profile: Profile { counts: vec![vec![uv]] },
+                weight: 1.0,
             })
             .to_vec();
         let taken: Vec<Stats> = leaves.iter().map(|leaf| leaf.stats).collect();

@@ -43,8 +43,8 @@ use crate::change::Changes;
 use crate::encode::Codebook;
 use crate::enumerate::Answer;
 use crate::highlight::{Funnel, Highlight, Scored};
-use crate::job::{Job, PRIVACY_FLOOR};
-use crate::merge::{Grouping, ShortRule};
+use crate::job::{Job, MergeOf, PRIVACY_FLOOR};
+use crate::merge::{Group, Grouping, ShortRule};
 use crate::score::{Component, Measures};
 use crate::screen::Verdict;
 use crate::segment::Segment;
@@ -145,7 +145,7 @@ impl RunResult<'_> {
     }
 
     /// What a group shows on the validation part, in the same way.
-    fn group_validation(&self, group: &crate::merge::Group) -> Option<Measures> {
+    fn group_validation(&self, group: &Group) -> Option<Measures> {
         group.validation.filter(|held| !self.few(held.uv) && !self.few(group.stats.uv - held.uv))
     }
 
@@ -185,12 +185,20 @@ impl RunResult<'_> {
         match segments {
             [] => "FALSE".into(),
             [only] => self.codebook.sql(*only),
+            many if self.job.merge.of == MergeOf::Cells && many.iter().all(|s| s.features() == many[0].features()) => {
+                self.codebook.sql_of_cells(many)
+            }
             many => many.iter().map(|s| format!("({})", self.codebook.sql(*s))).collect::<Vec<_>>().join("\nOR "),
         }
     }
 
     /// Which group a customer is assigned to, as an expression on the raw table's columns.
     fn assignment_sql(&self) -> String {
+        if self.job.merge.of == MergeOf::Cells {
+            let when = |group: &Group| format!("WHEN {} THEN {}", self.any_sql(&group.segments), group.id);
+            let all: Vec<String> = self.grouping.groups.iter().map(when).collect();
+            return if all.is_empty() { "NULL".into() } else { format!("CASE\n{}\nEND", all.join("\n")) };
+        }
         let when = |(segment, group): &(Segment, u32)| format!("WHEN {} THEN {group}", self.codebook.sql(*segment));
         match self.grouping.asked.as_slice() {
             [] => "NULL".into(),
@@ -199,7 +207,7 @@ impl RunResult<'_> {
     }
 
     /// A group's rule in short, unless so few customers are in the one and not in the other that these would be told.
-    fn short_rule<'g>(&self, group: &'g crate::merge::Group) -> Option<&'g ShortRule> {
+    fn short_rule<'g>(&self, group: &'g Group) -> Option<&'g ShortRule> {
         let rule = &group.short;
         let common = (rule.recall * group.stats.uv as f64).round() as i64;
         Some(rule).filter(|_| !self.few(rule.uv - common) && !self.few(group.stats.uv - common))

@@ -25,7 +25,7 @@ pub(super) fn write(staging: &Staging, result: &RunResult) -> Result<(), SinkErr
     let assigned = result.assigned;
     let texts: Vec<String> = {
         let texts = Texts::of(result.codebook);
-        result.highlights.iter().map(|h| texts.segment(h.segment)).collect()
+        result.grouping.leaves.iter().map(|&segment| texts.segment(segment)).collect()
     };
     let groups = &result.grouping.groups;
     let mut position = vec![usize::MAX; groups.iter().map(|group| group.id as usize + 1).max().unwrap_or(0)];
@@ -84,7 +84,7 @@ fn columns<'a>(result: &'a RunResult, texts: &'a [String], group: u32) -> Vec<Co
     // Each text once, and which one it is for each customer.
     let all = Arc::new(StringArray::from_iter_values(texts));
     let segment = move |members: &[u32]| {
-        let keys = members.iter().map(|&c| assigned.highlight[c as usize] as i32);
+        let keys = members.iter().map(|&c| assigned.leaf[c as usize] as i32);
         DictionaryArray::<Int32Type>::new(Int32Array::from_iter_values(keys), all.clone())
     };
     let holdout =

@@ -296,7 +296,7 @@ impl Sample {
                         .collect(),
                 ),
                 group: (0..90).rev().map(|i| if i < 40 { 1 } else { 2 }).collect(),
-                highlight: (0..90).rev().map(|i| u32::from(i >= 40)).collect(),
+                leaf: (0..90).rev().map(|i| u32::from(i >= 40)).collect(),
                 holdout: (0..90).rev().map(|i| i % 40 < 12).collect(),
             },
             quality: Quality {

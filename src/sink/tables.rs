@@ -30,7 +30,7 @@ impl Texts {
     pub fn of(codebook: &Codebook) -> Texts {
         let texts = |feature: usize| {
             let item = |code| codebook.item_text(Item { feature: feature as u16, code: code as u16 });
-            (0..codebook.features[feature].items.len()).map(item).collect()
+            (0..codebook.features[feature].cardinality()).map(item).collect()
         };
         Texts { items: (0..codebook.features.len()).map(texts).collect() }
     }

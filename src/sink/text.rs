@@ -170,6 +170,8 @@ texts! {
         "合并停在 {groups} 个人群：若继续合并，下一步距离为 {distance}，代价是此前平均每步的 {jump} 倍。";
     merging_few: "Merging ended with {groups} groups ({fewest} to {most} were asked for).", "最终得到 {groups} 个人群（设定范围为 {fewest}–{most} 个）。";
     merge_log: "Merge log ({steps} steps)", "合并日志（共 {steps} 步）";
+    merge_log_last: "Merge log (the last {last} of {steps} steps)", "合并日志（共 {steps} 步，仅列最后 {last} 步）";
+    more_segments: "and {n} more, in groups.json", "另有 {n} 个，见 groups.json";
     merge_step: "Step", "步骤";
     merge_left: "Joined", "合并对象一";
     merge_right: "With", "合并对象二";

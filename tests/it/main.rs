@@ -1,5 +1,6 @@
 mod bad_files;
 mod bad_input;
+mod cells;
 mod faults;
 mod find;
 mod highlights;

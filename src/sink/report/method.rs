@@ -2,12 +2,16 @@
 
 use super::View;
 use crate::highlight::Condition;
-use crate::job::{Adjust, Language};
+use crate::job::{Adjust, Language, MergeOf};
 use crate::segment::Segment;
 use crate::sink::number::{count, decimal, percent};
+use crate::sink::tables::Texts;
 use crate::sink::terminal::visible;
 use crate::sink::text::fill;
 use crate::stats::MetricKind;
+
+/// Of more merges than this the last are shown; all are in `groups.json`.
+const MERGES_SHOWN: usize = 500;
 
 pub(super) struct FunnelRow {
     pub condition: String,
@@ -109,9 +113,11 @@ impl View<'_, '_> {
 
     pub(super) fn merges(&self) -> Vec<MergeRow> {
         let leaves = &self.result.grouping.leaves;
-        let rank = |leaf: &Segment| self.result.highlights.iter().position(|h| h.segment == *leaf).map_or(0, |i| i + 1);
+        let rank = |leaf: &Segment| self.result.highlights.iter().position(|h| h.segment == *leaf);
+        let texts = Texts::of(self.result.codebook);
         let node = |node: usize| match leaves.get(node) {
-            Some(leaf) => fill(self.t.highlight_number, &[("n", &rank(leaf).to_string())]),
+            Some(leaf) if self.result.job.merge.of == MergeOf::Cells => visible(&texts.segment(*leaf)),
+            Some(leaf) => fill(self.t.highlight_number, &[("n", &rank(leaf).map_or(0, |i| i + 1).to_string())]),
             None => fill(self.t.result_of, &[("n", &(node - leaves.len() + 1).to_string())]),
         };
         let row = |m: &crate::merge::Merge| MergeRow {
@@ -121,7 +127,15 @@ impl View<'_, '_> {
             distance: decimal(m.distance),
             uv: count(m.uv),
         };
-        self.result.grouping.merges.iter().map(row).collect()
+        let merges = &self.result.grouping.merges;
+        merges[merges.len().saturating_sub(MERGES_SHOWN)..].iter().map(row).collect()
+    }
+
+    /// The heading of the merges.
+    pub(super) fn merge_log(&self) -> String {
+        let steps = self.result.grouping.merges.len();
+        let text = if steps > MERGES_SHOWN { self.t.merge_log_last } else { self.t.merge_log };
+        fill(text, &[("steps", &count(steps as i64)), ("last", &count(MERGES_SHOWN as i64))])
     }
 
     pub(super) fn choices(&self) -> Vec<[String; 7]> {

@@ -24,6 +24,8 @@ use crate::stats::MetricKind;
 
 /// Items shown on each side of a group's profile.
 const STRONGEST: usize = 5;
+/// Segments shown of a group; all are in `groups.json`.
+const SEGMENTS_SHOWN: usize = 50;
 
 #[derive(Template)]
 #[template(path = "report.html", config = "src/sink/askama.toml")]
@@ -88,6 +90,8 @@ struct GroupView {
     short: Option<String>,
     description: String,
     segments: Vec<String>,
+    /// How many more there are.
+    more: Option<String>,
     up: Vec<Bar>,
     down: Vec<Bar>,
     secondary: Vec<[String; 4]>,
@@ -186,7 +190,7 @@ impl View<'_, '_> {
             funnel: self.funnel(),
             stop: self.stop(),
             merges: self.merges(),
-            merge_log: fill(t.merge_log, &[("steps", &result.grouping.merges.len().to_string())]),
+            merge_log: self.merge_log(),
             choices: self.choices(),
             features: self.features(),
             influence: if result.kind == MetricKind::Rate { t.influence_rate } else { t.influence_other },
@@ -363,7 +367,9 @@ impl View<'_, '_> {
                 .map(|test| self.n.interval(test.lift_low.zip(test.lift_high), (test.effect_low, test.effect_high))),
             short: self.short(group, texts),
             description: self.describe(group),
-            segments: group.segments.iter().map(|s| visible(&texts.segment(*s))).collect(),
+            segments: group.segments.iter().take(SEGMENTS_SHOWN).map(|s| visible(&texts.segment(*s))).collect(),
+            more: (group.segments.len() > SEGMENTS_SHOWN)
+                .then(|| fill(self.t.more_segments, &[("n", &count((group.segments.len() - SEGMENTS_SHOWN) as i64))])),
             up: up.into_iter().map(bar).collect(),
             down: down.into_iter().map(bar).collect(),
             secondary: self.secondary(&group.secondary),

@@ -1,0 +1,234 @@
+//! Groups out of what is merged, highlights or cells: what worker 0 does around the tree.
+
+use super::cells::Cells;
+use super::found::Found;
+use super::target::{Listed, Overlaps, Taken};
+use crate::audience::Assigned;
+use crate::encode::Codebook;
+use crate::highlight::Direction;
+use crate::job::{Job, MergeOf};
+use crate::merge::{
+    self, Apart, Clusters, Group, Grouping, Judge, Leaf, Rounds, ShortRule, Space, Tree, Weights, cell_rules, cut,
+    short_rule,
+};
+use crate::profile::{Profile, profile};
+use crate::score::{measures, test};
+use crate::segment::Segment;
+use crate::stats::{DISCOVERY, Stats, VALIDATION};
+
+/// A list of [`Merged::listed`], with what each segment of it selects and how many of these are the group's.
+pub type Selected = (Vec<u32>, Vec<[i64; 2]>);
+
+/// What is merged.
+pub struct Merged {
+    of: MergeOf,
+    /// Highlights as they rank, or cells by number.
+    pub leaves: Vec<Leaf>,
+    /// Leaves in the order in which a customer is asked for them.
+    asked: Vec<usize>,
+    pub space: Space,
+    /// By leaf, over the customers that it takes: those of the leaves are disjoint.
+    taken: Vec<Taken>,
+}
+
+impl Merged {
+    /// The highlights that are merged, given how the customers of each spread over the items, and what each takes, in the order in which
+    /// customers are asked for them.
+    pub fn highlights(found: &Found, spreads: Vec<Profile>, taken: Vec<Taken>, influences: &[f64]) -> Merged {
+        let mut all: Vec<(usize, Profile, Taken)> = (found.targets.iter().zip(spreads).zip(taken))
+            .map(|((&highlight, spread), taken)| (highlight, spread, taken))
+            .collect();
+        all.sort_by_key(|(highlight, ..)| *highlight);
+        let leaf_of = |highlight: &usize| {
+            all.binary_search_by_key(highlight, |(highlight, ..)| *highlight).expect("every target is a leaf")
+        };
+        let asked = found.targets.iter().map(leaf_of).collect();
+        let (mut leaves, mut own) = (Vec::new(), Vec::new());
+        for (highlight, profile, taken) in all {
+            let highlight = &found.highlights[highlight];
+            let (segment, direction) = (highlight.segment, highlight.direction);
+            let stats = found.whole_of(segment);
+            leaves.push(Leaf { segment, direction, uv: stats.uv, stats, profile, weight: 1.0 });
+            own.push(taken);
+        }
+        let space = Space::new(found.kind, found.scale, found.base(0), influences);
+        Merged { of: MergeOf::Highlights, leaves, asked, space, taken: own }
+    }
+
+    /// Cells with their sums. Each counts as much as it has customers, and where it stands is said by the discovery part alone: what its
+    /// group shows on the other is not chosen.
+    pub fn cells(found: &Found, cells: &Cells, taken: Vec<Taken>, influences: &[f64]) -> Merged {
+        let leaf = |(&segment, taken): (&Segment, &Taken)| {
+            let uv = taken.stats[0].iter().map(|stats| stats.uv).sum();
+            let stats = taken.stats[0][DISCOVERY];
+            let profile = taken.profile.clone();
+            Leaf { segment, direction: Direction::Over, uv, stats, profile, weight: uv as f64 }
+        };
+        let leaves = cells.segments.iter().zip(&taken).map(leaf).collect();
+        let space = Space::new(found.kind, found.scale, found.bases[0][DISCOVERY], influences);
+        Merged { of: MergeOf::Cells, leaves, asked: (0..taken.len()).collect(), space, taken }
+    }
+
+    /// Whether there are so many that all workers grow the tree.
+    pub fn in_rounds(&self, job: &Job) -> bool {
+        let [_, overlap, items] = job.merge.distance.weights();
+        self.leaves.len() > job.merge.max_matrix && overlap == 0.0 && items == 0.0
+    }
+
+    /// The tree, from a matrix of distances.
+    pub fn tree(&self, job: &Job, shared: &Overlaps) -> Tree {
+        self.with_distances(job, shared, |apart| merge::merge(job.merge.linkage, &self.leaves, apart))
+    }
+
+    /// What all workers grow the tree from.
+    pub fn start(&self) -> (Vec<Leaf>, Space) {
+        (self.leaves.clone(), self.space.clone())
+    }
+
+    fn with_distances<T>(&self, job: &Job, shared: &Overlaps, then: impl FnOnce(&Apart) -> T) -> T {
+        let shared = |i: usize, j: usize| if i == j { self.leaves[i].uv } else { shared.uv(i, j) };
+        then(&Apart { space: &self.space, weights: Weights::of(&job.merge.distance), shared: &shared })
+    }
+
+    /// Cuts the tree.
+    pub fn cut(&self, job: &Job, found: &Found, tree: &Tree, shared: &Overlaps) -> Clusters {
+        let taken: Vec<Stats> = self.taken.iter().map(|taken| taken.stats[0].iter().copied().sum()).collect();
+        let base = found.base(0);
+        let least = (job.merge.min_group_share * base.uv as f64 - 1e-9).ceil() as i64;
+        let leaves_are = match self.of {
+            MergeOf::Highlights => "highlights",
+            MergeOf::Cells => "cells",
+        };
+        self.with_distances(job, shared, |apart| {
+            let judge = Judge::new(found.kind, base, &taken, &self.leaves, apart);
+            cut(tree, job.merge.groups, least, leaves_are, |groups| judge.worth(groups))
+        })
+    }
+
+    /// The segments as customers are asked for them, and for each group those of its own, who takes most first.
+    pub fn listed(&self, clusters: &Clusters) -> Listed {
+        let mut place = vec![0u32; self.leaves.len()];
+        (0..).zip(&self.asked).for_each(|(at, &leaf)| place[leaf] = at);
+        let asked = self.asked.iter().map(|&leaf| self.leaves[leaf].segment).collect();
+        let list = |members: &Vec<usize>| self.by_size(members).into_iter().map(|leaf| place[leaf]).collect();
+        (asked, clusters.members.iter().map(list).collect())
+    }
+
+    fn uv(&self, leaf: usize) -> i64 {
+        self.taken[leaf].stats[0].iter().map(|stats| stats.uv).sum()
+    }
+
+    /// Leaves by what they take, most first; at ties as customers are asked.
+    fn by_size(&self, members: &[usize]) -> Vec<usize> {
+        let mut place = vec![0usize; self.leaves.len()];
+        self.asked.iter().enumerate().for_each(|(at, &leaf)| place[leaf] = at);
+        let mut leaves = members.to_vec();
+        leaves.sort_by_key(|&leaf| (std::cmp::Reverse(self.uv(leaf)), place[leaf]));
+        leaves
+    }
+
+    /// Of each group the fewest segments that say nearly all of it.
+    pub fn short_rules(&self, clusters: &Clusters, lists: &[Selected]) -> Vec<ShortRule> {
+        let rule = |(members, (list, selected)): (&Vec<usize>, &Selected)| {
+            let listed: Vec<Segment> = list.iter().map(|&at| self.leaves[self.asked[at as usize]].segment).collect();
+            short_rule(&listed, selected, members.iter().map(|&leaf| self.uv(leaf)).sum())
+        };
+        clusters.members.iter().zip(lists).map(rule).collect()
+    }
+
+    /// The same for cells: a few conditions on the features that make them.
+    pub fn cell_rules(&self, codebook: &Codebook, clusters: &Clusters, least: i64) -> Vec<ShortRule> {
+        let mut group_of = vec![0; self.leaves.len()];
+        let all = clusters.members.iter().enumerate();
+        all.for_each(|(group, members)| members.iter().for_each(|&leaf| group_of[leaf] = group));
+        let cells: Vec<(Segment, i64, usize)> =
+            self.leaves.iter().zip(group_of).map(|(leaf, group)| (leaf.segment, leaf.uv, group)).collect();
+        cell_rules(codebook, &cells, clusters.members.len(), least)
+    }
+
+    /// The groups, numbered by absolute impact, with their short rules in the order of the clusters. `assigned` has places in the order
+    /// in which customers are asked, and leaves with leaves and groups.
+    pub fn grouping(
+        &self,
+        found: &Found,
+        codebook: &Codebook,
+        clusters: Clusters,
+        rules: Vec<ShortRule>,
+        assigned: &mut Assigned,
+    ) -> Grouping {
+        let base = Profile { counts: codebook.uv().map(|uv| uv.iter().map(|&uv| uv as i64).collect()).collect() };
+        let base_uv = found.base(0).uv;
+        let mut groups: Vec<(&Vec<usize>, Group)> = Vec::new();
+        for (members, short) in clusters.members.iter().zip(rules) {
+            let sums = Taken::total(members.iter().map(|&leaf| &self.taken[leaf])).expect("a cluster has a leaf");
+            let of = |metric: usize| -> Stats { sums.stats[metric].iter().copied().sum() };
+            let (stats, held_out) = (of(0), sums.stats[0][VALIDATION]);
+            let of_metric = |m: usize| measures(found.moments.kinds()[m], found.scales[m], &of(m), &found.base(m));
+            let own = of_metric(0);
+            let (direction, ranked) = match self.of {
+                MergeOf::Highlights => (self.leaves[members[0]].direction, members.clone()),
+                MergeOf::Cells if own.effect < 0.0 => (Direction::Under, self.by_size(members)),
+                MergeOf::Cells => (Direction::Over, self.by_size(members)),
+            };
+            let segments: Vec<Segment> = ranked.iter().map(|&leaf| self.leaves[leaf].segment).collect();
+            let profile = profile(codebook, &sums.profile, stats.uv, &base, base_uv);
+            let validation = measures(found.kind, found.scale, &held_out, &found.bases[0][VALIDATION]);
+            let group = Group {
+                id: 0,
+                direction,
+                name: merge::name(codebook, &segments, &profile),
+                segments,
+                stats,
+                measures: own,
+                validation: (held_out.uv > 0).then_some(validation),
+                test: test(found.kind, found.scale, &stats, &found.base(0)),
+                validation_test: test(found.kind, found.scale, &held_out, &found.bases[0][VALIDATION]),
+                short,
+                secondary: (1..found.scales.len()).map(of_metric).collect(),
+                profile,
+            };
+            groups.push((members, group));
+        }
+        groups.sort_by(|(_, a), (_, b)| {
+            b.measures.impact.abs().total_cmp(&a.measures.impact.abs()).then_with(|| a.segments.cmp(&b.segments))
+        });
+        let names = merge::distinct(groups.iter().map(|(_, group)| group.name.clone()).collect());
+        let mut id_of = vec![0u32; self.leaves.len()];
+        for (id, ((members, group), name)) in (1..).zip(groups.iter_mut().zip(names)) {
+            group.id = id;
+            group.name = name;
+            members.iter().for_each(|&leaf| id_of[leaf] = id);
+        }
+        assigned.leaf.iter_mut().for_each(|leaf| *leaf = self.asked[*leaf as usize] as u32);
+        assigned.group = assigned.leaf.iter().map(|&leaf| id_of[leaf as usize]).collect();
+        let reason = match self.of {
+            MergeOf::Highlights => found.reason(clusters.reason),
+            MergeOf::Cells => self.reason(codebook, clusters.reason),
+        };
+        Grouping {
+            groups: groups.into_iter().map(|(_, group)| group).collect(),
+            asked: self.asked.iter().map(|&leaf| (self.leaves[leaf].segment, id_of[leaf])).collect(),
+            leaves: self.leaves.iter().map(|leaf| leaf.segment).collect(),
+            merges: clusters.merges,
+            choices: clusters.choices,
+            reason,
+        }
+    }
+
+    /// Why there are so many groups, from the cells on.
+    fn reason(&self, codebook: &Codebook, cut: String) -> String {
+        let features: Vec<&str> = self.leaves.first().map_or(Vec::new(), |leaf| {
+            leaf.segment.items().map(|item| codebook.feature(item.feature).name.as_str()).collect()
+        });
+        format!(
+            "the customers have {} combinations of {}; these were merged: {cut}",
+            self.leaves.len(),
+            features.join(", ")
+        )
+    }
+}
+
+/// How worker 0's start becomes a tree that grows.
+pub fn rounds(job: &Job, (leaves, space): (Vec<Leaf>, Space)) -> Rounds {
+    Rounds::new(job.merge.linkage, &leaves, &space)
+}

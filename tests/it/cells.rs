@@ -1,0 +1,180 @@
+//! The whole base in groups, `merge.of = "cells"`, as a reader checks it over raw rows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use arrow::array::AsArray;
+use arrow::datatypes::{DataType, Int32Type, Int64Type};
+
+use crate::program::{Dice, Folder, answer, json, parquet};
+
+struct Row {
+    city: &'static str,
+    tier: &'static str,
+    age: u64,
+    bought: bool,
+}
+
+const CITIES: [&str; 6] = ["北京", "上海", "成都", "广州", "", "Zug"];
+const TIERS: [&str; 3] = ["gold", "silver", "plain"];
+
+/// 8,000 customers; few are in Zug, so that it is no item, and some in no city; the young of two cities and the gold ones buy more.
+fn rows() -> Vec<Row> {
+    let mut dice = Dice(11);
+    let mut row = || {
+        let city = match dice.roll(400) {
+            0 => "Zug",
+            roll if roll < 30 => "",
+            roll => CITIES[roll as usize % 4],
+        };
+        let (tier, age) = (TIERS[dice.roll(3) as usize], 20 + dice.roll(50));
+        let percent = match (city, tier, age) {
+            ("北京" | "上海", _, ..30) => 40,
+            (_, "gold", _) => 20,
+            ("成都", ..) => 2,
+            _ => 8,
+        };
+        Row { city, tier, age, bought: dice.roll(100) < percent }
+    };
+    (0..8000).map(|_| row()).collect()
+}
+
+fn folder(rows: &[Row]) -> Folder {
+    let folder = Folder::new();
+    let mut text = "id,city,tier,age,tags,bought\n".to_owned();
+    for (id, Row { city, tier, age, bought }) in rows.iter().enumerate() {
+        writeln!(text, "{id},{city},{tier},{age},a|b,{}", u8::from(*bought)).unwrap();
+    }
+    folder.write("t.csv", &text);
+    folder.write(
+        "job.toml",
+        "[input]\npath = \"t.csv\"\nid = \"id\"\n[metric]\ncolumn = \"bought\"\nkind = \"rate\"\n[features]\ninclude = [\"city\", \
+         \"tier\", \"age\", \"tags\"]\n[features.age]\nbin = { edges = [30, 40, 50, 60] }\n[features.tags]\nkind = \"tags\"\n\
+         [enumerate]\nmin_uv = 50\n[merge]\nof = \"cells\"\n[output]\ndir = \"out\"\n",
+    );
+    folder
+}
+
+/// What the program calls the items of a customer, `(other)` where the value is too rare.
+fn cell(row: &Row) -> String {
+    let city = match row.city {
+        "Zug" => "(other)",
+        "" => "(missing)",
+        city => city,
+    };
+    let age = match row.age {
+        ..30 => "<30".to_owned(),
+        60.. => ">=60".to_owned(),
+        age => format!("[{},{})", age / 10 * 10, age / 10 * 10 + 10),
+    };
+    format!("city={city} & tier={} & age={age}", row.tier)
+}
+
+#[test]
+fn every_customer_is_in_the_one_group_of_their_cell_and_every_figure_is_as_counted() {
+    let rows = rows();
+    let folder = folder(&rows);
+    folder.nichemine("run job.toml").well();
+    let run = folder.path("out/latest");
+    let groups = json(run.join("groups.json"));
+    let mut group_of = vec![0i64; rows.len()];
+    let mut cells: BTreeMap<String, i64> = BTreeMap::new();
+    for group in groups["groups"].as_array().unwrap() {
+        let id = group["id"].as_i64().unwrap();
+        let audience = parquet(run.join(format!("audience/group={id}/part-0.parquet")));
+        let ids = arrow::compute::cast(audience.column(0), &DataType::Int64).unwrap();
+        let ids = ids.as_primitive::<Int64Type>();
+        let segments = arrow::compute::cast(audience.column(2), &DataType::Utf8).unwrap();
+        assert!(audience.column(1).as_primitive::<Int32Type>().values().iter().all(|&own| i64::from(own) == id));
+        for (customer, segment) in ids.values().iter().zip(segments.as_string::<i32>()) {
+            let row = &rows[*customer as usize];
+            assert_eq!(segment, Some(cell(row).as_str()));
+            assert_eq!(std::mem::replace(&mut group_of[*customer as usize], id), 0, "nobody is in two groups");
+            assert_eq!(*cells.entry(cell(row)).or_insert(id), id, "a cell is in one group");
+        }
+        let own = || rows.iter().zip(&group_of).filter(|(_, of)| **of == id).map(|(row, _)| row);
+        let (uv, bought) = (own().count(), own().filter(|row| row.bought).count());
+        assert_eq!(group["uv"].as_u64(), Some(uv as u64));
+        assert!((group["metric_mean"].as_f64().unwrap() - bought as f64 / uv as f64).abs() < 1e-12);
+        // The rule in short, over the raw rows.
+        let conditions: Vec<&str> =
+            group["rule"]["segments"].as_array().unwrap().iter().map(|s| s.as_str().unwrap()).collect();
+        let meets = |row: &Row| {
+            let cell = cell(row);
+            let items: BTreeSet<&str> = cell.split(" & ").collect();
+            conditions.iter().any(|condition| condition.split(" & ").all(|item| items.contains(item)))
+        };
+        let selected = rows.iter().filter(|row| meets(row)).count();
+        let hit = own().filter(|row| meets(row)).count();
+        if let Some(uv) = group["rule"]["uv"].as_u64() {
+            assert_eq!(uv, selected as u64);
+            let share = |name: &str| group["rule"][name].as_f64().unwrap();
+            assert!((share("precision") - hit as f64 / selected as f64).abs() < 1e-12);
+            assert!((share("recall") - hit as f64 / own().count() as f64).abs() < 1e-12);
+        }
+    }
+    assert!(group_of.iter().all(|&group| group > 0), "nobody is left out");
+    assert!((6..=10).contains(&groups["groups"].as_array().unwrap().len()));
+    let listed: BTreeSet<&str> =
+        groups["leaves"].as_array().unwrap().iter().map(|leaf| leaf.as_str().unwrap()).collect();
+    assert_eq!(listed, cells.keys().map(String::as_str).collect());
+    let manifest = json(run.join("manifest.json"));
+    assert_eq!(manifest["assigned"], 8000);
+    // What the validation part shows has no part in the groups: the cells of either sum up to the base.
+    let total: f64 = groups["groups"].as_array().unwrap().iter().map(|group| group["impact"].as_f64().unwrap()).sum();
+    assert!(total.abs() < 1e-6, "impacts of a partition sum to zero: {total}");
+    folder.nichemine("verify out/latest").well();
+}
+
+#[test]
+fn groups_of_cells_do_not_depend_on_workers_processes_or_rounds() {
+    let folder = folder(&rows());
+    for linkage in ["smallest_first", "ward", "average", "complete"] {
+        let linkage = format!("merge.linkage={linkage}");
+        let mut all = Vec::new();
+        for more in [
+            &["-w", "1"][..],
+            &["-w", "3"],
+            &["-w", "1", "--set", "merge.max_matrix=5"],
+            &["-w", "2", "--set", "merge.max_matrix=5"],
+            &["-w", "1", "--processes", "2", "--set", "merge.max_matrix=5"],
+        ] {
+            let args = [&["run", "job.toml", "--set", linkage.as_str()], more].concat();
+            folder.start_with(&args).end().well();
+            all.push((answer(&folder.path("out/latest")), json(folder.path("out/latest/groups.json"))));
+        }
+        assert_eq!(all[0].0, all[1].0, "{linkage}");
+        assert_eq!(all[2].0, all[3].0, "{linkage}");
+        assert_eq!(all[2].0, all[4].0, "{linkage}");
+        // From a matrix and in rounds heights differ in their rounding, and so does the order of merges at one height; groups do not.
+        let heights = |groups: &serde_json::Value| -> Vec<f64> {
+            groups["merges"].as_array().unwrap().iter().map(|merge| merge["distance"].as_f64().unwrap()).collect()
+        };
+        let (matrix, rounds) = (heights(&all[0].1), heights(&all[2].1));
+        assert!(matrix.len() > 50 && matrix.len() == rounds.len());
+        assert!(matrix.iter().zip(&rounds).all(|(a, b)| (a - b).abs() <= 1e-9 * a), "{linkage}");
+        assert_eq!(all[0].1["groups"], all[2].1["groups"], "{linkage}");
+    }
+}
+
+#[test]
+fn what_cannot_make_cells_is_said_with_the_setting() {
+    let folder = folder(&rows());
+    let run = |settings: &[&str]| {
+        let sets = settings.iter().flat_map(|setting| ["--set", setting]);
+        folder.start_with(&["run", "job.toml"].into_iter().chain(sets).collect::<Vec<_>>()).end()
+    };
+    run(&["merge.by=[\"city\", \"teir\"]"]).refused(2, &["merge.by", "no feature \"teir\"", "\"tier\""]);
+    run(&["merge.by=[\"tags\"]"]).refused(2, &["merge.by", "\"tags\" is of tags"]);
+    run(&["merge.by=[\"city\", \"city\"]"]).refused(2, &["merge.by", "each once"]);
+    run(&["merge.by=[\"city\"]", "merge.of=highlights"]).refused(2, &["merge.by", "merge.of = \"cells\""]);
+    run(&["merge.distance=overlap"]).refused(2, &["merge.distance", "cells share no customers"]);
+    run(&["merge.max_cells=20", "merge.by=[\"city\", \"tier\", \"age\"]"])
+        .refused(2, &["combinations that customers have", "merge.max_cells allows 20", "merge.by"]);
+    run(&["merge.by=[\"age\", \"city\"]", "screen.min_entropy=2.28"])
+        .refused(2, &["\"city\" was left out by screening"]);
+    assert!(!folder.path("out/latest").exists(), "nothing was published");
+    run(&["merge.by=[\"age\", \"city\"]"]).well();
+    let leaves = json(folder.path("out/latest/groups.json"))["leaves"].as_array().unwrap().len();
+    assert!((20..=30).contains(&leaves), "5 ages in 5 or 6 cities: {leaves}");
+}
