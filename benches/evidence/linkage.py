@@ -3,7 +3,7 @@
     linkage.py BENCH [--inputs 50] [--points 2000]
 
 BENCH is the program of `cargo bench --bench linkage --no-run`. For each input, points of 4 to 130 coordinates, scattered evenly or in
-clusters, the merges of both programs are held against each other, linkage by linkage. Prints the largest relative difference of a
+clusters, the merges of both programs are held against each other, linkage by linkage, from a matrix and in rounds by 1, 2 and 4 workers. Prints the largest relative difference of a
 height; ends with 1 when a merge differs, or a height by more than 1e-9.
 """
 
@@ -31,12 +31,15 @@ def main():
             points = centres[random.integers(0, 12, arguments.points)] + 0.1 * random.standard_normal(points.shape)
         text = "\n".join(",".join(repr(float(value)) for value in point) for point in points)
         for method in ("ward", "average", "complete"):
-            found = subprocess.run([arguments.bench, "tree", method], input=text, capture_output=True, text=True, check=True)
-            found = np.array([[float(value) for value in line.split(",")] for line in found.stdout.split()])
             expected = linkage(points, method)
-            wrong += int((found[:, :2] != expected[:, :2]).any(axis=1).sum())
-            difference = float(np.max(np.abs(found[:, 2] - expected[:, 2]) / expected[:, 2]))
-            worst[method] = max(worst.get(method, 0.0), difference)
+            for workers in ([], ["1"], ["2"], ["4"]):
+                command = [arguments.bench, "tree", method, *workers]
+                found = subprocess.run(command, input=text, capture_output=True, text=True, check=True)
+                found = np.array([[float(value) for value in line.split(",")] for line in found.stdout.split()])
+                wrong += int((found[:, :2] != expected[:, :2]).any(axis=1).sum())
+                difference = float(np.max(np.abs(found[:, 2] - expected[:, 2]) / expected[:, 2]))
+                key = f"{method}, {'rounds by ' + workers[0] if workers else 'matrix'}"
+                worst[key] = max(worst.get(key, 0.0), difference)
     for method, difference in worst.items():
         print(f"{method}: {arguments.inputs} inputs of {arguments.points} points, largest relative difference {difference:.2g}")
     print(f"merges that differ: {wrong}")

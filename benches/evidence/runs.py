@@ -30,9 +30,9 @@ def write(path, names, rows, delimiter):
         writer.writerows(([names] if names else []) + rows)
 
 
-def run(nichemine, job, settings):
-    """Runs a job with settings; what it says on one line."""
-    command = [nichemine, "run", str(job), "--output", "json"]
+def run(nichemine, job, settings, options=()):
+    """Runs a job with settings and further options; what it says on one line."""
+    command = [nichemine, "run", str(job), "--output", "json", *options]
     command += [part for setting in settings for part in ("--set", setting)]
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
