@@ -13,8 +13,8 @@ use super::unique::unique;
 use super::winsorise::{Caps, winsorise};
 use crate::audience::{CustomerIds, RowRuns};
 use crate::encode::{
-    Codebook, Draft, Feature, IdRef, Intake, LocalIds, LocalMetric, LocalNumbers, MetricColumn, Reading, Shard, Sketch,
-    band_counts, code, feature, hash,
+    Codebook, Coder, Draft, Feature, IdRef, Intake, LocalIds, LocalMetric, LocalNumbers, MetricColumn, Reading, Shard,
+    Sketch, band_counts, feature, hash,
 };
 use crate::job::{Job, OneOrMany, PRIVACY_FLOOR, Scalar};
 use crate::memory::{self, Size};
@@ -207,12 +207,10 @@ pub fn load(
     let mut codes = Vec::new();
     let mut refused = reading.refused.clone();
     let locals = std::mem::take(&mut intake.features).into_iter();
-    for ((feature, local), (draft, input)) in
-        features.into_iter().zip(locals).zip(agreed.drafts.iter().zip(&reading.features))
-    {
+    for ((feature, mut local), input) in features.into_iter().zip(locals).zip(&reading.features) {
         match feature {
             Ok(feature) => {
-                codes.push(code(local, draft, &feature));
+                codes.push(Coder::of(&feature).take(&mut local));
                 codebook.features.push(feature);
             }
             Err(reason) => refused.push((input.name.clone(), reason)),

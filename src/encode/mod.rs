@@ -2,6 +2,7 @@
 
 mod book;
 mod codebook;
+mod coder;
 mod intake;
 mod features;
 mod ids;
@@ -20,8 +21,9 @@ mod shard;
 mod sketch;
 mod tags;
 
-pub use book::{Draft, TooManyBands, band_counts, code, feature};
+pub use book::{Draft, TooManyBands, band_counts, feature};
 pub use codebook::{Codebook, Feature, ItemValue, MISSING, civil};
+pub use coder::Coder;
 pub use features::{LocalFeature, Place};
 pub use ids::{IdRef, LocalIds, hash};
 pub use intake::{BadRow, Intake};
