@@ -103,6 +103,13 @@ impl Shard {
         Shard { features, metrics, ids, order, runs }
     }
 
+    /// Rows as they were read, of which nothing but the features is known. All columns are of this length, below 2^32.
+    pub fn of_features(features: Vec<Codes>, rows: usize) -> Shard {
+        let order = (0..u32::try_from(rows).expect("some rows of a table are fewer than 2^32")).collect();
+        let run = Run { rows: 0..rows, part: 0, yes: 0, zero: true };
+        Shard { features, metrics: Vec::new(), ids: CustomerIds::default(), order, runs: vec![run] }
+    }
+
     /// The rows of two periods, `before` being 1 for those of the earlier one: those of the later as [`Shard::new`] has them; and all,
     /// with the period in place of the part ([`BEFORE`], [`AFTER`]), the first metric alone and no ids.
     pub fn of_periods(
