@@ -6,9 +6,12 @@ use super::codebook::{Feature, ItemValue};
 use super::features::{LocalFeature, finite};
 use super::numbers::{MISSING_INT, bits, float};
 use super::shard::Codes;
+use super::strangers::Strangers;
+use super::tags::TagSource;
 use super::values;
 use crate::job::DatePart;
 use crate::segment::ItemCode;
+use crate::source::ColumnKind;
 
 /// Gives the values of one feature their codes. What it found out of a local column's values is kept while the column is filled again.
 #[derive(Debug)]
@@ -158,6 +161,35 @@ impl Items {
     }
 }
 
+impl Items {
+    /// Whether a column of this kind can hold the values; if not, what would. Numbers of a table in Parquet are text in CSV, and the
+    /// other way round.
+    fn fit(&self, tags: Option<&TagSource>, kind: &ColumnKind) -> Result<(), &'static str> {
+        use ColumnKind::{Bool, Date, Decimal, Float, Int, IntList, Text, TextList, Timestamp};
+        let of = |kinds: &[ColumnKind], expected| if kinds.contains(kind) { Ok(()) } else { Err(expected) };
+        match (tags, self) {
+            (Some(TagSource::List), Items::Numbers { .. }) => of(&[IntList], "lists of whole numbers, as in the run"),
+            (Some(TagSource::List), _) => of(&[TextList], "lists of text, as in the run"),
+            (Some(TagSource::Text { .. }), _) => of(&[Text, TextList], "text with several tags, as in the run"),
+            (None, Items::Texts { by_text, by_number }) => {
+                let number = !by_number.is_empty() && matches!(kind, Int | Float | Decimal);
+                let null = by_text.is_empty() && !kind.is_list() && !matches!(kind, ColumnKind::Unsupported(_));
+                if number || null { Ok(()) } else { of(&[Text], "text, as in the run") }
+            }
+            (None, Items::Bools(_)) => of(&[Bool, Int, Text], "yes or no, as in the run"),
+            (None, Items::Numbers { .. } | Items::Bands { .. }) => {
+                of(&[Int, Float, Decimal, Text], "numbers, as in the run")
+            }
+            (None, Items::Parts(..)) => of(&[Date, Timestamp, Text], "dates or times, as in the run"),
+        }
+    }
+}
+
+/// Whether a column of this kind can hold the values of a feature; if not, what would.
+pub(super) fn fits(feature: &Feature, kind: &ColumnKind) -> Result<(), &'static str> {
+    Items::of(feature).fit(feature.tags.as_ref(), kind)
+}
+
 impl Coder {
     /// A feature whose every value is an item has no further code, and none of the values may then ask for it.
     pub fn of(feature: &Feature) -> Coder {
@@ -191,6 +223,63 @@ impl Coder {
         }
     }
 
+    /// The same, with an account of the rows whose value is no item: `named` says that the values are told too.
+    ///
+    /// There must be a further code for them, as of a feature with rest.
+    pub fn take_counted(&mut self, local: &mut LocalFeature, named: bool, strangers: &mut Strangers) -> Codes {
+        self.learn(local);
+        let missing = if self.missing == self.none { local.missing() } else { 0 };
+        let mut others = 0;
+        match &*local {
+            LocalFeature::Tags(tags) if self.strange => {
+                others = tags.rows_with(|local| self.table[local as usize] == self.none);
+            }
+            local if named => self.name(local, strangers),
+            _ => {}
+        }
+        let codes = self.take(local);
+        strangers.missing += missing;
+        strangers.others += others + codes.rows_of(self.none).saturating_sub(missing);
+        codes
+    }
+
+    /// Tells the values that are no item, with the rows that have them.
+    fn name(&self, local: &LocalFeature, strangers: &mut Strangers) {
+        match local {
+            LocalFeature::Text { dictionary, codes, .. } if self.strange => {
+                let rows = codes.counts(dictionary.codes());
+                let all = dictionary.values().iter().zip(&self.table[1..]).zip(&rows[1..]);
+                let strange = all.filter(|((_, code), rows)| **code == self.none && **rows > 0);
+                strange.for_each(|((text, _), rows)| strangers.add(text, *rows));
+            }
+            LocalFeature::Ints { values, what } if self.strange || (!values.is_coded() && !self.is_banded()) => {
+                values.counted(|value, rows| {
+                    if value != MISSING_INT && int(&self.items, value, self.missing, self.none) == self.none {
+                        strangers.add(&what.label(value), rows);
+                    }
+                });
+            }
+            LocalFeature::Floats(values) if self.strange || (!values.is_coded() && !self.is_banded()) => {
+                values.counted(|value, rows| {
+                    if value != MISSING_INT && real(&self.items, value, self.missing, self.none) == self.none {
+                        strangers.add(&float(value).to_string(), rows);
+                    }
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn is_banded(&self) -> bool {
+        matches!(self.items, Items::Bands { .. })
+    }
+
+    /// Forgets what was found out of a local column's values, as it is followed by another.
+    pub fn forget(&mut self) {
+        self.table = Vec::new();
+        self.strange = false;
+    }
+
     /// Looks at the values of a local column that are new.
     fn learn(&mut self, local: &LocalFeature) {
         let Coder { items, missing, none, table, .. } = self;
@@ -217,7 +306,9 @@ impl Coder {
             }
             LocalFeature::Overflow { .. } => {}
         }
-        self.strange |= table[known.max(1).min(table.len())..].contains(none);
+        // A missing value comes first, but among tags.
+        let first = if matches!(local, LocalFeature::Tags(_)) { known } else { known.max(1).min(table.len()) };
+        self.strange |= table[first..].contains(none);
     }
 }
 

@@ -95,6 +95,19 @@ impl Numbers {
         }
     }
 
+    /// Whether there are few enough distinct ones for codes.
+    pub fn is_coded(&self) -> bool {
+        matches!(self.rows, Rows::Coded(_))
+    }
+
+    /// Rows without a number.
+    pub fn missing(&self) -> u64 {
+        match &self.rows {
+            Rows::Coded(coded) => coded.codes.missing(),
+            Rows::Plain(values) => values.iter().filter(|value| **value == MISSING_INT).count() as u64,
+        }
+    }
+
     /// The number in one row, [`MISSING_INT`] for none.
     pub fn at(&self, row: usize) -> i64 {
         match &self.rows {

@@ -270,6 +270,16 @@ impl Codes {
         self.len() == 0
     }
 
+    /// How many rows have a code, of a feature that has one a row; of others none.
+    pub fn rows_of(&self, code: u16) -> u64 {
+        let rows = match self {
+            Codes::U8(codes) => u8::try_from(code).map_or(0, |code| codes.iter().filter(|c| **c == code).count()),
+            Codes::U16(codes) => codes.iter().filter(|c| **c == code).count(),
+            Codes::Tags(_) => 0,
+        };
+        rows as u64
+    }
+
     /// The codes of these rows, in this order.
     fn some(&self, rows: &[u32]) -> Codes {
         match self {

@@ -238,6 +238,19 @@ impl LocalTags {
         Sketch { rows: self.rows() as u64, nulls, values: Values::Tags { tags, spaced: self.spaced } }
     }
 
+    /// Rows that have a tag of which this holds.
+    pub fn rows_with(&self, is: impl Fn(u32) -> bool) -> u64 {
+        (0..self.rows()).filter(|&row| self.row(row).iter().any(|&tag| is(tag))).count() as u64
+    }
+
+    /// Bytes of the tags' texts, each once.
+    pub fn text(&self) -> usize {
+        match &self.names {
+            Names::Texts(dictionary) => dictionary.text(),
+            Names::Ints { values, .. } => size_of::<i64>() * values.len(),
+        }
+    }
+
     /// Extends a table by the codes of the tags that are new since it was made, given that of a text and of a number.
     pub fn learn(&self, table: &mut Vec<ItemCode>, text: impl Fn(&str) -> ItemCode, int: impl Fn(i64) -> ItemCode) {
         match &self.names {

@@ -28,7 +28,7 @@ use arrow::datatypes::DataType;
 
 pub use csv::is_null_text;
 pub use error::{ErrorKind, SourceError};
-pub use files::TableFile;
+pub use files::{TableFile, by_suffix as format_of};
 pub use rejects::{MAX_SAMPLES, RejectSample, Rejects};
 
 use crate::job::{InputSpec, TableFormat, closest};
