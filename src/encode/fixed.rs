@@ -17,7 +17,7 @@ use crate::job::Job;
 use crate::source::{Chunk, ColumnKind, Rejects, Table};
 
 /// Bytes of a column's distinct texts after which they are forgotten: of a column with ever new ones memory does not grow.
-const MOST_TEXT: usize = 4 << 20;
+const MOST_TEXT: usize = if cfg!(test) { 4 << 10 } else { 4 << 20 };
 
 /// One thread's way from chunks to codes.
 #[derive(Debug)]
@@ -113,4 +113,106 @@ impl<'a> Coding<'a> {
 /// A column without rows; it gives up on no number of values.
 fn local(input: &FeatureInput, kind: &ColumnKind) -> LocalFeature {
     LocalFeature::new(input, kind, usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::AsArray;
+    use arrow::datatypes::Int64Type;
+
+    use super::*;
+    use crate::encode::{ItemValue, TagSource};
+    use crate::segment::ItemCode;
+
+    fn feature(name: &str, items: Vec<ItemValue>) -> Feature {
+        let uv = vec![0; items.len()];
+        let (name, column) = (name.to_owned(), name.to_owned());
+        Feature { name, column, items, uv, rest: false, tags: None, null_values: Vec::new(), completed: None }
+    }
+
+    /// Codes of one feature over all rows of a CSV with the columns `f` and `g`, and the strangers of it.
+    fn coded(features: &[Feature], csv: &str, settings: &str) -> (Vec<Vec<Vec<ItemCode>>>, Vec<i64>, Vec<Strangers>) {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("t.csv"), csv).expect("written");
+        let text = format!(
+            "input.path = {:?}\nmetric = {{ column = \"y\", kind = \"rate\" }}\noutput.dir = \"out\"\n{settings}",
+            folder.path().join("t.csv")
+        );
+        let job = Job::parse(&text, std::path::Path::new("job.toml"), &[]).expect("a job");
+        let table = Table::open(&job.input).expect("a table");
+        let reading = Reading::of_codebook(&job, &table, features).expect("columns");
+        let mut coding = Coding::new(&job, &table, &reading, features);
+        let (mut codes, mut rows) = (vec![Vec::new(); features.len()], Vec::new());
+        for chunk in table.scan(&reading.columns, 0, 1) {
+            let coded = coding.code(&chunk.expect("readable"), 1000).expect("good rows");
+            rows.extend(coded.ids.as_primitive::<Int64Type>().values());
+            for (all, own) in codes.iter_mut().zip(&coded.codes) {
+                all.extend((0..own.len()).map(|row| match own {
+                    Codes::Tags(tags) => tags.row(row).to_vec(),
+                    one => vec![one.at(row)],
+                }));
+            }
+        }
+        (codes, rows, coding.strangers())
+    }
+
+    #[test]
+    fn values_that_are_no_item_have_a_code_of_their_own_however_many_items_and_values_there_are() {
+        for items in [3usize, 255, 256, 257, 1000] {
+            let texts = (0..items).map(|item| ItemValue::Text(format!("v{item}"))).collect();
+            let numbers = (0..items).map(|item| ItemValue::Int(item as i64)).collect();
+            // Far more text than is remembered, and every value again after it was forgotten.
+            let value = |row: usize| (row * 7919) % 2003;
+            let mut csv = String::from("f,g\n");
+            (0..9_000).for_each(|row| csv.push_str(&format!("v{},{}\n", value(row), value(row))));
+            let (codes, rows, strangers) = coded(&[feature("f", texts), feature("g", numbers)], &csv, "");
+            assert_eq!(rows, (1000..10_000).collect::<Vec<i64>>());
+            let expected: Vec<Vec<ItemCode>> = (0..9_000).map(|row| vec![value(row).min(items) as ItemCode]).collect();
+            assert!(codes == [expected.clone(), expected], "{items} items");
+            let others = (0..9_000).filter(|&row| value(row) >= items).count() as u64;
+            for (of, name) in strangers.iter().zip(["v1500", "1500"]) {
+                assert_eq!((of.missing, of.others), (0, others), "{items} items");
+                let own = (0..9_000).filter(|&row| value(row) == 1500).count() as u64;
+                assert!(of.examples(usize::MAX, 1).contains(&(name.to_owned(), own)), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_its_item_or_what_it_was_completed_with_or_none() {
+        let items = vec![ItemValue::Text("a".into()), ItemValue::Missing];
+        let mut completed = feature("f", vec![ItemValue::Text("a".into()), ItemValue::Text("b".into())]);
+        completed.completed = Some(1);
+        let plain = Feature { completed: None, ..completed.clone() };
+        let csv = "f\na\n?\nb\n\"\"\n";
+        let null = "features.f.null_values = [\"?\"]\n";
+        let of = |feature: Feature| {
+            let (codes, _, strangers) = coded(&[feature], csv, null);
+            (codes[0].iter().map(|codes| codes[0]).collect::<Vec<_>>(), strangers[0].missing, strangers[0].others)
+        };
+        assert_eq!(of(feature("f", items)), (vec![0, 1, 2, 1], 0, 1));
+        assert_eq!(of(completed), (vec![0, 1, 1, 1], 0, 0));
+        assert_eq!(of(plain), (vec![0, 2, 1, 2], 2, 0));
+    }
+
+    #[test]
+    fn bands_are_those_of_the_items_and_a_band_that_is_none_is_left_out() {
+        let range = |low, high| ItemValue::Range { low, high };
+        // [10,20) had too few customers.
+        let bands = feature("f", vec![range(None, Some(10.0)), range(Some(20.0), Some(30.0)), range(Some(30.0), None)]);
+        let csv = "f\n-1e300\n9.99\n10\n 19.9\n20\n30\n1e300\nten\n";
+        let (codes, _, strangers) = coded(&[bands], csv, "");
+        assert_eq!(codes[0].concat(), [0, 0, 3, 3, 1, 2, 2, 3]);
+        assert_eq!((strangers[0].missing, strangers[0].others), (0, 3));
+    }
+
+    #[test]
+    fn customers_with_a_tag_that_is_no_item_are_counted_once() {
+        let mut tags = feature("f", vec![ItemValue::Text("a".into()), ItemValue::Text("b".into())]);
+        tags.tags = Some(TagSource::Text { separator: "|".into(), spaced: true });
+        let csv = "f\nb|a\nx|a|y\n\"\"\n b |z\n";
+        let (codes, _, strangers) = coded(&[tags], csv, "features.f.separator = \"|\"\n");
+        assert_eq!(codes[0], [vec![0, 1], vec![0], vec![], vec![1]]);
+        assert_eq!((strangers[0].missing, strangers[0].others), (0, 2), "nobody without tags is a stranger");
+    }
 }

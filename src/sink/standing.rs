@@ -94,10 +94,13 @@ impl Written {
     fn segment(&self, codebook: &Codebook, text: &str) -> Option<Segment> {
         let mut items: Vec<Item> = Vec::new();
         let mut from = 0;
-        while from < text.len() {
+        loop {
             let ends = text[from..].match_indices(" & ").map(|(at, _)| from + at).chain([text.len()]);
             let (end, item) = ends.filter_map(|end| Some((end, *self.0.get(&text[from..end])?))).next()?;
             items.push(item);
+            if end == text.len() {
+                break;
+            }
             from = end + " & ".len();
         }
         let exclusive = |item: &Item| codebook.feature(item.feature).tags.is_none();
