@@ -7,7 +7,7 @@ use super::order::Order;
 use crate::encode::{Coding, Feature, Reading, Strangers};
 use crate::job::Job;
 use crate::sink::{AssignedRows, NO_PLACE};
-use crate::source::{Rejects, SourceError, Table};
+use crate::source::{Chunk, Rejects, SourceError, Table};
 
 /// Chunks that a thread may be ahead of the writer: two parts of a table in Parquet ([`Table::scan_in_order`]), so that all threads
 /// read while one of them is being written.
@@ -92,23 +92,15 @@ impl Work<'_> {
         let mut coding = Coding::new(self.job, self.table, self.reading, self.features);
         let mut account = Account { taken: vec![0; self.asked], ..Account::default() };
         while let Some(chunk) = scan.next() {
-            let piece = chunk.map_err(|error| (self.place_of(&error), AssignError::Source(error))).and_then(|chunk| {
-                let place = (chunk.file, chunk.row_number(0));
-                // Every thread goes through all files, so it knows how many rows those behind it have.
-                let before = scan.file_rows()[..chunk.file].iter().sum();
-                let coded = coding.code(&chunk, before);
-                let coded = coded.map_err(|bad| ((chunk.file, bad.row), AssignError::BadRow(bad)))?;
-                let places = self.order.places(coded.codes, coded.rows);
-                account.customers += coded.rows as u64;
-                let taken = places.iter().filter(|place| **place != NO_PLACE);
-                taken.for_each(|&place| account.taken[place as usize] += 1);
-                let rows = AssignedRows { ids: coded.ids, places };
-                Ok((place, if self.all { rows } else { rows.in_groups() }))
-            });
-            let (piece, last) = match piece {
-                Ok((place, rows)) => ((place, Ok(rows)), false),
-                Err((place, error)) => ((place, Err(error)), true),
+            let piece = match chunk {
+                Ok(chunk) => {
+                    // Every thread goes through all files, so it knows how many rows those behind it have.
+                    let before = scan.file_rows()[..chunk.file].iter().sum();
+                    self.piece(&chunk, before, &mut coding, &mut account)
+                }
+                Err(error) => (self.place_of(&error), Err(AssignError::Source(error))),
             };
+            let last = piece.1.is_err();
             if send.send(piece).is_err() || last {
                 break;
             }
@@ -118,6 +110,20 @@ impl Work<'_> {
         account.rejects.merge(std::mem::take(&mut coding.rejects));
         account.strangers = coding.strangers();
         account
+    }
+
+    /// The rows of a chunk, where the files before have so many.
+    fn piece(&self, chunk: &Chunk, before: u64, coding: &mut Coding, account: &mut Account) -> Piece {
+        let coded = match coding.code(chunk, before) {
+            Ok(coded) => coded,
+            Err(bad) => return ((chunk.file, bad.row), Err(AssignError::BadRow(bad))),
+        };
+        let places = self.order.places(coded.codes, coded.rows);
+        account.customers += coded.rows as u64;
+        let taken = places.iter().filter(|place| **place != NO_PLACE);
+        taken.for_each(|&place| account.taken[place as usize] += 1);
+        let rows = AssignedRows { ids: coded.ids, places };
+        ((chunk.file, chunk.row_number(0)), Ok(if self.all { rows } else { rows.in_groups() }))
     }
 
     /// Where a table cannot be read: behind the rows of the file, as of a file that is damaged it is not known which.
