@@ -23,6 +23,7 @@ pub mod change;
 pub mod merge;
 pub mod profile;
 pub mod sink;
+pub mod assign;
 
 pub mod dataflow;
 pub mod cluster;

@@ -4,4 +4,4 @@ mod ids;
 mod tile;
 
 pub use ids::{Assigned, CustomerIds, RowRuns};
-pub use tile::{BitSums, TILE, Tile, list};
+pub use tile::{BitSums, Covers, TILE, Tile, list};

@@ -64,24 +64,37 @@ impl BitSums {
 /// Rows of a tile: 1 KiB a bitmap, so that those of 400 candidates stay within a second-level cache.
 pub const TILE: usize = 1 << 13;
 
-impl<'a> Tile<'a> {
-    /// Calls `each` with the tiles of a shard, in order, with the bitmaps of `segments`.
-    pub fn each(shard: &'a Shard, segments: &[Segment], mut each: impl FnMut(&Tile<'a>)) {
+/// Segments as the items that they have in common: what their bitmaps are made of.
+#[derive(Debug)]
+pub struct Covers {
+    /// Sorted.
+    items: Vec<Item>,
+    /// By segment, the places of its items.
+    items_of: Vec<Vec<usize>>,
+}
+
+impl Covers {
+    pub fn of(segments: &[Segment]) -> Covers {
         let items: Vec<Item> = {
             let all: BTreeSet<Item> = segments.iter().flat_map(|s| s.items()).collect();
             all.into_iter().collect()
         };
         let at = |item| items.binary_search(&item).expect("every item has a bitmap");
-        let items_of: Vec<Vec<usize>> = segments.iter().map(|s| s.items().map(at).collect()).collect();
+        let items_of = segments.iter().map(|s| s.items().map(at).collect()).collect();
+        Covers { items, items_of }
+    }
+
+    /// Calls `each` with the tiles of a shard, in order, with the bitmaps of the segments.
+    pub fn each<'a>(&self, shard: &'a Shard, mut each: impl FnMut(&Tile<'a>)) {
         let mut tile = Tile { shard, run: 0, start: 0, len: 0, words: 0, bits: Vec::new() };
         for (run, of_run) in shard.runs().iter().enumerate() {
             for start in of_run.rows.clone().step_by(TILE) {
                 let len = TILE.min(of_run.rows.end - start);
                 (tile.run, tile.start, tile.len, tile.words) = (run, start, len, len.div_ceil(64));
-                let of_item: Vec<Vec<u64>> = shard.bitmaps(&items, start, len);
+                let of_item: Vec<Vec<u64>> = shard.bitmaps(&self.items, start, len);
                 let all = full(len);
                 tile.bits.clear();
-                for items in &items_of {
+                for items in &self.items_of {
                     let from = tile.bits.len();
                     tile.bits.extend_from_slice(items.first().map_or(&all, |&item| &of_item[item]));
                     for &item in items.iter().skip(1) {
@@ -91,6 +104,13 @@ impl<'a> Tile<'a> {
                 each(&tile);
             }
         }
+    }
+}
+
+impl<'a> Tile<'a> {
+    /// Calls `each` with the tiles of a shard, in order, with the bitmaps of `segments`.
+    pub fn each(shard: &'a Shard, segments: &[Segment], each: impl FnMut(&Tile<'a>)) {
+        Covers::of(segments).each(shard, each);
     }
 
     /// The rows of the tile that segment `i` covers.

@@ -1,5 +1,6 @@
 //! The command line: parse, run, print an error once, exit code.
 
+mod assign;
 mod demo;
 mod inspect;
 mod plan;
@@ -125,6 +126,11 @@ enum Command {
         /// The segment as the tables write it, such as "age=[20,30) & job=student", its items in any order.
         segment: String,
     },
+    /// Put the customers of a table, such as new ones or another month's, into the groups of a published run.
+    ///
+    /// Reads the table once, with little memory however large it is. A customer goes to the group of the first segment that covers
+    /// them, in the run's order (`assignment` of groups.json). Ids that occur twice are not looked for: each row is a customer.
+    Assign(assign::AssignArgs),
     /// Print a completion script for a shell.
     Completions { shell: Shell },
     /// Print the man page.
@@ -273,6 +279,7 @@ pub fn main() -> Exit {
         Command::Plant { file, planting } => demo::plant(&file, &planting, json),
         Command::Demo { dir, planting, threads } => demo::demo(&dir, &planting, threads, json, on_terminal),
         Command::Explain { run, segment } => inspect::explain(&run, &segment, json),
+        Command::Assign(args) => assign::assign(&args, json),
         Command::Verify { run } => inspect::verify(&run, json),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "nichemine", &mut std::io::stdout());

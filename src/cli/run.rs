@@ -74,7 +74,7 @@ pub fn open(job: &Job) -> Result<(Table, Reading), Failure> {
     Ok((table, reading))
 }
 
-fn source_failure(error: &SourceError) -> Failure {
+pub fn source_failure(error: &SourceError) -> Failure {
     let kind = match error.kind() {
         source::ErrorKind::Input => FailureKind::Input,
         source::ErrorKind::Quality => FailureKind::Quality,
@@ -82,7 +82,7 @@ fn source_failure(error: &SourceError) -> Failure {
     Failure::new(kind, error)
 }
 
-fn sink_failure(error: &SinkError) -> Failure {
+pub fn sink_failure(error: &SinkError) -> Failure {
     let kind = match error.kind() {
         ErrorKind::Taken => FailureKind::Taken,
         ErrorKind::Resource => FailureKind::Resources,

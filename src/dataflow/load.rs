@@ -13,8 +13,8 @@ use super::unique::unique;
 use super::winsorise::{Caps, winsorise};
 use crate::audience::{CustomerIds, RowRuns};
 use crate::encode::{
-    Codebook, Draft, Feature, IdRef, Intake, LocalIds, LocalMetric, LocalNumbers, MetricColumn, Reading, Shard, Sketch,
-    band_counts, code, feature, hash,
+    Codebook, Coder, Draft, Feature, IdRef, Intake, LocalIds, LocalMetric, LocalNumbers, MetricColumn, Reading, Shard,
+    Sketch, band_counts, feature, hash,
 };
 use crate::job::{Job, OneOrMany, PRIVACY_FLOOR, Scalar};
 use crate::memory::{self, Size};
@@ -207,12 +207,10 @@ pub fn load(
     let mut codes = Vec::new();
     let mut refused = reading.refused.clone();
     let locals = std::mem::take(&mut intake.features).into_iter();
-    for ((feature, local), (draft, input)) in
-        features.into_iter().zip(locals).zip(agreed.drafts.iter().zip(&reading.features))
-    {
+    for ((feature, mut local), input) in features.into_iter().zip(locals).zip(&reading.features) {
         match feature {
             Ok(feature) => {
-                codes.push(code(local, draft, &feature));
+                codes.push(Coder::of(&feature).take(&mut local));
                 codebook.features.push(feature);
             }
             Err(reason) => refused.push((input.name.clone(), reason)),
@@ -304,31 +302,8 @@ fn conclude(job: &Job, reading: &Reading, reads: Vec<Read>) -> Result<(Agreed, V
     };
     assert!(rows.balanced(), "every row read is kept, quarantined or merged: {rows:?}");
     let bad = rows.quarantined - total(&|r| r.dropped);
-    let share = bad as f64 / (rows.read.max(1)) as f64;
-    let by_reason = || {
-        let counted: Vec<String> = rejects.by_reason.iter().map(|(reason, rows)| format!("{reason}: {rows}")).collect();
-        counted.join(", ")
-    };
-    if let Some(max) = job.input.max_bad_rows
-        && bad > max
-    {
-        return Err(fail(
-            FailureKind::Quality,
-            format!("{bad} bad rows are more than input.max_bad_rows = {max} ({})", by_reason()),
-        ));
-    }
-    let max_share = job.input.max_bad_share.or((job.input.max_bad_rows.is_none()).then_some(DEFAULT_MAX_BAD_SHARE));
-    if let Some(max) = max_share
-        && share > max
-    {
-        return Err(fail(
-            FailureKind::Quality,
-            format!(
-                "{bad} of {} rows are bad, a share of {share:.4}, more than input.max_bad_share = {max} ({})",
-                rows.read,
-                by_reason()
-            ),
-        ));
+    if let Some(text) = rejects.beyond(&job.input, bad, rows.read) {
+        return Err(fail(FailureKind::Quality, text));
     }
     let before = total(&|r| r.before);
     if let Some(compare) = &job.compare {
@@ -351,7 +326,8 @@ fn conclude(job: &Job, reading: &Reading, reads: Vec<Read>) -> Result<(Agreed, V
             } else {
                 format!("rows of neither period have {seen:?}")
             };
-            let left_out = if rows.quarantined == 0 { String::new() } else { format!("; left out: {}", by_reason()) };
+            let left_out =
+                if rows.quarantined == 0 { String::new() } else { format!("; left out: {}", rejects.told()) };
             let text = format!("column {:?}: {}; {others}{left_out}", compare.column, few.join("; "));
             return Err(fail(FailureKind::Input, text));
         }
@@ -360,7 +336,7 @@ fn conclude(job: &Job, reading: &Reading, reads: Vec<Read>) -> Result<(Agreed, V
         let why = if rows.read == 0 {
             "the table has no rows".to_owned()
         } else {
-            format!("none of {} rows is left ({})", rows.read, by_reason())
+            format!("none of {} rows is left ({})", rows.read, rejects.told())
         };
         return Err(fail(FailureKind::Quality, format!("no customers: {why}")));
     }
@@ -433,9 +409,6 @@ fn conclude(job: &Job, reading: &Reading, reads: Vec<Read>) -> Result<(Agreed, V
     let drafts = drafts.collect::<Result<Vec<Draft>, Failure>>()?;
     Ok((Agreed { drafts, scales, customers, file_rows, quality, columns }, sketches))
 }
-
-/// Bad rows tolerated under `on_bad_row = "quarantine"` when the job sets no limit.
-const DEFAULT_MAX_BAD_SHARE: f64 = 0.01;
 
 fn scale_metric(
     local: LocalMetric,

@@ -3,14 +3,12 @@
 //! Two agreements: first how each feature's values are grouped (its `Draft`), then, once bands have been counted exactly, which
 //! groups have enough customers to be items. Both are decided by one worker from sums, so all workers code alike.
 
-use super::Map;
 use serde::{Deserialize, Serialize};
 
 use super::codebook::{Codebook, Feature, ItemValue};
 use super::features::{IntKind, LocalFeature, number};
-use super::numbers::{MISSING_INT, bits, float};
+use super::numbers::{MISSING_INT, float};
 use super::reading::FeatureInput;
-use super::shard::Codes;
 use super::sketch::{Sketch, Values, parsed};
 use super::tags::{TagSource, items as tag_items};
 use super::values;
@@ -154,7 +152,7 @@ fn quantiles(numbers: &[(f64, u64)], n: u32) -> Vec<f64> {
 }
 
 /// The band of a value: how many borders are at or below it.
-fn band(borders: &[f64], value: f64) -> usize {
+pub(super) fn band(borders: &[f64], value: f64) -> usize {
     borders.partition_point(|border| *border <= value)
 }
 
@@ -291,93 +289,6 @@ fn few_enough(items: usize) -> Result<(), String> {
         false => Err(format!(
             "{items} frequent values are more than the {MOST_ITEMS} a feature can have; raise enumerate.min_uv"
         )),
-    }
-}
-
-/// Codes one feature's values, which are dropped.
-pub fn code(local: LocalFeature, draft: &Draft, feature: &Feature) -> Codes {
-    if let LocalFeature::Tags(tags) = local {
-        return Codes::Tags(tags.code(feature));
-    }
-    // A feature whose every value is an item has no rest code, and no value then asks for it.
-    let rest = feature.items.len() as ItemCode;
-    let position =
-        |wanted: &ItemValue| feature.items.iter().position(|item| item == wanted).map_or(rest, |i| i as ItemCode);
-    let missing = feature.completed.unwrap_or_else(|| position(&ItemValue::Missing));
-    let cardinality = feature.cardinality();
-    let by_band: Vec<ItemCode> = match draft {
-        Draft::Bands(borders) => (0..=borders.len())
-            .map(|i| {
-                position(&ItemValue::Range { low: i.checked_sub(1).map(|i| borders[i]), high: borders.get(i).copied() })
-            })
-            .collect(),
-        _ => Vec::new(),
-    };
-    match (local, draft) {
-        (LocalFeature::Text { dictionary, codes: own, .. }, draft) => {
-            let texts: Vec<&str> = dictionary.values().iter().map(|v| &**v).collect();
-            let coded: Vec<ItemCode> = match draft {
-                Draft::Bands(borders) => {
-                    texts.iter().map(|text| number(text).map_or(rest, |v| by_band[band(borders, v)])).collect()
-                }
-                Draft::Parts(part) => {
-                    let parts = values::parts(&values::parse_dates(&texts), *part);
-                    parts
-                        .into_iter()
-                        .map(|v| v.map_or(rest, |value| position(&ItemValue::Part { part: *part, value })))
-                        .collect()
-                }
-                Draft::Values | Draft::Refused(_) => {
-                    let by_text: Map<&str, ItemCode> = (feature.items.iter().zip(0..))
-                        .filter_map(|(item, code)| match item {
-                            ItemValue::Text(text) => Some((text.as_str(), code)),
-                            _ => None,
-                        })
-                        .collect();
-                    texts.iter().map(|text| by_text.get(text).copied().unwrap_or(rest)).collect()
-                }
-            };
-            let table: Vec<ItemCode> = std::iter::once(missing).chain(coded).collect();
-            own.coded(&table, cardinality)
-        }
-        (LocalFeature::Ints { values, .. }, Draft::Bands(borders)) => values.coded(cardinality, |value| match value {
-            MISSING_INT => missing,
-            value => by_band[band(borders, value as f64)],
-        }),
-        (LocalFeature::Ints { values, .. }, _) => {
-            let by_value: Map<i64, ItemCode> = (feature.items.iter().zip(0..))
-                .filter_map(|(item, code)| match item {
-                    ItemValue::Int(value) => Some((*value, code)),
-                    ItemValue::Bool(value) => Some((i64::from(*value), code)),
-                    ItemValue::Part { value, .. } => Some((i64::from(*value), code)),
-                    _ => None,
-                })
-                .collect();
-            values.coded(cardinality, |value| match value {
-                MISSING_INT => missing,
-                value => by_value.get(&value).copied().unwrap_or(rest),
-            })
-        }
-        (LocalFeature::Floats(values), Draft::Bands(borders)) => {
-            values.coded(cardinality, |value| match value != MISSING_INT && float(value).is_finite() {
-                true => by_band[band(borders, float(value))],
-                false => missing,
-            })
-        }
-        (LocalFeature::Floats(values), _) => {
-            let by_value: Map<i64, ItemCode> = (feature.items.iter().zip(0..))
-                .filter_map(|(item, code)| match item {
-                    ItemValue::Number(value) => Some((bits(*value), code)),
-                    _ => None,
-                })
-                .collect();
-            values.coded(cardinality, |value| match value != MISSING_INT && float(value).is_finite() {
-                true => by_value.get(&value).copied().unwrap_or(rest),
-                false => missing,
-            })
-        }
-        (LocalFeature::Tags(_), _) => unreachable!("coded above"),
-        (LocalFeature::Overflow { .. }, _) => unreachable!("a refused feature is not coded"),
     }
 }
 

@@ -261,6 +261,24 @@ impl LocalFeature {
         }
     }
 
+    /// Rows without a value; of tags none is counted.
+    pub fn missing(&self) -> u64 {
+        match self {
+            LocalFeature::Text { codes, .. } => codes.missing(),
+            LocalFeature::Ints { values, .. } | LocalFeature::Floats(values) => values.missing(),
+            LocalFeature::Tags(_) | LocalFeature::Overflow { .. } => 0,
+        }
+    }
+
+    /// Bytes of the distinct texts; numbers are bounded by themselves.
+    pub fn text(&self) -> usize {
+        match self {
+            LocalFeature::Text { dictionary, .. } => dictionary.text(),
+            LocalFeature::Tags(tags) => tags.text(),
+            LocalFeature::Ints { .. } | LocalFeature::Floats(_) | LocalFeature::Overflow { .. } => 0,
+        }
+    }
+
     pub fn retain(&mut self, keep: &[bool]) {
         match self {
             LocalFeature::Text { codes, .. } => codes.retain(keep),

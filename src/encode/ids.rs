@@ -1,6 +1,8 @@
 //! A worker's customer ids.
 
-use arrow::array::{Array, ArrayRef};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, Int64Array};
 use arrow::datatypes::DataType;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -84,12 +86,7 @@ impl LocalIds {
     pub fn push(&mut self, array: &ArrayRef) {
         match self {
             LocalIds::None => {}
-            LocalIds::Int(ids) => match array.data_type() {
-                DataType::Float16 | DataType::Float32 | DataType::Float64 => {
-                    ids.extend(values::floats(array).values().iter().map(|&v| v as i64));
-                }
-                _ => ids.extend_from_slice(values::ints(array).values()),
-            },
+            LocalIds::Int(ids) => ids.extend_from_slice(whole(array).values()),
             LocalIds::Text(ids) => {
                 ids.extend(values::texts(array).iter().map(|id| Box::from(id.expect("checked"))));
             }
@@ -119,6 +116,24 @@ impl LocalIds {
             LocalIds::Int(ids) => retain(ids, keep),
             LocalIds::Text(ids) => retain(ids, keep),
         }
+    }
+}
+
+/// Ids that were checked as whole numbers.
+fn whole(array: &ArrayRef) -> Int64Array {
+    match array.data_type() {
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => {
+            values::floats(array).values().iter().map(|&v| v as i64).collect()
+        }
+        _ => values::ints(array),
+    }
+}
+
+/// Ids that were checked, as outputs have them: text, or whole numbers of 64 bits.
+pub fn written(array: &ArrayRef) -> ArrayRef {
+    match values::is_text(array.data_type()) {
+        true => Arc::new(values::texts(array)),
+        false => Arc::new(whole(array)),
     }
 }
 

@@ -56,11 +56,62 @@ pub struct BadRow {
     pub remedy: String,
 }
 
+/// What becomes of rows that cannot be used: left out and counted, or the end.
+#[derive(Debug)]
+pub(super) struct Sieve {
+    on_bad_row: OnBadRow,
+    files: Vec<PathBuf>,
+}
+
+impl Sieve {
+    pub fn new(job: &Job, table: &Table) -> Sieve {
+        Sieve { on_bad_row: job.input.on_bad_row, files: table.files().iter().map(|f| f.path.clone()).collect() }
+    }
+
+    /// The rows of a chunk without those that have a problem, and which these are, if any are left out; or the first problem
+    /// where the job tolerates none.
+    pub fn usable(
+        &self,
+        chunk: &Chunk,
+        problems: &BTreeMap<usize, Problem>,
+        rejects: &mut Rejects,
+    ) -> Result<(Option<Vec<bool>>, RecordBatch), BadRow> {
+        if problems.is_empty() {
+            return Ok((None, chunk.rows.clone()));
+        }
+        for (&i, problem) in problems {
+            let row = chunk.row_number(i);
+            let path = &self.files[chunk.file];
+            if self.on_bad_row == OnBadRow::Fail && !problem.dropped {
+                return Err(BadRow {
+                    path: path.clone(),
+                    row,
+                    reason: problem.reason,
+                    column: problem.column.clone(),
+                    value: problem.value.clone(),
+                    remedy: problem.remedy.clone(),
+                });
+            }
+            rejects.add(problem.reason, || RejectSample {
+                file: path.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned()),
+                row,
+                line: None,
+                column: Some(problem.column.clone()),
+                reason: problem.reason.to_owned(),
+                value: problem.value.clone(),
+            });
+        }
+        let mut kept = vec![true; chunk.rows.num_rows()];
+        problems.keys().for_each(|&row| kept[row] = false);
+        let batch = filter_record_batch(&chunk.rows, &BooleanArray::from(kept.clone())).expect("one flag a row");
+        Ok((Some(kept), batch))
+    }
+}
+
 /// One worker's rows, before they are coded.
 #[derive(Debug)]
 pub struct Intake {
-    on_bad_row: OnBadRow,
-    files: Vec<PathBuf>,
+    sieve: Sieve,
     pub ids: LocalIds,
     pub latest: Option<LocalFeature>,
     pub metrics: Vec<LocalMetric>,
@@ -77,8 +128,7 @@ impl Intake {
         let kinds: Vec<_> = reading.columns.iter().map(|&c| table.columns()[c].kind.clone()).collect();
         let features = reading.features.iter().map(|f| LocalFeature::new(f, &kinds[f.column], job.screen.max_distinct));
         Intake {
-            on_bad_row: job.input.on_bad_row,
-            files: table.files().iter().map(|f| f.path.clone()).collect(),
+            sieve: Sieve::new(job, table),
             ids: LocalIds::new(reading.id.map(|id| &kinds[id])),
             latest: reading.latest_by.map(|by| LocalFeature::ordered(&kinds[by])),
             metrics: reading.metrics.iter().map(|m| LocalMetric::new(m, &job.input.csv)).collect(),
@@ -123,7 +173,7 @@ impl Intake {
         for (feature, input) in self.features.iter_mut().zip(&reading.features) {
             feature.check(input, chunk, &mut report);
         }
-        let (kept, batch) = if problems.is_empty() { (None, batch.clone()) } else { self.leave_out(chunk, &problems)? };
+        let (kept, batch) = self.sieve.usable(chunk, &problems, &mut self.rejects)?;
         let kept = kept.as_deref();
 
         self.origins.append(chunk, kept);
@@ -141,40 +191,6 @@ impl Intake {
         Ok(())
     }
 
-    /// The rows of a chunk without those that have a problem, or the first problem where the job tolerates none.
-    fn leave_out(
-        &mut self,
-        chunk: &Chunk,
-        problems: &BTreeMap<usize, Problem>,
-    ) -> Result<(Option<Vec<bool>>, RecordBatch), BadRow> {
-        for (&i, problem) in problems {
-            let row = chunk.row_number(i);
-            let path = &self.files[chunk.file];
-            if self.on_bad_row == OnBadRow::Fail && !problem.dropped {
-                return Err(BadRow {
-                    path: path.clone(),
-                    row,
-                    reason: problem.reason,
-                    column: problem.column.clone(),
-                    value: problem.value.clone(),
-                    remedy: problem.remedy.clone(),
-                });
-            }
-            self.rejects.add(problem.reason, || RejectSample {
-                file: path.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned()),
-                row,
-                line: None,
-                column: Some(problem.column.clone()),
-                reason: problem.reason.to_owned(),
-                value: problem.value.clone(),
-            });
-        }
-        let mut kept = vec![true; chunk.rows.num_rows()];
-        problems.keys().for_each(|&row| kept[row] = false);
-        let batch = filter_record_batch(&chunk.rows, &BooleanArray::from(kept.clone())).expect("one flag a row");
-        Ok((Some(kept), batch))
-    }
-
     /// Rows left out because the job says so, whatever their share.
     pub fn dropped(&self, reading: &Reading) -> u64 {
         let of = |reason: &str| self.rejects.by_reason.get(reason).copied().unwrap_or(0);
@@ -188,7 +204,7 @@ impl Intake {
     }
 
     pub fn file(&self, file: usize) -> &PathBuf {
-        &self.files[file]
+        &self.sieve.files[file]
     }
 
     /// Everything the job reads of a row but its id, as text that is equal for equal values.

@@ -131,6 +131,18 @@ impl LocalCodes {
         }
     }
 
+    /// Rows without a value.
+    pub fn missing(&self) -> u64 {
+        fn missing<T: Copy + Into<u32>>(codes: &[T]) -> u64 {
+            codes.iter().filter(|code| (**code).into() == MISSING_CODE).count() as u64
+        }
+        match self {
+            LocalCodes::U8(codes) => missing(codes),
+            LocalCodes::U16(codes) => missing(codes),
+            LocalCodes::U32(codes) => missing(codes),
+        }
+    }
+
     /// How many rows have each code below `len`.
     pub fn counts(&self, len: usize) -> Vec<u64> {
         let mut counts = vec![0u64; len.max(1 << 8)];

@@ -2,6 +2,8 @@
 
 mod book;
 mod codebook;
+mod coder;
+mod fixed;
 mod intake;
 mod features;
 mod ids;
@@ -18,11 +20,14 @@ mod values;
 type Map<K, V> = hashbrown::HashMap<K, V, foldhash::fast::FixedState>;
 mod shard;
 mod sketch;
+mod strangers;
 mod tags;
 
-pub use book::{Draft, TooManyBands, band_counts, code, feature};
+pub use book::{Draft, TooManyBands, band_counts, feature};
 pub use codebook::{Codebook, Feature, ItemValue, MISSING, civil};
+pub use coder::Coder;
 pub use features::{LocalFeature, Place};
+pub use fixed::{Coded, Coding};
 pub use ids::{IdRef, LocalIds, hash};
 pub use intake::{BadRow, Intake};
 pub use metrics::{LocalMetric, LocalNumbers, Overflow};
@@ -30,4 +35,5 @@ pub use period::LocalPeriods;
 pub use reading::{FeatureInput, Reading, ReadingError};
 pub use shard::{Codes, MetricColumn, RUN_RATES, Run, Shard};
 pub use sketch::{Sketch, Values};
+pub use strangers::Strangers;
 pub use tags::{Tag, TagCodes, TagLoad, TagSource};

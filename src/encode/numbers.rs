@@ -95,6 +95,19 @@ impl Numbers {
         }
     }
 
+    /// Whether there are few enough distinct ones for codes.
+    pub fn is_coded(&self) -> bool {
+        matches!(self.rows, Rows::Coded(_))
+    }
+
+    /// Rows without a number.
+    pub fn missing(&self) -> u64 {
+        match &self.rows {
+            Rows::Coded(coded) => coded.codes.missing(),
+            Rows::Plain(values) => values.iter().filter(|value| **value == MISSING_INT).count() as u64,
+        }
+    }
+
     /// The number in one row, [`MISSING_INT`] for none.
     pub fn at(&self, row: usize) -> i64 {
         match &self.rows {
@@ -155,16 +168,20 @@ impl Numbers {
         }
     }
 
-    /// The agreed codes, given that of each number or [`MISSING_INT`].
-    pub fn coded(self, cardinality: usize, code: impl Fn(i64) -> ItemCode) -> Codes {
-        match self.rows {
-            Rows::Coded(coded) => {
-                let table: Vec<ItemCode> = (0..=coded.values.len()).map(|c| code(coded.value(c as u32))).collect();
-                coded.codes.coded(&table, cardinality)
-            }
+    /// Extends a table by the codes of the values that are new since it was made, given that of each number or [`MISSING_INT`].
+    pub fn learn(&self, table: &mut Vec<ItemCode>, code: impl Fn(i64) -> ItemCode) {
+        if let Rows::Coded(coded) = &self.rows {
+            table.extend((table.len()..=coded.values.len()).map(|local| code(coded.value(local as u32))));
+        }
+    }
+
+    /// The agreed codes of all rows, which are then gone, by such a table and in the same way.
+    pub fn take(&mut self, table: &[ItemCode], cardinality: usize, code: impl Fn(i64) -> ItemCode) -> Codes {
+        match &mut self.rows {
+            Rows::Coded(coded) => std::mem::take(&mut coded.codes).coded(table, cardinality),
             Rows::Plain(values) => {
                 let mut codes = Codes::with_capacity(cardinality, values.len());
-                values.into_iter().for_each(|value| codes.push(code(value)));
+                values.drain(..).for_each(|value| codes.push(code(value)));
                 codes
             }
         }

@@ -2,6 +2,8 @@
 
 use glob::Pattern;
 
+use super::codebook::Feature;
+use super::coder::fits;
 use super::period::PeriodInput;
 use crate::job::{
     BinSpec, DatePart, FeatureKind, FeatureSpec, Job, MetricMissing, MetricSpec, Missing, OneOrMany, Scalar,
@@ -131,11 +133,7 @@ impl Reading {
     pub fn new(job: &Job, table: &Table) -> Result<Reading, ReadingError> {
         let columns = table.columns();
         let place = |setting: &str, name: &str| table.column(setting, name);
-        let id = job.input.id.as_ref().map(|id| place("input.id", id)).transpose()?;
-        if let Some(id) = id {
-            let expected = "text or whole numbers";
-            expect(&columns[id], "input.id", expected, &[ColumnKind::Text, ColumnKind::Int, ColumnKind::Float])?;
-        }
+        let id = id(job, table)?;
         let latest_by = job.input.latest_by.as_ref().map(|by| place("input.latest_by", by)).transpose()?;
 
         let numeric = [ColumnKind::Text, ColumnKind::Int, ColumnKind::Float, ColumnKind::Decimal, ColumnKind::Bool];
@@ -201,6 +199,51 @@ impl Reading {
             columns: wanted,
         })
     }
+}
+
+impl Reading {
+    /// What the features of a run's codebook need of another table, and the id; nothing else is read. Features stay in their order.
+    pub fn of_codebook(job: &Job, table: &Table, features: &[Feature]) -> Result<Reading, ReadingError> {
+        let id = id(job, table)?;
+        let mut inputs = Vec::new();
+        for feature in features {
+            let setting = format!("features.{}", feature.name);
+            let place = table.column(&setting, &feature.column)?;
+            let column = &table.columns()[place];
+            fits(feature, &column.kind).map_err(|expected| ReadingError::Type {
+                setting,
+                column: column.name.clone(),
+                kind: column.kind.name(),
+                expected,
+            })?;
+            let spec = job.features.by_name.get(&feature.name).cloned().unwrap_or_default();
+            inputs.push(input(job, column, place, feature.name.clone(), spec));
+        }
+        let mut columns: Vec<usize> = id.into_iter().chain(inputs.iter().map(|input| input.column)).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        let at = |place: usize| columns.binary_search(&place).expect("every column was wanted");
+        Ok(Reading {
+            id: id.map(at),
+            latest_by: None,
+            metrics: Vec::new(),
+            period: None,
+            features: inputs.into_iter().map(|f| FeatureInput { column: at(f.column), ..f }).collect(),
+            refused: Vec::new(),
+            columns,
+        })
+    }
+}
+
+/// The column that identifies a customer.
+fn id(job: &Job, table: &Table) -> Result<Option<usize>, ReadingError> {
+    let id = job.input.id.as_ref().map(|id| table.column("input.id", id)).transpose()?;
+    if let Some(id) = id {
+        let expected = "text or whole numbers";
+        let kinds = [ColumnKind::Text, ColumnKind::Int, ColumnKind::Float];
+        expect(&table.columns()[id], "input.id", expected, &kinds)?;
+    }
+    Ok(id)
 }
 
 type Refused = Vec<(String, String)>;
@@ -287,27 +330,30 @@ fn features(job: &Job, table: &Table, taken: &[usize]) -> Result<(Vec<FeatureInp
         return Err(ReadingError::NoFeature);
     }
     found.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-    let features = found.into_iter().map(|(place, name, spec)| {
-        let mut null_values = spec.null_values.clone();
-        if matches!(columns[place].kind, ColumnKind::Text | ColumnKind::TextList) {
-            null_values.extend(job.input.csv.null_values.iter().cloned());
-        }
-        null_values.sort();
-        null_values.dedup();
-        let separator = spec.separator().filter(|_| columns[place].kind == ColumnKind::Text).map(str::to_owned);
-        FeatureInput {
-            name,
-            column: place,
-            column_name: columns[place].name.clone(),
-            kind: spec.kind,
-            bin: spec.bin,
-            part: spec.part,
-            separator,
-            missing: spec.missing,
-            null_values,
-        }
-    });
+    let features = found.into_iter().map(|(place, name, spec)| input(job, &columns[place], place, name, spec));
     Ok((features.collect(), refused))
+}
+
+/// A feature that is made of a column in this place as its settings say.
+fn input(job: &Job, column: &Column, place: usize, name: String, spec: FeatureSpec) -> FeatureInput {
+    let mut null_values = spec.null_values.clone();
+    if matches!(column.kind, ColumnKind::Text | ColumnKind::TextList) {
+        null_values.extend(job.input.csv.null_values.iter().cloned());
+    }
+    null_values.sort();
+    null_values.dedup();
+    let separator = spec.separator().filter(|_| column.kind == ColumnKind::Text).map(str::to_owned);
+    FeatureInput {
+        name,
+        column: place,
+        column_name: column.name.clone(),
+        kind: spec.kind,
+        bin: spec.bin,
+        part: spec.part,
+        separator,
+        missing: spec.missing,
+        null_values,
+    }
 }
 
 /// Why a column of this type is no feature.

@@ -103,6 +103,13 @@ impl Shard {
         Shard { features, metrics, ids, order, runs }
     }
 
+    /// Rows as they were read, of which nothing but the features is known. All columns are of this length, below 2^32.
+    pub fn of_features(features: Vec<Codes>, rows: usize) -> Shard {
+        let order = (0..u32::try_from(rows).expect("some rows of a table are fewer than 2^32")).collect();
+        let run = Run { rows: 0..rows, part: 0, yes: 0, zero: true };
+        Shard { features, metrics: Vec::new(), ids: CustomerIds::default(), order, runs: vec![run] }
+    }
+
     /// The rows of two periods, `before` being 1 for those of the earlier one: those of the later as [`Shard::new`] has them; and all,
     /// with the period in place of the part ([`BEFORE`], [`AFTER`]), the first metric alone and no ids.
     pub fn of_periods(
@@ -261,6 +268,16 @@ impl Codes {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// How many rows have a code, of a feature that has one a row; of others none.
+    pub fn rows_of(&self, code: u16) -> u64 {
+        let rows = match self {
+            Codes::U8(codes) => u8::try_from(code).map_or(0, |code| codes.iter().filter(|c| **c == code).count()),
+            Codes::U16(codes) => codes.iter().filter(|c| **c == code).count(),
+            Codes::Tags(_) => 0,
+        };
+        rows as u64
     }
 
     /// The codes of these rows, in this order.

@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Field, Int64Type};
 use serde::{Deserialize, Serialize};
 
 use super::Map;
-use super::codebook::{Feature, ItemValue, literal};
+use super::codebook::{ItemValue, literal};
 use super::features::finite;
 use super::reading::FeatureInput;
 use super::sketch::{Sketch, Values};
@@ -238,28 +238,39 @@ impl LocalTags {
         Sketch { rows: self.rows() as u64, nulls, values: Values::Tags { tags, spaced: self.spaced } }
     }
 
-    /// The codes of the rows' items.
-    pub fn code(self, feature: &Feature) -> TagCodes {
-        let mut codes: Vec<Option<ItemCode>> = Vec::new();
-        for (item, code) in feature.items.iter().zip(0..) {
-            let local = match (item, &self.names) {
-                (ItemValue::Text(tag), Names::Texts(dictionary)) => dictionary.find(tag).map(|code| code - 1),
-                (ItemValue::Int(tag), Names::Ints { index, .. }) => index.get(tag).copied(),
-                _ => None,
-            };
-            if let Some(local) = local {
-                codes.resize(codes.len().max(local as usize + 1), None);
-                codes[local as usize] = Some(code);
-            }
+    /// Rows that have a tag of which this holds.
+    pub fn rows_with(&self, is: impl Fn(u32) -> bool) -> u64 {
+        (0..self.rows()).filter(|&row| self.row(row).iter().any(|&tag| is(tag))).count() as u64
+    }
+
+    /// Bytes of the tags' texts, each once.
+    pub fn text(&self) -> usize {
+        match &self.names {
+            Names::Texts(dictionary) => dictionary.text(),
+            Names::Ints { values, .. } => size_of::<i64>() * values.len(),
         }
+    }
+
+    /// Extends a table by the codes of the tags that are new since it was made, given that of a text and of a number.
+    pub fn learn(&self, table: &mut Vec<ItemCode>, text: impl Fn(&str) -> ItemCode, int: impl Fn(i64) -> ItemCode) {
+        match &self.names {
+            Names::Texts(dictionary) => table.extend(dictionary.values()[table.len()..].iter().map(|tag| text(tag))),
+            Names::Ints { values, .. } => table.extend(values[table.len()..].iter().map(|&tag| int(tag))),
+        }
+    }
+
+    /// The codes of the rows' items, by such a table; the rows are then gone. `none` stands for a tag that is no item.
+    pub fn take(&mut self, table: &[ItemCode], none: ItemCode) -> TagCodes {
         let mut coded = TagCodes::with_capacity(self.rows());
         let mut items: Vec<ItemCode> = Vec::new();
         for row in 0..self.rows() {
             items.clear();
-            items.extend(self.row(row).iter().filter_map(|&local| codes.get(local as usize).copied().flatten()));
+            items.extend(self.row(row).iter().map(|&local| table[local as usize]).filter(|&code| code != none));
             items.sort_unstable();
             coded.push(&items);
         }
+        self.codes.clear();
+        self.starts.truncate(1);
         coded
     }
 }

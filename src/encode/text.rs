@@ -16,9 +16,18 @@ pub struct Dictionary {
     index: HashTable<u32>,
     hasher: foldhash::fast::FixedState,
     keys: Keys,
+    text: usize,
 }
 
+/// Bytes a value takes beside its text: its place, its entry in the index, and what the allocator adds.
+const BESIDE: usize = 40;
+
 impl Dictionary {
+    /// Bytes of the values.
+    pub fn text(&self) -> usize {
+        self.text
+    }
+
     pub fn values(&self) -> &[Box<str>] {
         &self.values
     }
@@ -49,6 +58,7 @@ impl Dictionary {
                 let place = self.values.len() as u32;
                 entry.insert(place);
                 self.values.push(text.into());
+                self.text += text.len() + BESIDE;
                 place + 1
             }
         }

@@ -57,6 +57,20 @@ pub struct Override {
     value: toml::Value,
 }
 
+impl Override {
+    /// Sections and key; two parts at the least.
+    pub fn path(&self) -> &[String] {
+        &self.path
+    }
+}
+
+impl std::fmt::Display for Override {
+    /// As it was given.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", self.text)
+    }
+}
+
 impl std::str::FromStr for Override {
     type Err = String;
 

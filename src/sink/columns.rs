@@ -1,14 +1,16 @@
 //! Parquet files of columns that are made while they are written, on all cores.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{Field, Schema};
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::{ArrowWriterOptions, compute_leaves};
+use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, ArrowWriterOptions, compute_leaves};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
+use parquet::file::writer::SerializedFileWriter;
 use rayon::prelude::*;
 
 use super::staging::{Output, WriteError};
@@ -48,34 +50,70 @@ pub(super) fn write_parquet<R: Sync>(
     columns: &[Column<R>],
     tune: impl FnOnce(WriterPropertiesBuilder) -> WriterPropertiesBuilder,
 ) -> Result<(), WriteError> {
-    let zstd = ZstdLevel::try_new(1).expect("level 1 is in zstd's range");
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(zstd))
-        .set_created_by(concat!("nichemine version ", env!("CARGO_PKG_VERSION")).into());
-    // The Arrow schema beside Parquet's own would add nothing: all types are plain.
-    let options = ArrowWriterOptions::new().with_properties(tune(properties).build()).with_skip_arrow_metadata(true);
     // Any column may be null, whether or not it ever is.
     let field = |column: &Column<R>| Field::new(&column.name, column.values(&[]).data_type().clone(), true);
-    let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
-    let (mut file, groups) =
-        ArrowWriter::try_new_with_options(output, schema.clone(), options)?.into_serialized_writer()?;
-    for (number, rows) in rows.chunks(ROW_GROUP).enumerate() {
-        let writers = groups.create_column_writers(number)?;
-        assert_eq!(writers.len(), columns.len(), "a column is one list of values, nested or not");
-        let chunks: Result<Vec<_>, ParquetError> = (writers, columns, schema.fields().as_ref() as &[Arc<Field>])
+    let schema = Schema::new(columns.iter().map(field).collect::<Vec<_>>());
+    let mut file = Groups::open(output, schema, tune)?;
+    for rows in rows.chunks(ROW_GROUP) {
+        file.write(|column, put| rows.chunks(BATCH).try_for_each(|rows| put(&columns[column].values(rows))))?;
+    }
+    file.close()
+}
+
+/// A file of columns, written row group by row group.
+pub(super) struct Groups<W: Write + Send> {
+    file: SerializedFileWriter<W>,
+    groups: ArrowRowGroupWriterFactory,
+    schema: Arc<Schema>,
+    written: usize,
+}
+
+/// Takes the next values of a column.
+pub(super) type Put<'a> = &'a mut dyn FnMut(&ArrayRef) -> Result<(), ParquetError>;
+
+impl<W: Write + Send> Groups<W> {
+    pub fn open(
+        output: W,
+        schema: Schema,
+        tune: impl FnOnce(WriterPropertiesBuilder) -> WriterPropertiesBuilder,
+    ) -> Result<Groups<W>, WriteError> {
+        let zstd = ZstdLevel::try_new(1).expect("level 1 is in zstd's range");
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(zstd))
+            .set_created_by(concat!("nichemine version ", env!("CARGO_PKG_VERSION")).into());
+        // The Arrow schema beside Parquet's own would add nothing: all types are plain.
+        let options =
+            ArrowWriterOptions::new().with_properties(tune(properties).build()).with_skip_arrow_metadata(true);
+        let schema = Arc::new(schema);
+        let writer = ArrowWriter::try_new_with_options(output, schema.clone(), options)?;
+        let (file, groups) = writer.into_serialized_writer()?;
+        Ok(Groups { file, groups, schema, written: 0 })
+    }
+
+    /// Writes a row group; `fill` gives the values of the column in a place, and columns are made side by side.
+    pub fn write(&mut self, fill: impl Fn(usize, Put) -> Result<(), ParquetError> + Sync) -> Result<(), WriteError> {
+        let writers = self.groups.create_column_writers(self.written)?;
+        let fields = self.schema.fields().as_ref() as &[Arc<Field>];
+        assert_eq!(writers.len(), fields.len(), "a column is one list of values, nested or not");
+        let chunks: Result<Vec<_>, ParquetError> = (writers, fields)
             .into_par_iter()
-            .map(|(mut writer, column, field)| {
-                for rows in rows.chunks(BATCH) {
-                    let values = column.values(rows);
-                    compute_leaves(field, &values)?.iter().try_for_each(|leaf| writer.write(leaf))?;
-                }
+            .enumerate()
+            .map(|(column, (mut writer, field))| {
+                fill(column, &mut |values: &ArrayRef| {
+                    compute_leaves(field, values)?.iter().try_for_each(|leaf| writer.write(leaf))
+                })?;
                 writer.close()
             })
             .collect();
-        let mut group = file.next_row_group()?;
+        let mut group = self.file.next_row_group()?;
         chunks?.into_iter().try_for_each(|chunk| chunk.append_to_row_group(&mut group))?;
         group.close()?;
+        self.written += 1;
+        Ok(())
     }
-    file.close()?;
-    Ok(())
+
+    pub fn close(self) -> Result<(), WriteError> {
+        self.file.close()?;
+        Ok(())
+    }
 }

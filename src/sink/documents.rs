@@ -44,11 +44,21 @@ pub struct GroupsFile {
     pub groups: Vec<GroupEntry>,
     /// The group of each customer as an SQL expression over the table's columns, null for those in none: exactly as assigned.
     pub assignment_sql: String,
+    /// The same as data: the first of these segments that covers a customer decides. Empty also in a run of an earlier build.
+    #[serde(default)]
+    pub assignment: Vec<AssignmentEntry>,
     /// Leaves of the merge tree, in the order in which `merges` numbers them from 0.
     pub leaves: Vec<String>,
     pub merges: Vec<Merge>,
     pub choices: Vec<Choice>,
     pub reason: String,
+}
+
+/// A segment whose customers go to a group, but those of the segments before it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AssignmentEntry {
+    pub segment: String,
+    pub group: u32,
 }
 
 /// One group of `groups.json`.
@@ -188,6 +198,9 @@ pub(super) fn write_groups(staging: &Staging, result: &RunResult) -> Result<(), 
         base_validation: result.base_validation(),
         groups: grouping.groups.iter().map(|g| GroupEntry::of(g, result, &texts)).collect(),
         assignment_sql: result.assignment_sql(),
+        assignment: (grouping.asked.iter())
+            .map(|&(segment, group)| AssignmentEntry { segment: texts.segment(segment), group })
+            .collect(),
         leaves: grouping.leaves.iter().map(|&segment| texts.segment(segment)).collect(),
         merges: grouping.merges.clone(),
         choices: grouping.choices.clone(),

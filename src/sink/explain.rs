@@ -132,7 +132,8 @@ pub fn explain(run: &Path, text: &str) -> Result<Explanation, ExplainError> {
     })
 }
 
-fn job_of(run: &Path, manifest: &Manifest) -> Result<Job, VerifyError> {
+/// The job of a run, as its manifest has it.
+pub(super) fn job_of(run: &Path, manifest: &Manifest) -> Result<Job, VerifyError> {
     let malformed = |message: String| VerifyError::Malformed { path: run.join("manifest.json"), message };
     let spec: JobSpec = serde_json::from_value(manifest.job.clone()).map_err(|e| malformed(e.to_string()))?;
     let job = Job::check(spec).map_err(|e| malformed(e.to_string()))?;

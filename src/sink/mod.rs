@@ -1,8 +1,10 @@
 //! One run's result to published files: tables, audience packages, documents and the report, all at once or not at all.
 
+mod assigned;
 mod change;
 mod columns;
 mod documents;
+mod drift;
 mod explain;
 mod explained;
 mod known;
@@ -14,6 +16,7 @@ mod publish;
 mod quality;
 mod report;
 mod staging;
+mod standing;
 mod sums;
 mod tables;
 mod terminal;
@@ -23,14 +26,17 @@ mod verify;
 #[cfg(test)]
 mod sample;
 
+pub use assigned::{AssignedFile, AssignedOrder, AssignedRows, NO_PLACE};
 pub use change::{ChangeFile, FeatureEntry, ItemEntry, StepEntry, read_change};
 pub use documents::{GroupEntry, GroupsFile, Manifest, ManifestFile, read_groups, read_manifest};
+pub use drift::{Drift, Example, GroupDrift, ValueDrift, stability};
 pub use explain::{Asked, ExplainError, Explanation, Figures, Tested, explain};
 pub use explained::explained;
 pub use packages::audience_folder;
 pub use publish::{ErrorKind, Published, Publisher, SinkError, clear_staging, is_run_id};
 pub use quality::{ColumnQuality, Quality, RejectedRow, RowAccounts};
 pub use report::report;
+pub use standing::{Standing, StandingError};
 pub use terminal::{group_table, highlight_table, table, terminal, visible};
 pub use verify::{Check, VerifyError, VerifyReport, verify};
 

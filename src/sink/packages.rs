@@ -64,6 +64,11 @@ pub(super) fn write(staging: &Staging, result: &RunResult) -> Result<(), SinkErr
     })
 }
 
+/// What a column of ours is called beside the id, which keeps its name whatever it is, so that the file joins with the table.
+pub(super) fn beside(own: &str, id: &str) -> String {
+    if own == id { format!("nichemine_{own}") } else { own.to_owned() }
+}
+
 /// Of the customers at these places.
 fn columns<'a>(result: &'a RunResult, texts: &'a [String], group: u32) -> Vec<Column<'a, u32>> {
     let assigned = result.assigned;
@@ -79,8 +84,7 @@ fn columns<'a>(result: &'a RunResult, texts: &'a [String], group: u32) -> Vec<Co
             StringArray::from_iter_values(members.iter().map(|&c| &ids[c as usize]))
         }),
     };
-    // The id keeps its name whatever it is, so that the file joins with the table.
-    let beside = |own: &str| if own == name { format!("nichemine_{own}") } else { own.to_owned() };
+    let beside = |own: &str| beside(own, name);
     // Each text once, and which one it is for each customer.
     let all = Arc::new(StringArray::from_iter_values(texts));
     let segment = move |members: &[u32]| {

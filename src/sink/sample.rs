@@ -242,7 +242,7 @@ impl Sample {
                 validated: Some(1),
             },
             grouping: Grouping {
-                asked: Vec::new(),
+                asked: vec![(retired, 1), (hostile, 2)],
                 leaves: vec![retired, hostile],
                 groups: vec![
                     group(

@@ -37,33 +37,8 @@ impl Staging {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|source| SinkError::write(folder, source))?;
         }
-        let file = File::create_new(&path).map_err(|source| SinkError::write(&path, source))?;
-        let mut output = Output {
-            file: BufWriter::with_capacity(1 << 18, Counted { file, room: &self.room, failed: None }),
-            bytes: 0,
-            digest: Sha256::new(),
-        };
-        let filled = fill(&mut output).map_err(Into::into);
-        let Output { file, bytes, digest } = output;
-        // A format's writer may wrap the cause beyond recognition; the file itself remembers it.
-        let (counted, flushed) = match file.into_inner() {
-            Ok(counted) => (Some(counted), Ok(())),
-            Err(error) => {
-                let (error, buffer) = error.into_parts();
-                (Some(buffer.into_parts().0), Err(error))
-            }
-        };
-        let mut counted = counted.expect("the buffer gives its file back either way");
-        if let Some(source) = counted.failed.take() {
-            return Err(SinkError::write(&path, source));
-        }
-        match filled {
-            Err(WriteError::Io(source)) => return Err(SinkError::write(&path, source)),
-            Err(WriteError::Format(message)) => return Err(SinkError::Format { path, message }),
-            Ok(()) => {}
-        }
-        flushed.and_then(|()| counted.file.sync_all()).map_err(|source| SinkError::write(&path, source))?;
-        let entry = ManifestFile { path: name.to_owned(), bytes, sha256: hex(&digest.finalize()) };
+        let (bytes, sha256) = write_file(&path, &self.room, fill)?;
+        let entry = ManifestFile { path: name.to_owned(), bytes, sha256 };
         self.written.lock().expect("no writer panics while it holds the list").insert(entry.path.clone(), entry);
         Ok(())
     }
@@ -88,6 +63,41 @@ impl Staging {
         }
         folders.iter().rev().try_for_each(|folder| sync_folder(folder))
     }
+}
+
+/// Writes a file that was not there, and syncs it; gives its bytes, and their SHA-256. `room`: bytes that it may take.
+pub(super) fn write_file<E: Into<WriteError>>(
+    path: &Path,
+    room: &AtomicI64,
+    fill: impl FnOnce(&mut Output) -> Result<(), E>,
+) -> Result<(u64, String), SinkError> {
+    let file = File::create_new(path).map_err(|source| SinkError::write(path, source))?;
+    let mut output = Output {
+        file: BufWriter::with_capacity(1 << 18, Counted { file, room, failed: None }),
+        bytes: 0,
+        digest: Sha256::new(),
+    };
+    let filled = fill(&mut output).map_err(Into::into);
+    let Output { file, bytes, digest } = output;
+    // A format's writer may wrap the cause beyond recognition; the file itself remembers it.
+    let (counted, flushed) = match file.into_inner() {
+        Ok(counted) => (Some(counted), Ok(())),
+        Err(error) => {
+            let (error, buffer) = error.into_parts();
+            (Some(buffer.into_parts().0), Err(error))
+        }
+    };
+    let mut counted = counted.expect("the buffer gives its file back either way");
+    if let Some(source) = counted.failed.take() {
+        return Err(SinkError::write(path, source));
+    }
+    match filled {
+        Err(WriteError::Io(source)) => return Err(SinkError::write(path, source)),
+        Err(WriteError::Format(message)) => return Err(SinkError::Format { path: path.to_owned(), message }),
+        Ok(()) => {}
+    }
+    flushed.and_then(|()| counted.file.sync_all()).map_err(|source| SinkError::write(path, source))?;
+    Ok((bytes, hex(&digest.finalize())))
 }
 
 /// Makes the names in a folder last. Not every system can; there the rename is all there is.

@@ -53,6 +53,20 @@ texts! {
     card_validated: "validated", "通过验证";
     card_groups: "target groups", "目标人群";
 
+    drift_base_share: "Share in the run", "原占比";
+    drift_none: "in no group", "未归入任何人群";
+    drift_rows: "{read} rows read: {assigned} customers in a group, {none} in none; {bad} rows could not be used",
+        "共读取 {read} 行：{assigned} 位客户归入人群，{none} 位未归入；{bad} 行无法使用";
+    drift_psi: "population stability index over the groups and none: {psi} (about {chance} by chance)",
+        "各人群（含未归入）的群体稳定性指数（PSI）：{psi}（仅由随机波动造成时约为 {chance}）";
+    drift_values: "Values that are no item of the run; these customers meet no condition on the feature:",
+        "以下取值不在原运行的特征取值之内，相应客户不满足该特征上的任何条件：";
+    drift_missing: "Missing", "缺失";
+    drift_other: "Other", "其他值";
+    drift_unseen: "Never seen", "从未出现的值";
+    drift_examples: "Most frequent of these", "其中最常见的";
+    drift_written: "{customers} customers written to {out}", "已将 {customers} 位客户写入 {out}";
+
     groups: "Target groups", "目标人群";
     groups_lead: "In order of influence. Each customer is in one group at most; the figures are exact counts over the customers of the audience files.",
         "按影响量排序。每位客户最多归入一个人群；以下数字均为对人群包内客户的精确统计。";

@@ -83,7 +83,8 @@ fn name(format: TableFormat) -> &'static str {
     }
 }
 
-fn by_suffix(path: &Path) -> Option<TableFormat> {
+/// What a file's name says of its format.
+pub fn by_suffix(path: &Path) -> Option<TableFormat> {
     let name = path.file_name()?.to_str()?.to_ascii_lowercase();
     if name.ends_with(".parquet") {
         return Some(TableFormat::Parquet);

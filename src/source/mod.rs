@@ -28,7 +28,7 @@ use arrow::datatypes::DataType;
 
 pub use csv::is_null_text;
 pub use error::{ErrorKind, SourceError};
-pub use files::TableFile;
+pub use files::{TableFile, by_suffix as format_of};
 pub use rejects::{MAX_SAMPLES, RejectSample, Rejects};
 
 use crate::job::{InputSpec, TableFormat, closest};
@@ -160,17 +160,31 @@ impl Table {
     /// This worker's share of the rows, with these columns (places in [`Table::columns`]) in this order. Chunks of a
     /// file come in the order of its rows; every row goes to exactly one of the `workers`.
     pub fn scan(&self, columns: &[usize], worker: usize, workers: usize) -> Scan {
+        self.scan_by(columns, worker, workers, u64::MAX)
+    }
+
+    /// As [`Table::scan`], dealt in smaller parts: for whoever needs the rows of all workers in the order of the table, and would
+    /// have to hold what the others read of theirs meanwhile.
+    pub fn scan_in_order(&self, columns: &[usize], worker: usize, workers: usize) -> Scan {
+        self.scan_by(columns, worker, workers, IN_ORDER)
+    }
+
+    /// `most`: rows of a Parquet row group that a worker reads at a stretch.
+    fn scan_by(&self, columns: &[usize], worker: usize, workers: usize, most: u64) -> Scan {
         assert!(worker < workers, "worker {worker} of {workers}");
         let table = Arc::clone(&self.inner);
         let reader = match self.inner.format {
             TableFormat::Csv => Reader::Csv(Box::new(csv::CsvScan::new(table, columns, worker, workers))),
             TableFormat::Parquet => {
-                Reader::Parquet(Box::new(parquet::ParquetScan::new(table, columns, worker, workers)))
+                Reader::Parquet(Box::new(parquet::ParquetScan::new(table, columns, worker, workers, most)))
             }
         };
         Scan { reader, ended: false, rows_read: 0, rejects: Rejects::default() }
     }
 }
+
+/// Rows of a row group at a stretch where the order matters: eight batches, so that entering a group in the middle costs little.
+const IN_ORDER: u64 = 1 << 17;
 
 /// A worker's way through a table.
 pub struct Scan {

@@ -232,8 +232,8 @@ struct Unit {
     group_row: u64,
 }
 
-/// All units of the table in the order of its rows; unit k is worker k % workers's.
-fn units(footers: &[Footer], workers: usize) -> Vec<Unit> {
+/// All units of the table in the order of its rows, each of at most so many; unit k is worker k % workers's.
+fn units(footers: &[Footer], workers: usize, most: u64) -> Vec<Unit> {
     let groups = footers.iter().flat_map(|footer| &footer.rows).filter(|rows| **rows > 0);
     let (count, total) = groups.fold((0u64, 0u128), |(count, total), rows| (count + 1, total + u128::from(*rows)));
     let wanted = UNITS_PER_WORKER * workers as u64;
@@ -242,6 +242,7 @@ fn units(footers: &[Footer], workers: usize) -> Vec<Unit> {
     } else {
         u64::try_from(total / u128::from(wanted)).unwrap_or(u64::MAX).max(MIN_SLICE)
     };
+    let slice = if workers == 1 { slice } else { slice.min(most) };
     let mut units = Vec::new();
     for (file, footer) in footers.iter().enumerate() {
         let mut group_row = 0;
@@ -288,10 +289,10 @@ enum From {
 }
 
 impl ParquetScan {
-    pub(super) fn new(table: Arc<Inner>, columns: &[usize], worker: usize, workers: usize) -> ParquetScan {
+    pub(super) fn new(table: Arc<Inner>, columns: &[usize], worker: usize, workers: usize, most: u64) -> ParquetScan {
         let fields =
             columns.iter().map(|&i| Field::new(&table.columns[i].name, table.columns[i].data_type.clone(), true));
-        let units: Vec<Unit> = units(&table.footers, workers).into_iter().skip(worker).step_by(workers).collect();
+        let units: Vec<Unit> = units(&table.footers, workers, most).into_iter().skip(worker).step_by(workers).collect();
         ParquetScan {
             schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
             columns: columns.to_vec(),

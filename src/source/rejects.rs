@@ -4,6 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::job::InputSpec;
+
+/// Bad rows tolerated under `on_bad_row = "quarantine"` when the job sets no limit.
+const DEFAULT_MAX_BAD_SHARE: f64 = 0.01;
+
 /// Samples kept, over all reasons and workers.
 pub const MAX_SAMPLES: usize = 20;
 
@@ -60,6 +65,29 @@ impl Rejects {
     /// Rows left out, for whatever reason.
     pub fn total(&self) -> u64 {
         self.by_reason.values().sum()
+    }
+
+    /// Whether `bad` rows of those read are more than the job tolerates, and if so a sentence that says it.
+    pub fn beyond(&self, input: &InputSpec, bad: u64, read: u64) -> Option<String> {
+        let share = bad as f64 / read.max(1) as f64;
+        if let Some(max) = input.max_bad_rows
+            && bad > max
+        {
+            let why = self.told();
+            return Some(format!("{bad} bad rows are more than input.max_bad_rows = {max} ({why})"));
+        }
+        let max_share = input.max_bad_share.or((input.max_bad_rows.is_none()).then_some(DEFAULT_MAX_BAD_SHARE));
+        let max = max_share.filter(|max| share > *max)?;
+        let why = self.told();
+        Some(format!(
+            "{bad} of {read} rows are bad, a share of {share:.4}, more than input.max_bad_share = {max} ({why})"
+        ))
+    }
+
+    /// Reasons and rows, for a sentence.
+    pub fn told(&self) -> String {
+        let counted: Vec<String> = self.by_reason.iter().map(|(reason, rows)| format!("{reason}: {rows}")).collect();
+        counted.join(", ")
     }
 
     fn keep(&mut self, mut sample: RejectSample) {

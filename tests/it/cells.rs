@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use arrow::array::AsArray;
+use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Int32Type, Int64Type};
 
 use crate::program::{Dice, Folder, answer, json, parquet};
@@ -124,6 +124,15 @@ fn every_customer_is_in_the_one_group_of_their_cell_and_every_figure_is_as_count
     let total: f64 = groups["groups"].as_array().unwrap().iter().map(|group| group["impact"].as_f64().unwrap()).sum();
     assert!(total.abs() < 1e-6, "impacts of a partition sum to zero: {total}");
     folder.nichemine("verify out/latest").well();
+
+    // The same customers put into the groups as another table's would be; and one whose combination nobody had, who is in none.
+    let mut text = std::fs::read_to_string(folder.path("t.csv")).unwrap();
+    text.push_str("8000,,unheard of,25,a,0\n");
+    folder.write("more.csv", text).nichemine("assign out/latest more.csv --out assigned.parquet --all").well();
+    let assigned = parquet(folder.path("assigned.parquet"));
+    let own = assigned.column_by_name("group").unwrap().as_primitive::<Int32Type>();
+    assert_eq!((own.len(), own.is_null(8000)), (8001, true));
+    assert!((0..8000).all(|i| i64::from(own.value(i)) == group_of[i]));
 }
 
 #[test]

@@ -29,6 +29,7 @@ const MODULES: &str = "
     profile   | segment stats simd encode score      | what sets an audience apart
     merge     | segment stats simd job encode score highlight profile | groups, named and compared by their profiles
     sink      | above                                | what is published
+    assign    | segment job audience source encode sink | a table's customers into a published run's groups
 
     the stages, spread over workers
     dataflow  | above                                | fills the sink's documents, publishes nothing
@@ -54,8 +55,8 @@ const CRATES: &str = "
     zstd                  | source planted               | compressed CSV
     glob                  | source encode job            | input paths; patterns of feature names and of values
     rayon                 | enumerate highlight change merge sink planted | where no dataflow runs: inside it, workers own the cores
-    hashbrown             | encode enumerate             | maps with a fixed seed
-    foldhash              | encode enumerate dataflow    | their seed
+    hashbrown             | encode enumerate assign      | maps with a fixed seed
+    foldhash              | encode enumerate assign dataflow | their seed
     xxhash_rust           | source encode planted        | hashes that mean the same in every run
     statrs                | score                        | distributions
     askama                | sink                         | the report's template

@@ -1,3 +1,4 @@
+mod assign;
 mod bad_files;
 mod bad_input;
 mod cells;

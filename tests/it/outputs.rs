@@ -131,7 +131,7 @@ fn completions_and_the_man_page_know_every_command() {
     let folder = folder();
     for command in ["completions bash", "completions zsh", "completions fish", "man"] {
         let text = folder.nichemine(command).well().out;
-        for name in ["run", "check", "plan", "describe", "plant", "demo", "verify", "completions", "schema"] {
+        for name in ["run", "check", "plan", "describe", "plant", "demo", "assign", "verify", "completions", "schema"] {
             assert!(text.contains(name), "{command}: {name}");
         }
     }
