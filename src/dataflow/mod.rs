@@ -7,6 +7,7 @@ mod difference;
 mod enumerate;
 mod found;
 mod load;
+mod mix;
 mod promise;
 mod room;
 mod run;

@@ -11,8 +11,9 @@ use super::agree::{Failure, decide};
 use super::change::compared;
 use super::collective::{broadcast, gather};
 use super::enumerate::{Enumeration, Sought, enumerate};
-use super::found::Found;
+use super::found::{Found, floor};
 use super::load::Loaded;
+use super::mix::crossed;
 use super::promise::Promise;
 use super::screen::screened;
 use super::shared::Shared;
@@ -25,6 +26,7 @@ use crate::enumerate::{Answer, Limits, Shape, most_frequent};
 use crate::highlight::{Funnel, Highlight, Scored, Unlisted};
 use crate::job::Job;
 use crate::merge::Grouping;
+use crate::mix::{Dimension, Mix};
 use crate::score::{Component, Measures};
 use crate::screen::Verdict;
 use crate::sink::Quality;
@@ -53,6 +55,8 @@ pub struct Outcome {
     pub funnel: Funnel,
     pub grouping: Grouping,
     pub assigned: Assigned,
+    /// How the groups divide by the columns that the job names.
+    pub mix: Mix,
     pub quality: Quality,
     pub file_rows: Vec<u64>,
     pub stages: Vec<StageRecord>,
@@ -111,7 +115,8 @@ pub fn run(
     let changes = compared(worker, shared, job, &mut loaded)?;
     stages.step("periods compared");
 
-    let Loaded { shard, codebook, scales, caps, customers, min_uv, quality, file_rows, .. } = loaded;
+    let Loaded { shard, codebook, by, untold, scales, caps, customers, min_uv, quality, file_rows, .. } = loaded;
+    let dimensions: Vec<Dimension> = by.into_iter().map(Dimension::of).collect();
     let shape = Shape::of(&codebook);
     let limits = Limits { customers, min_uv, max_level: job.enumerate.max_level, block_bytes: u64::MAX };
     let promise = Promise::agree(worker, job, &shard, scales[0]);
@@ -172,12 +177,18 @@ pub fn run(
     });
     let listed = found.as_ref().map(|(found, clusters, ..)| found.listed(clusters, &sums));
     let lists = listed.clone().map_or(Vec::new(), |(_, lists)| lists);
+    let crossed = crossed(worker, &shard, &dimensions, listed.clone());
     let lists = lists.into_iter().zip(described(worker, &shard, listed)).collect::<Vec<_>>();
     drop(shard);
     let published = found.map(|(found, clusters, profiles, mut assigned)| {
         let taken: Vec<Taken> =
             sums.into_iter().zip(profiles).map(|(stats, profile)| Taken { stats, profile }).collect();
         let grouping = found.grouping(&codebook, &scales, clusters, &taken, &lists, &mut assigned);
+        let mix = crossed.map_or_else(Mix::default, |crossed| {
+            // The group that the first segment of each list is asked for.
+            let ids: Vec<u32> = lists.iter().map(|(list, _)| grouping.asked[list[0] as usize].1).collect();
+            Mix::of(dimensions, &crossed, &ids, found.kind, found.scale, floor(job))
+        });
         stages.end(assigned.group.len());
         let mut notes = found.notes(job, customers, min_uv, codebook.features.len());
         if quality.rounded_values > 0 {
@@ -188,6 +199,8 @@ pub fn run(
         }
         notes.extend(change_notes(job, changes.as_ref(), &codebook));
         notes.extend(cut_notes(&caps, &scales, job));
+        let untold = untold.iter().map(|(column, why)| format!("Groups are not told by {column:?} (profile.by): {why}."));
+        notes.extend(untold);
         publish(Outcome {
             caps,
             bases: found.base_measures(),
@@ -204,6 +217,7 @@ pub fn run(
             funnel: found.funnel,
             grouping,
             assigned,
+            mix,
             quality,
             file_rows,
             stages: stages.done,

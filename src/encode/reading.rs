@@ -20,7 +20,12 @@ pub struct Reading {
     pub metrics: Vec<MetricInput>,
     /// Where the job compares two periods.
     pub period: Option<PeriodInput>,
+    /// The features, then the columns that groups are only told by.
     pub features: Vec<FeatureInput>,
+    /// How many of them are features.
+    pub combined: usize,
+    /// Those that groups are told by, by their places.
+    pub by: Vec<usize>,
     /// Columns that the job includes but that cannot be features, with the reason.
     pub refused: Vec<(String, String)>,
 }
@@ -181,7 +186,9 @@ impl Reading {
         let mut taken: Vec<usize> = id.into_iter().chain(latest_by).collect();
         taken.extend(period.as_ref().map(|period| period.column));
         taken.extend(metrics.iter().flat_map(|m| std::iter::once(m.column).chain(m.denominator)));
-        let (features, refused) = features(job, table, &taken)?;
+        let (mut features, refused) = features(job, table, &taken)?;
+        let combined = features.len();
+        let by = told_by(job, table, &mut features)?;
 
         let mut wanted = taken;
         wanted.extend(features.iter().map(|f| f.column));
@@ -197,6 +204,8 @@ impl Reading {
                 .collect(),
             period: period.map(|period| PeriodInput { column: at(period.column), ..period }),
             features: features.into_iter().map(|f| FeatureInput { column: at(f.column), ..f }).collect(),
+            combined,
+            by,
             refused,
             columns: wanted,
         })
@@ -287,27 +296,52 @@ fn features(job: &Job, table: &Table, taken: &[usize]) -> Result<(Vec<FeatureInp
         return Err(ReadingError::NoFeature);
     }
     found.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-    let features = found.into_iter().map(|(place, name, spec)| {
-        let mut null_values = spec.null_values.clone();
-        if matches!(columns[place].kind, ColumnKind::Text | ColumnKind::TextList) {
-            null_values.extend(job.input.csv.null_values.iter().cloned());
-        }
-        null_values.sort();
-        null_values.dedup();
-        let separator = spec.separator().filter(|_| columns[place].kind == ColumnKind::Text).map(str::to_owned);
-        FeatureInput {
-            name,
-            column: place,
-            column_name: columns[place].name.clone(),
-            kind: spec.kind,
-            bin: spec.bin,
-            part: spec.part,
-            separator,
-            missing: spec.missing,
-            null_values,
-        }
-    });
+    let features = found.into_iter().map(|(place, name, spec)| input(job, columns, place, name, spec));
     Ok((features.collect(), refused))
+}
+
+/// How a column is read; places are the table's.
+fn input(job: &Job, columns: &[Column], place: usize, name: String, spec: FeatureSpec) -> FeatureInput {
+    let mut null_values = spec.null_values.clone();
+    if matches!(columns[place].kind, ColumnKind::Text | ColumnKind::TextList) {
+        null_values.extend(job.input.csv.null_values.iter().cloned());
+    }
+    null_values.sort();
+    null_values.dedup();
+    let separator = spec.separator().filter(|_| columns[place].kind == ColumnKind::Text).map(str::to_owned);
+    FeatureInput {
+        name,
+        column: place,
+        column_name: columns[place].name.clone(),
+        kind: spec.kind,
+        bin: spec.bin,
+        part: spec.part,
+        separator,
+        missing: spec.missing,
+        null_values,
+    }
+}
+
+/// Where what groups are told by stands among the features, each by its name or its column's; what is no feature is added behind them.
+fn told_by(job: &Job, table: &Table, features: &mut Vec<FeatureInput>) -> Result<Vec<usize>, ReadingError> {
+    let mut places = Vec::new();
+    for name in &job.profile.by {
+        if let Some(place) = features.iter().position(|feature| feature.name == *name) {
+            places.push(place);
+            continue;
+        }
+        let place = table.column("profile.by", name)?;
+        let column = &table.columns()[place];
+        if let ColumnKind::Unsupported(kind) = &column.kind {
+            let (column, expected) = (column.name.clone(), "text, a number, a boolean, a date, a time, or a list of tags");
+            return Err(ReadingError::Type { setting: "profile.by".into(), column, kind: kind.clone(), expected });
+        }
+        // A feature of another column may have the name of this one.
+        let spec = job.features.by_name.get(name).filter(|spec| spec.column.is_none());
+        features.push(input(job, table.columns(), place, name.clone(), spec.cloned().unwrap_or_default()));
+        places.push(features.len() - 1);
+    }
+    Ok(places)
 }
 
 /// Why a column of this type is no feature.

@@ -96,6 +96,7 @@ mod tests {
                 base_share: 0.1,
                 index: 500.0,
                 z,
+                q: 0.0,
             })
             .collect()
     }

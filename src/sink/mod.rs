@@ -45,6 +45,7 @@ use crate::enumerate::Answer;
 use crate::highlight::{Funnel, Highlight, Scored};
 use crate::job::{Job, PRIVACY_FLOOR};
 use crate::merge::{Grouping, ShortRule};
+use crate::mix::Mix;
 use crate::score::{Component, Measures};
 use crate::screen::Verdict;
 use crate::segment::Segment;
@@ -106,6 +107,8 @@ pub struct RunResult<'a> {
     pub funnel: &'a Funnel,
     pub grouping: &'a Grouping,
     pub assigned: &'a Assigned,
+    /// How the groups divide by the columns that the job names.
+    pub mix: &'a Mix,
     pub quality: &'a Quality,
     /// Those before the sink, which times itself.
     pub stages: &'a [StageRecord],

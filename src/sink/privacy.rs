@@ -59,6 +59,7 @@ mod tests {
             base_share: 0.1,
             index: 0.0,
             z: 0.0,
+            q: 0.0,
         };
         group.profile = uvs.iter().enumerate().map(of).collect();
         writable(&group, &sample.codebook, 10).iter().map(|p| p.item.code).collect()
