@@ -83,7 +83,11 @@ impl Codebook {
 
     /// The item alone, as in `retired` or `[20,30)`. Text is quoted only where it could be misread.
     pub fn item_label(&self, item: Item) -> String {
-        let value = &self.feature(item.feature).items[usize::from(item.code)];
+        Codebook::value_label(&self.feature(item.feature).items[usize::from(item.code)])
+    }
+
+    /// A value alone, in the same way.
+    pub fn value_label(value: &ItemValue) -> String {
         match value {
             ItemValue::Text(text) => quoted_if(text, |t| {
                 t == MISSING
@@ -99,10 +103,14 @@ impl Codebook {
 
     /// `feature=item`.
     pub fn item_text(&self, item: Item) -> String {
-        let name = quoted_if(&self.feature(item.feature).name, |t| {
+        format!("{}={}", self.feature_label(item.feature), self.item_label(item))
+    }
+
+    /// A feature's name, quoted only where it could be misread.
+    pub fn feature_label(&self, feature: FeatureId) -> String {
+        quoted_if(&self.feature(feature).name, |t| {
             t.contains('=') || t.contains(" & ") || t.starts_with('"') || t.trim() != t || t.contains(char::is_control)
-        });
-        format!("{name}={}", self.item_label(item))
+        })
     }
 
     /// `feature=item & feature=item`, features in table order.

@@ -8,6 +8,7 @@ mod name;
 mod worth;
 mod rule;
 mod space;
+mod traits;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,7 @@ pub use linkage::{Tree, merge, merge_points};
 pub use name::{distinct, name};
 pub use rule::{ShortRule, short_rule};
 pub use space::{Apart, Leaf, Space, Weights};
+pub use traits::{Trait, traits};
 pub use worth::{Judge, Worth};
 
 /// One joining of two clusters, `left < right`. Leaves are numbered 0 to n - 1 in the order of the highlights, the result of step `i` (from 0) is `n + i`.
