@@ -13,6 +13,9 @@ use crate::stats::{MetricKind, Scale, Stats};
 /// Values of a column that are told; all others are told together. Codes and documents stay small however many a column has.
 const MOST_VALUES: usize = 1000;
 
+/// Values of a column that a reader is shown.
+const MOST_SHOWN: usize = 12;
+
 /// How values that are not told one by one are called where programs read.
 pub const OTHER: &str = "(other)";
 
@@ -151,6 +154,8 @@ pub struct Column {
     pub values: Vec<Value>,
     /// Whether a customer has one value; of tags several, or none.
     pub exclusive: bool,
+    /// Where there are many values: the places of the most frequent ones, and all others together, where they are told so.
+    few: Option<(Vec<usize>, Option<Value>)>,
 }
 
 /// One value of a column, or all others together.
@@ -256,32 +261,57 @@ impl Column {
             .map(|set| benjamini_hochberg(&(0..rows.len()).map(|row| log_p(set, row)).collect::<Vec<_>>(), 0))
             .collect();
         let share = |uv: i64, of: i64| if of == 0 { 0.0 } else { uv as f64 / of as f64 };
-        let value = |(row, (item, cells)): (usize, &(Option<ItemCode>, Vec<Cell>))| {
+        let value = |item: Option<ItemCode>, cells: &[Cell], q: &dyn Fn(usize) -> f64, hidden: &[bool]| {
             let mut all = Cell::default();
             cells.iter().for_each(|cell| all.add(*cell));
             let of_base = share(all.uv, base);
             let told = |(set, cell): (usize, &Cell)| {
                 let own = share(cell.uv, sizes[set]);
-                (!hidden[row][set]).then(|| Share {
+                (!hidden[set]).then(|| Share {
                     uv: cell.uv,
                     share: own,
                     of_value: share(cell.uv, all.uv),
                     index: own / of_base * 100.0,
                     z: proportions_z(cell.uv, sizes[set], all.uv, base),
-                    q: q[set][row],
+                    q: q(set),
                     metric_mean: cell.mean(kind, scale),
                 })
             };
             Value {
-                item: *item,
+                item,
                 uv: all.uv,
                 share: of_base,
                 metric_mean: all.mean(kind, scale),
                 sets: cells.iter().enumerate().map(told).collect(),
             }
         };
-        let values = rows.iter().enumerate().map(value).collect();
-        Column { book, values, exclusive }
+        let values: Vec<Value> = (rows.iter().enumerate())
+            .map(|(row, (item, cells))| value(*item, cells, &|set| q[set][row], &hidden[row]))
+            .collect();
+        let few = (values.len() > MOST_SHOWN + 1).then(|| {
+            let mut shown: Vec<usize> = (0..values.len()).filter(|&row| rows[row].0.is_some()).collect();
+            shown.sort_by_key(|&row| (-values[row].uv, row));
+            shown.truncate(MOST_SHOWN);
+            shown.sort_unstable();
+            let (inside, outside): (Vec<usize>, _) = (0..values.len()).partition(|row| shown.contains(row));
+            let mut cells = vec![Cell::default(); sizes.len()];
+            let of_rows = outside.iter().flat_map(|&row| rows[row].1.iter().enumerate());
+            of_rows.for_each(|(set, cell)| cells[set].add(*cell));
+            let together = told::hidden_together(&counts, &hidden, [&inside, &outside], floor);
+            // Not tested: there is no hypothesis of such a mixture.
+            let further = exclusive.then(|| value(None, &cells, &|_| 1.0, &together));
+            (shown, further)
+        });
+        Column { book, values, exclusive, few }
+    }
+
+    /// The values for a reader: all, or of many the most frequent and then all others together.
+    pub fn shown(&self) -> impl Iterator<Item = &Value> {
+        let (places, further) = match &self.few {
+            Some((places, further)) => (places.clone(), further.as_ref()),
+            None => ((0..self.values.len()).collect(), None),
+        };
+        places.into_iter().map(|place| &self.values[place]).chain(further)
     }
 
     /// What the job calls it.

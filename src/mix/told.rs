@@ -41,6 +41,21 @@ pub(super) fn hidden(counts: &[Vec<i64>], sizes: Option<&Vec<i64>>, floor: i64) 
     }
 }
 
+/// Of which columns the sum over the second of two sets of rows is hidden: where what is hidden in either set of rows could then be found, as
+/// it is alone or of few customers.
+pub(super) fn hidden_together(
+    counts: &[Vec<i64>],
+    hidden: &[Vec<bool>],
+    rows: [&[usize]; 2],
+    floor: i64,
+) -> Vec<bool> {
+    let alone = |set: usize, rows: &[usize]| {
+        let own: Vec<i64> = rows.iter().filter(|&&row| hidden[row][set]).map(|&row| counts[row][set]).collect();
+        !own.is_empty() && (own.len() < 2 || own.iter().sum::<i64>() < floor)
+    };
+    (0..counts.first().map_or(0, Vec::len)).map(|set| rows.iter().any(|rows| alone(set, rows))).collect()
+}
+
 /// Hides the cells of a line that come first by `later`, then by their customers, until nothing can be found by subtraction; says whether any
 /// was.
 fn hide_another<O: Ord>(

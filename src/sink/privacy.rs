@@ -1,8 +1,22 @@
 //! The privacy floor for profiles: no item that a reader could turn into a handful of customers.
 
+use super::RunResult;
 use crate::encode::Codebook;
 use crate::merge::Group;
 use crate::profile::ProfileItem;
+
+/// The items of a group's profile that are told: of a column that groups are divided by, those that are told there.
+pub(super) fn told<'g>(group: &'g Group, result: &RunResult) -> Vec<&'g ProfileItem> {
+    let withheld = |p: &&ProfileItem| {
+        let feature = result.codebook.feature(p.item.feature);
+        let value = &feature.items[usize::from(p.item.code)];
+        let columns = result.mix.columns.iter().filter(|column| column.name() == feature.name);
+        columns.into_iter().any(|column| column.withholds(value, group.id))
+    };
+    let mut items = writable(group, result.codebook, result.floor());
+    items.retain(|p| !withheld(p));
+    items
+}
 
 /// The items of a group's profile that may be written, in the profile's order.
 ///
@@ -10,7 +24,7 @@ use crate::profile::ProfileItem;
 /// add up to the group, so what was left out can be found by subtraction: when all left out of one feature, together
 /// with those the profile does not list, are fewer than `floor`, its next smallest items go too. Tags do not add up to anything:
 /// each is left out, or not, by its own customers and by those of the group who do not have it.
-pub(super) fn writable<'g>(group: &'g Group, codebook: &Codebook, floor: i64) -> Vec<&'g ProfileItem> {
+fn writable<'g>(group: &'g Group, codebook: &Codebook, floor: i64) -> Vec<&'g ProfileItem> {
     let mut features: Vec<u16> = group.profile.iter().map(|p| p.item.feature).collect();
     features.sort_unstable();
     features.dedup();
