@@ -330,7 +330,7 @@ impl Found {
             let group = Group {
                 id: 0,
                 direction: self.highlights[highlights[0]].direction,
-                name: merge::name(codebook, &segments, &profile),
+                name: String::new(),
                 segments,
                 stats,
                 measures: measures(self.kind, self.scale, &stats, &self.base(0)),
@@ -348,7 +348,7 @@ impl Found {
         groups.sort_by(|(_, a), (_, b)| {
             b.measures.impact.abs().total_cmp(&a.measures.impact.abs()).then_with(|| a.segments.cmp(&b.segments))
         });
-        let names = merge::distinct(groups.iter().map(|(_, group)| group.name.clone()).collect());
+        let names = merge::names(codebook, groups.iter().map(|(_, group)| (&group.segments[..], &group.profile[..])));
         let mut id_of = vec![0u32; self.highlights.len()];
         for (id, ((highlights, group), name)) in (1..).zip(groups.iter_mut().zip(names)) {
             group.id = id;

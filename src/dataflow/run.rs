@@ -199,7 +199,8 @@ pub fn run(
         }
         notes.extend(change_notes(job, changes.as_ref(), &codebook));
         notes.extend(cut_notes(&caps, &scales, job));
-        let untold = untold.iter().map(|(column, why)| format!("Groups are not told by {column:?} (profile.by): {why}."));
+        let untold =
+            untold.iter().map(|(column, why)| format!("Groups are not told by {column:?} (profile.by): {why}."));
         notes.extend(untold);
         publish(Outcome {
             caps,

@@ -333,7 +333,8 @@ fn told_by(job: &Job, table: &Table, features: &mut Vec<FeatureInput>) -> Result
         let place = table.column("profile.by", name)?;
         let column = &table.columns()[place];
         if let ColumnKind::Unsupported(kind) = &column.kind {
-            let (column, expected) = (column.name.clone(), "text, a number, a boolean, a date, a time, or a list of tags");
+            let (column, expected) =
+                (column.name.clone(), "text, a number, a boolean, a date, a time, or a list of tags");
             return Err(ReadingError::Type { setting: "profile.by".into(), column, kind: kind.clone(), expected });
         }
         // A feature of another column may have the name of this one.

@@ -428,7 +428,11 @@ mod tests {
     fn groups_are_not_divided_by_the_id_the_metric_or_a_column_twice() {
         let by = |columns: &str| parse(MINIMAL, &["input.id=\"nr\"", &format!("profile.by={columns}")]);
         assert_eq!(by("[\"a\", \"b\"]").expect("a job").profile.by, ["a", "b"]);
-        for (columns, says) in [("[\"a\", \"nr\"]", "\"nr\": this is the id"), ("[\"y\"]", "\"y\": this is the metric"), ("[\"a\", \"a\"]", "\"a\": this column is named twice")] {
+        for (columns, says) in [
+            ("[\"a\", \"nr\"]", "\"nr\": this is the id"),
+            ("[\"y\"]", "\"y\": this is the metric"),
+            ("[\"a\", \"a\"]", "\"a\": this column is named twice"),
+        ] {
             let error = by(columns).expect_err("refused");
             assert!(error.starts_with("profile.by = ") && error.contains(says), "{error}");
         }

@@ -33,7 +33,12 @@ impl ProfileSpec {
         range("profile.by", twice.map_or_else(shown, |(_, name)| format!("{name:?}")), twice.is_none(), allowed)?;
         for name in &self.by {
             let value = || format!("{name:?}");
-            range("profile.by", value(), input.id.as_ref() != Some(name), "this is the id: each value is one customer")?;
+            range(
+                "profile.by",
+                value(),
+                input.id.as_ref() != Some(name),
+                "this is the id: each value is one customer",
+            )?;
             let metric = metric.column == *name || metric.denominator.as_ref() == Some(name);
             range("profile.by", value(), !metric, "this is the metric, which is told of every group anyway")?;
         }

@@ -2,10 +2,28 @@
 
 use std::collections::BTreeSet;
 
-use super::traits::traits;
+use super::traits::{one, traits};
 use crate::encode::Codebook;
 use crate::profile::ProfileItem;
 use crate::segment::{Item, Segment};
+
+/// Names of groups, none twice: where several would be called alike, all but the first have further traits in their names, or else a number.
+///
+/// Of each group its segments, the strongest first, and its profile.
+pub fn names<'g>(codebook: &Codebook, groups: impl Iterator<Item = (&'g [Segment], &'g [ProfileItem])>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for (segments, profile) in groups {
+        let short = name(codebook, segments, profile);
+        let alike = names.contains(&short);
+        names.push(if alike { segments.first().map_or(short, |&s| longer(codebook, s)) } else { short });
+    }
+    distinct(names)
+}
+
+/// A group by all that its strongest segment says.
+fn longer(codebook: &Codebook, segment: Segment) -> String {
+    segment.items().map(|item| one(item).name(codebook)).collect::<Vec<_>>().join(" · ")
+}
 
 /// A group's name: what its segments say that is most over-represented in it, up to three features, as `job=retired/student · age 60–70`: traits
 /// that mark it, not a conjunction, as a group is a union of segments.
@@ -108,6 +126,15 @@ mod tests {
         let segments = [segment(&[(0, 1), (2, 0)]), segment(&[(1, 0)])];
         assert_eq!(name(&codebook(), &segments, &profile(&[(0, 1, 0.0), (2, 0, -1.0)])), "job=student & last=success");
         assert_eq!(name(&codebook(), &[], &[]), "");
+    }
+
+    #[test]
+    fn of_groups_that_would_be_called_alike_the_later_say_more() {
+        let profile = profile(&[(0, 0, 30.0)]);
+        let [a, b, c] = [[segment(&[(0, 0)])], [segment(&[(0, 0), (3, 0)])], [segment(&[(0, 0), (3, 0)])]];
+        let groups = [&a, &b, &c].map(|segments| (&segments[..], &profile[..]));
+        let expected = ["job=retired", "job=retired · housing=no", "job=retired · housing=no (2)"];
+        assert_eq!(names(&codebook(), groups.into_iter()), expected);
     }
 
     #[test]

@@ -59,6 +59,11 @@ pub fn traits<'p>(codebook: &Codebook, items: impl Iterator<Item = &'p ProfileIt
     traits
 }
 
+/// One item as a trait, of which no shares are known.
+pub(super) fn one(item: Item) -> Trait {
+    Trait { feature: item.feature, codes: vec![item.code], share: 0.0, base_share: 0.0 }
+}
+
 impl Trait {
     /// Its items' values; bands that touch are one.
     pub fn values(&self, codebook: &Codebook) -> Vec<ItemValue> {
@@ -91,8 +96,8 @@ impl Trait {
     }
 }
 
-/// A value in few signs.
-fn short(value: &ItemValue) -> String {
+/// A value in few signs, whatever the language: `30–40`, `<3`, `≥365`.
+pub fn short(value: &ItemValue) -> String {
     match value {
         ItemValue::Range { low: Some(low), high: Some(high) } if *low >= 0.0 => format!("{low}–{high}"),
         ItemValue::Range { low: Some(low), high: None } => format!("≥{low}"),
@@ -128,7 +133,12 @@ mod tests {
     fn items_of_one_feature_are_told_together_and_bands_that_touch_are_one() {
         let band = |low, high| ItemValue::Range { low, high };
         let text = |text: &str| ItemValue::Text(text.into());
-        let ages = vec![band(None, Some(30.0)), band(Some(30.0), Some(40.0)), band(Some(40.0), Some(50.0)), band(Some(50.0), None)];
+        let ages = vec![
+            band(None, Some(30.0)),
+            band(Some(30.0), Some(40.0)),
+            band(Some(40.0), Some(50.0)),
+            band(Some(50.0), None),
+        ];
         let drops = vec![band(Some(-2.0), Some(0.0)), band(Some(0.0), None), ItemValue::Missing];
         let book = codebook(vec![
             ("month", ["mar", "oct", "sep", "may"].map(text).to_vec()),
@@ -146,7 +156,10 @@ mod tests {
         assert_eq!(names(&[item(1, 2, 20.0), item(1, 1, 15.0)]), "age 30–50");
         assert_eq!(names(&[item(1, 3, 20.0), item(1, 1, 15.0)]), "age 30–40/≥50");
         assert_eq!(names(&[item(1, 1, 20.0), item(1, 0, 15.0)]), "age <40");
-        assert_eq!(names(&[item(3, 0, 20.0), item(2, 0, 15.0), item(2, 1, 12.0)]), "drop [-2,0) · channel=TA/TO | direct");
+        assert_eq!(
+            names(&[item(3, 0, 20.0), item(2, 0, 15.0), item(2, 1, 12.0)]),
+            "drop [-2,0) · channel=TA/TO | direct"
+        );
         assert_eq!(names(&[item(3, 2, 20.0), item(3, 1, 15.0)]), "drop=≥0/(missing)");
         assert_eq!(names(&[]), "");
         // Bands that touch from end to end are everybody: they stay apart.

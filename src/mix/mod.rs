@@ -192,7 +192,7 @@ pub struct Share {
 }
 
 /// A share is told as different from the base's when chance is ruled out at this false discovery rate.
-pub const SURE: f64 = 0.05;
+const SURE: f64 = 0.05;
 
 impl Share {
     pub fn is_sure(&self) -> bool {

@@ -65,7 +65,10 @@ fn values_of_few_customers_are_told_together_and_never_alone() {
         told(&found),
         [("a".into(), 450, vec![Some(50), Some(400)]), (OTHER.into(), 239, vec![Some(33), Some(206)])]
     );
-    assert_eq!(told(&column(feature(texts(&["a", "b", "c", "d"]), &[450, 230, 6, 3], false), rows, &whole, 1)).len(), 4);
+    assert_eq!(
+        told(&column(feature(texts(&["a", "b", "c", "d"]), &[450, 230, 6, 3], false), rows, &whole, 1)).len(),
+        4
+    );
     // A rest of 12 is enough; what is called like it is told apart.
     let rows = cells(&[&three(50, 400), &three(30, 200), &three(0, 12)]);
     let whole = cells(&[&[(80, 0), (612, 0)]]).remove(0);

@@ -17,8 +17,7 @@ pub(super) fn hidden(counts: &[Vec<i64>], sizes: Option<&Vec<i64>>, floor: i64) 
     let mut hidden: Vec<Vec<bool>> = counts.iter().map(first).collect();
     let sets = counts.first().map_or(0, Vec::len);
     let row_alone: Vec<bool> = counts.iter().map(|row| row.iter().filter(|&&uv| uv > 0).count() < 2).collect();
-    let set_alone: Vec<bool> =
-        (0..sets).map(|set| counts.iter().filter(|row| row[set] > 0).count() < 2).collect();
+    let set_alone: Vec<bool> = (0..sets).map(|set| counts.iter().filter(|row| row[set] > 0).count() < 2).collect();
     let hide_in_set = |hidden: &mut [Vec<bool>], set: usize| {
         let line: Vec<(usize, usize)> = (0..counts.len()).map(|row| (row, set)).collect();
         sizes.is_none() && hide_another(counts, hidden, &line, floor, |&(row, _)| row_alone[row])
@@ -43,12 +42,7 @@ pub(super) fn hidden(counts: &[Vec<i64>], sizes: Option<&Vec<i64>>, floor: i64) 
 
 /// Of which columns the sum over the second of two sets of rows is hidden: where what is hidden in either set of rows could then be found, as
 /// it is alone or of few customers.
-pub(super) fn hidden_together(
-    counts: &[Vec<i64>],
-    hidden: &[Vec<bool>],
-    rows: [&[usize]; 2],
-    floor: i64,
-) -> Vec<bool> {
+pub(super) fn hidden_together(counts: &[Vec<i64>], hidden: &[Vec<bool>], rows: [&[usize]; 2], floor: i64) -> Vec<bool> {
     let alone = |set: usize, rows: &[usize]| {
         let own: Vec<i64> = rows.iter().filter(|&&row| hidden[row][set]).map(|&row| counts[row][set]).collect();
         !own.is_empty() && (own.len() < 2 || own.iter().sum::<i64>() < floor)

@@ -7,8 +7,8 @@ use std::time::SystemTime;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::publish::rfc3339;
 use super::mix::{self, ByColumn, MixEntry, ValueEntry};
+use super::publish::rfc3339;
 use super::staging::{Staging, WriteError};
 use super::tables::Texts;
 use super::{RowAccounts, RunResult, SinkError, TableInfo, VerifyError, audience_folder, privacy, report};

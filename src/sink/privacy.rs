@@ -24,7 +24,7 @@ pub(super) fn told<'g>(group: &'g Group, result: &RunResult) -> Vec<&'g ProfileI
 /// add up to the group, so what was left out can be found by subtraction: when all left out of one feature, together
 /// with those the profile does not list, are fewer than `floor`, its next smallest items go too. Tags do not add up to anything:
 /// each is left out, or not, by its own customers and by those of the group who do not have it.
-fn writable<'g>(group: &'g Group, codebook: &Codebook, floor: i64) -> Vec<&'g ProfileItem> {
+pub(super) fn writable<'g>(group: &'g Group, codebook: &Codebook, floor: i64) -> Vec<&'g ProfileItem> {
     let mut features: Vec<u16> = group.profile.iter().map(|p| p.item.feature).collect();
     features.sort_unstable();
     features.dedup();

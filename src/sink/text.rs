@@ -75,14 +75,16 @@ texts! {
         "该人群共{uv}位客户，占大盘{share}，突出特征是{traits}{lacks}。";
     describe_size: "These {uv} customers are {share} of all.", "该人群共{uv}位客户，占大盘{share}。";
     describe_first_trait: "{trait} ({share} of them, {base} of all customers)", "{trait}（占{share}，大盘为{base}）";
+    describe_all: "all", "100%";
     describe_trait: "{trait}", "{trait}";
     describe_traits_comma: ", ", "，";
     describe_traits_and: " and ", "，以及";
-    describe_seldom: "; less often than others they have {traits}", "；{traits}的客户明显少于大盘";
-    describe_never: "; none of them has {traits}", "；没有{traits}的客户";
+    describe_seldom: "; less often than others they have {traits}", "；{traits}的客户占比明显低于大盘";
+    describe_never: "; none of them has {traits}", "；没有一位客户的{traits}";
     describe_comma: ", ", "、";
     describe_or: " or ", "或";
     trait_values: "{feature} = {values}", "{feature}为{values}";
+    trait_bands: "{feature} {values}", "{feature}为{values}";
     trait_tags: "{values} among their {feature}", "{feature}含{values}";
     trait_band: "{feature} from {low} to under {high}", "{feature}在{low}～{high}之间";
     trait_from: "{feature} of {low} or more", "{feature}不低于{low}";
@@ -91,13 +93,14 @@ texts! {
     missing: "unknown", "缺失";
     describe_what: "{mean}: {factor}, and {impact}.", "{mean}，{factor}；{impact}。";
     describe_what_without: "{mean}: {impact}.", "{mean}；{impact}。";
+    describe_yes: "yes", "“是”";
     describe_rate: "{mean} of them have {metric} = {positive}, against {base} of all customers", "其中{mean}的客户{metric}为{positive}，大盘为{base}";
     describe_rate_under: "Only {mean} of them have {metric} = {positive}, against {base} of all customers", "其中仅{mean}的客户{metric}为{positive}，大盘为{base}";
     describe_none: "None of them has {metric} = {positive}, against {base} of all customers", "其中没有一位客户{metric}为{positive}，大盘为{base}";
     describe_amount: "Their mean {metric} is {mean}, against {base} over all customers", "人均{metric}为{mean}，大盘为{base}";
     describe_ratio: "Their {metric} per {denominator} is {mean}, against {base} over all customers", "每单位{denominator}对应的{metric}为{mean}，大盘为{base}";
     describe_times: "{lift} times the average{interval}", "是大盘的{lift}倍{interval}";
-    describe_part: "{lift} of the average{interval}", "仅为大盘的{lift}{interval}";
+    describe_part: "{lift} of the average{interval}", "相当于大盘的{lift}{interval}";
     describe_interval: " (95% interval {low} to {high})", "（95% 置信区间 {low}～{high}）";
     describe_customers: "{n}", "{n}位";
     describe_rate_more: "{impact} more than in an average audience of that size", "与同等规模的平均客群相比，多出{impact}";
@@ -112,10 +115,12 @@ texts! {
         "搜索时留出的验证客户中有{uv}位属于该人群，方向一致（{mean}），但尚不足以下定论。";
     describe_not_held: "The {uv} of them who were kept aside during the search do not confirm it ({mean}).",
         "但搜索时留出的验证客户中属于该人群的{uv}位并未印证这一点（{mean}）。";
-    describe_from: "By {column}, {value} stands out: {share} of them, {base} of all customers.",
-        "从{column}看，{value}尤为突出：占{share}，大盘为{base}。";
-    describe_from_all: "By {column}, they are spread much as all customers are.", "从{column}看，分布与大盘没有明显差异。";
-    describe_besides: "As to other metrics, {list}.", "其他指标方面，{list}。";
+    describe_split: "Split {list}.", "{list}。";
+    describe_from: "by {column}, {value} stands out ({share} of them, {base} of all customers)",
+        "从{column}看，{value}尤为突出（占{share}，大盘为{base}）";
+    describe_from_all: "by {column}, they are much like all customers", "从{column}看，分布与大盘没有明显差异";
+    describe_from_comma: "; ", "；";
+    describe_besides: "Besides, {list}.", "其他指标方面，{list}。";
     describe_metrics_comma: ", ", "，";
     describe_metrics_and: " and ", "，";
     describe_above: "{name} is above average ({mean} against {base})", "{name}高于大盘（{mean}，大盘为{base}）";

@@ -7,6 +7,7 @@ mod jobs;
 mod docs;
 mod layering;
 mod memory;
+mod mix;
 mod oracle;
 mod outputs;
 mod periods;

@@ -1,12 +1,13 @@
 //! What is said of a group in one paragraph: who they are, what they do, whether it held, where they come from, what they are not.
 
 use super::View;
-use crate::encode::{Codebook, ItemValue};
+use crate::encode::ItemValue;
 use crate::job::Language;
-use crate::merge::{Group, Trait, traits};
-use crate::mix::{Column, SURE, Share, Value};
+use crate::merge::{Group, Trait, short, traits};
+use crate::mix::{Column, Share, Value};
 use crate::profile::ProfileItem;
 use crate::score::Measures;
+use crate::segment::Item;
 use crate::sink::number::{Numbers, count, percent, times};
 use crate::sink::privacy;
 use crate::sink::terminal::visible;
@@ -19,13 +20,15 @@ const STRONGEST: usize = 5;
 /// Columns and other metrics told in a paragraph.
 const MOST_TOLD: usize = 2;
 
+/// A value of a column is told where its index is at least this.
+const STANDS_OUT: f64 = 120.0;
+
 /// A lift of another metric nearer to 1 than this, or its inverse, is about that of everybody.
 const ALIKE: f64 = 1.1;
 
 impl View<'_, '_> {
-    /// The items surely above and below the base, as far as they may be told, the strongest first.
-    fn told<'g>(&self, group: &'g Group) -> [Vec<&'g ProfileItem>; 2] {
-        let items = privacy::told(group, self.result);
+    /// Of some items of a group those surely above and below the base, the strongest first.
+    fn apart<'g>(items: &[&'g ProfileItem]) -> [Vec<&'g ProfileItem>; 2] {
         let sure = |p: &&&ProfileItem| p.index.is_finite() && p.z.is_finite() && p.is_sure();
         let up = items.iter().filter(sure).filter(|p| p.index > 100.0 && p.z > 0.0).copied();
         let down = items.iter().rev().filter(sure).filter(|p| p.index < 100.0 && p.z < 0.0).copied();
@@ -34,16 +37,23 @@ impl View<'_, '_> {
 
     /// The strongest of them.
     pub(super) fn strongest<'g>(&self, group: &'g Group) -> [Vec<&'g ProfileItem>; 2] {
-        self.told(group).map(|items| items.into_iter().take(STRONGEST).collect())
+        View::apart(&privacy::told(group, self.result)).map(|items| items.into_iter().take(STRONGEST).collect())
     }
 
     pub(in crate::sink) fn describe(&self, group: &Group) -> String {
         let codebook = self.result.codebook;
-        let [up, down] = self.told(group);
+        // Words tell no figure, so that what is withheld only to keep other figures from being found may be said.
+        let [up, down] = View::apart(&privacy::writable(group, codebook, self.result.floor()));
         let marks = traits(codebook, up.into_iter());
         let marked = |p: &&ProfileItem| marks.iter().any(|own| own.feature == p.item.feature);
         // What they are instead is said already of the features that mark them.
-        let lacks = traits(codebook, down.into_iter().filter(|p| !marked(p)));
+        let mut lacks: Vec<&ProfileItem> = Vec::new();
+        for p in down.into_iter().filter(|p| !marked(p)) {
+            if lacks.iter().all(|own| own.item.feature != p.item.feature) {
+                lacks.push(p);
+            }
+        }
+        let lacks = traits(codebook, lacks.into_iter());
         let mut sentences = vec![self.who(group, &marks, &lacks), self.what(group)];
         sentences.extend(self.held(group));
         sentences.extend(self.come_from(group, &marks));
@@ -58,12 +68,14 @@ impl View<'_, '_> {
         let Some((first, others)) = marks.split_first() else {
             return self.say(t.describe_size, &size);
         };
-        let first = [
-            ("trait", &*self.phrase(first)),
-            ("share", &percent(first.share)),
-            ("base", &percent(first.base_share)),
-        ];
-        let mut traits = vec![self.say(t.describe_first_trait, &first)];
+        let items = privacy::told(group, self.result);
+        let told =
+            first.codes.iter().all(|&code| items.iter().any(|p| p.item == Item { feature: first.feature, code }));
+        let written = |share: f64| if share > 0.9999 { t.describe_all.to_owned() } else { percent(share) };
+        let values =
+            [("trait", self.phrase(first)), ("share", written(first.share)), ("base", percent(first.base_share))];
+        let template = if told { t.describe_first_trait } else { t.describe_trait };
+        let mut traits = vec![self.say(template, &named(template, &values))];
         traits.extend(others.iter().map(|own| self.say(t.describe_trait, &[("trait", &self.phrase(own))])));
         let traits = self.join(traits, t.describe_traits_comma, t.describe_traits_and);
         let lacking = self.join(lacks.iter().map(|own| self.phrase(own)).collect(), t.describe_comma, t.describe_or);
@@ -82,7 +94,7 @@ impl View<'_, '_> {
         let under = m.effect < 0.0;
         let positive = match &metric.positive {
             Some(positive) => super::positive_values(positive).join(t.or),
-            None => t.yes.to_owned(),
+            None => t.describe_yes.to_owned(),
         };
         let template = match self.result.kind {
             MetricKind::Rate if m.metric_sum == 0.0 => t.describe_none,
@@ -129,7 +141,11 @@ impl View<'_, '_> {
         let ends = group.test.and_then(|test| test.lift_low.zip(test.lift_high));
         let interval = ends.filter(|(low, high)| low.is_finite() && high.is_finite()).map_or(String::new(), |ends| {
             // A lift below 0 is told as none.
-            let (low, high) = (written(ends.0.max(0.0)), written(ends.1.max(0.0)));
+            let ends = [ends.0.max(0.0), ends.1.max(0.0)];
+            let [low, high] = match ends.map(written) {
+                [low, high] if low == high && m.effect >= 0.0 => ends.map(|end| format!("{end:.2}")),
+                both => both,
+            };
             self.say(t.describe_interval, &[("low", &low), ("high", &high)])
         });
         self.say(template, &[("lift", &written(lift)), ("interval", &interval)])
@@ -149,31 +165,34 @@ impl View<'_, '_> {
     }
 
     /// By which values of the columns asked for they stand out.
-    fn come_from(&self, group: &Group, marks: &[Trait]) -> Vec<String> {
+    fn come_from(&self, group: &Group, marks: &[Trait]) -> Option<String> {
         let (t, place) = (self.t, group.id as usize - 1);
-        let told = |column: &&Column| {
-            !marks.iter().any(|own| self.result.codebook.feature(own.feature).name == column.name())
-        };
+        let told =
+            |column: &&Column| !marks.iter().any(|own| self.result.codebook.feature(own.feature).name == column.name());
         let sentence = |column: &Column| {
             let shares = column.values.iter().filter_map(|value| Some((value, value.sets[place].as_ref()?)));
-            let sure = |(value, share): &(&Value, &Share)| {
-                column.value(value).is_some() && share.q <= SURE && share.index > 100.0 && share.uv > 0
-            };
+            let sure: Vec<(&Value, &Share)> = shares.filter(|(_, share)| share.is_sure()).collect();
             let name = visible(column.name());
-            match shares.filter(sure).max_by(|a, b| a.1.z.total_cmp(&b.1.z)) {
-                Some((value, share)) => self.say(
-                    t.describe_from,
-                    &[
-                        ("column", &name),
-                        ("value", &self.value(column, value)),
-                        ("share", &percent(share.share)),
-                        ("base", &percent(value.share)),
-                    ],
-                ),
-                None => self.say(t.describe_from_all, &[("column", &name)]),
+            let marks = |(value, share): &&(&Value, &Share)| {
+                column.value(value).is_some() && share.index >= STANDS_OUT && share.uv > 0
+            };
+            match sure.iter().filter(marks).max_by(|a, b| a.1.z.total_cmp(&b.1.z)) {
+                Some((value, share)) => {
+                    let values = [
+                        ("column", name),
+                        ("value", column.value(value).map(|value| self.label(value)).unwrap_or_default()),
+                        ("share", percent(share.share)),
+                        ("base", percent(value.share)),
+                    ];
+                    Some(self.say(t.describe_from, &named(t.describe_from, &values)))
+                }
+                None => sure.is_empty().then(|| self.say(t.describe_from_all, &[("column", &name)])),
             }
         };
-        self.result.mix.columns.iter().filter(told).take(MOST_TOLD).map(sentence).collect()
+        let told: Vec<String> =
+            self.result.mix.columns.iter().filter(told).filter_map(sentence).take(MOST_TOLD).collect();
+        let list = self.join(told, t.describe_from_comma, t.describe_from_comma);
+        (!list.is_empty()).then(|| self.say(t.describe_split, &[("list", &list)]))
     }
 
     /// What they do to other metrics: those furthest from everybody's first.
@@ -190,11 +209,7 @@ impl View<'_, '_> {
                 Some(_) => t.describe_below,
                 None => t.describe_beside,
             };
-            let values = [
-                ("name", visible(name)),
-                ("mean", n.mean(m.metric_mean)),
-                ("base", n.mean(base.metric_mean)),
-            ];
+            let values = [("name", visible(name)), ("mean", n.mean(m.metric_mean)), ("base", n.mean(base.metric_mean))];
             self.say(template, &named(template, &values))
         };
         let items: Vec<String> = metrics.iter().take(MOST_TOLD).map(item).collect();
@@ -230,7 +245,14 @@ impl View<'_, '_> {
 
     fn has(&self, own: &Trait, feature: (&str, &str), values: String) -> String {
         let tags = self.result.codebook.feature(own.feature).tags.is_some();
-        let template = if tags { self.t.trait_tags } else { self.t.trait_values };
+        let band = |code: &u16| {
+            matches!(self.result.codebook.feature(own.feature).items[usize::from(*code)], ItemValue::Range { .. })
+        };
+        let template = match tags {
+            true => self.t.trait_tags,
+            false if own.codes.iter().all(band) => self.t.trait_bands,
+            false => self.t.trait_values,
+        };
         self.say(template, &[feature, ("values", &values)])
     }
 
@@ -238,7 +260,7 @@ impl View<'_, '_> {
     fn label(&self, value: &ItemValue) -> String {
         match value {
             ItemValue::Missing => self.t.missing.to_owned(),
-            value => visible(&Codebook::value_label(value)),
+            value => visible(&short(value)),
         }
     }
 
