@@ -332,3 +332,157 @@ fn script(c: char) -> Option<bool> {
         _ => Some(false),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audience::CustomerIds;
+    use crate::encode::{Codes, Feature, MetricColumn, Shard};
+    use crate::mix::{Crossed, Dimension, Mix};
+    use crate::sink::report::describe;
+    use crate::sink::sample::Sample;
+    use crate::stats::Scale;
+
+    fn both(sample: &Sample, kind: MetricKind, group: usize) -> [String; 2] {
+        let mut result = sample.result();
+        result.kind = kind;
+        [Language::En, Language::Zh].map(|language| describe(&sample.grouping.groups[group], &result, language))
+    }
+
+    #[test]
+    fn a_group_is_told_as_an_analyst_would() {
+        let [en, zh] = both(&Sample::new(), MetricKind::Rate, 0);
+        assert_eq!(
+            en,
+            "These 40 customers, 4% of all, stand out by 渠道 = =cmd() (all of them, 20% of all customers) and 职业 = 退休; none of them has \
+             -x<b> = </script>. 40% of them have 下单 = yes, against 10% of all customers: 4.0 times the average (95% interval 2.0 to 6.0), \
+             and 12 orders more than in an average audience of that size. The 12 of them who were kept aside during the search point the \
+             same way (41.7%), but do not make it certain. Besides, spend is above average (411.5 against 250)."
+        );
+        assert_eq!(
+            zh,
+            "该人群共 40 位客户，占大盘 4%，突出特征是渠道为 =cmd()（占 100%，大盘为 20%），以及职业为退休；没有一位客户的 -x<b> 为 </script>。\
+             其中 40% 的客户下单为“是”，大盘为 10%，是大盘的 4.0 倍（95% 置信区间 2.0～6.0）；与同等规模的平均客群相比，多出 12 orders。\
+             搜索时留出的验证客户中有 12 位属于该人群，方向一致（41.7%），但尚不足以下定论。其他指标方面，spend 高于大盘（411.5，大盘为 250）。"
+        );
+    }
+
+    #[test]
+    fn a_group_below_average_and_one_that_does_nothing_have_words_of_their_own() {
+        let mut sample = Sample::new();
+        let [en, zh] = both(&sample, MetricKind::Rate, 1);
+        assert!(en.contains("None of them has 下单 = yes, against 10% of all customers: 5 orders fewer"), "{en}");
+        assert!(
+            zh.contains("其中没有一位客户下单为“是”，大盘为 10%；与同等规模的平均客群相比，少了 5 orders。"),
+            "{zh}"
+        );
+        assert!(en.contains("confirm") || en.contains("point the same way"), "{en}");
+        let group = &mut sample.grouping.groups[1];
+        (group.measures.metric_sum, group.measures.metric_mean) = (2.0, 0.04);
+        (group.measures.lift, group.measures.effect, group.measures.impact) = (Some(0.4), -0.06, -3.0);
+        group.validation_test = group.test;
+        group.validation_test.iter_mut().for_each(|test| (test.effect_low, test.effect_high) = (-0.1, -0.02));
+        let [en, zh] = both(&sample, MetricKind::Rate, 1);
+        assert!(
+            en.contains("Only 4% of them have 下单 = yes, against 10% of all customers: 40% of the average ("),
+            "{en}"
+        );
+        assert!(
+            en.contains(", and 3 orders fewer than in") && en.contains("kept aside during the search confirm it (0%)."),
+            "{en}"
+        );
+        assert!(zh.contains("其中仅 4% 的客户下单为“是”，大盘为 10%，相当于大盘的 40%（"), "{zh}");
+        // What was kept aside may say the opposite.
+        sample.grouping.groups[1].validation.iter_mut().for_each(|v| v.effect = 0.02);
+        let [en, zh] = both(&sample, MetricKind::Rate, 1);
+        assert!(en.contains("do not confirm it") && zh.contains("并未印证这一点"), "{en}{zh}");
+    }
+
+    #[test]
+    fn amounts_and_ratios_are_no_shares_of_customers() {
+        let sample = Sample::with("[metric]\nkind = \"amount\"\nunit = \"元\"\n");
+        let [en, zh] = both(&sample, MetricKind::Amount, 0);
+        assert!(
+            en.contains("Their mean 下单 is 0.4 元, against 0.1 元 over all customers: 4.0 times the average"),
+            "{en}"
+        );
+        assert!(en.contains("and 12 元 more in total than an average audience of that size."), "{en}");
+        assert!(zh.contains("人均下单为 0.4 元，大盘为 0.1 元，是大盘的 4.0 倍"), "{zh}");
+        assert!(zh.contains("与同等规模的平均客群相比，合计多出 12 元。"), "{zh}");
+        let sample = Sample::with("[metric]\nkind = \"ratio\"\ndenominator = \"visits\"\n");
+        let [en, zh] = both(&sample, MetricKind::Ratio, 0);
+        assert!(en.contains("Their 下单 per visits is 0.4 orders, against 0.1 orders over all customers"), "{en}");
+        assert!(en.contains("12 orders more in total than average customers with as much visits"), "{en}");
+        assert!(zh.contains("每单位 visits 对应的下单为 0.4 orders，大盘为 0.1 orders"), "{zh}");
+        // Without a lift there is no multiple of anything.
+        let mut sample = Sample::with("[metric]\nkind = \"amount\"\n");
+        sample.grouping.groups[0].measures.lift = None;
+        let [en, zh] = both(&sample, MetricKind::Amount, 0);
+        assert!(en.contains("over all customers: 12 orders more in total"), "{en}");
+        assert!(!en.contains("times") && !zh.contains("倍"), "{en}{zh}");
+    }
+
+    /// 1,000 customers, the first 40 in one group and 50 in another: by city, and by a column that says nothing.
+    fn mixed() -> Mix {
+        let feature = |name: &str, items: [&str; 2], uv: [u64; 2]| Feature {
+            name: name.into(),
+            column: name.into(),
+            items: items.map(|text| ItemValue::Text(text.into())).to_vec(),
+            uv: uv.to_vec(),
+            rest: false,
+            tags: None,
+            null_values: Vec::new(),
+            completed: None,
+        };
+        let codes = |of: &dyn Fn(usize) -> u16| {
+            let mut codes = Codes::with_capacity(2, 1000);
+            (0..1000).for_each(|row| codes.push(of(row)));
+            codes
+        };
+        let columns = vec![codes(&|row| u16::from(row >= 30)), codes(&|row| (row % 2) as u16)];
+        let metric = MetricColumn::Rate((0..1000).map(|row| u8::from(row % 10 == 0)).collect());
+        let mut shard = Shard::new(columns, vec![0; 1000], vec![metric], CustomerIds::Row((0..1000).collect()));
+        shard.set_aside(&[0, 1], 0);
+        let dimensions = [
+            Dimension::of(feature("城市", ["北京", "</script>"], [30, 970])),
+            Dimension::of(feature("half", ["a", "b"], [500, 500])),
+        ];
+        let mut crossed = Crossed::none(&dimensions, 2);
+        for (start, len) in shard.runs().iter().map(|run| (run.rows.start, run.rows.len())) {
+            let set = |row: usize| match shard.order()[row] {
+                0..40 => 0,
+                40..90 => 1,
+                _ => 2,
+            };
+            crossed.add_rows(&dimensions, &shard, start, &(start..start + len).map(set).collect::<Vec<u32>>());
+        }
+        Mix::of(dimensions.to_vec(), &crossed, &[1, 2], MetricKind::Rate, Scale::default(), 10)
+    }
+
+    #[test]
+    fn where_they_come_from_is_said_of_the_columns_asked_for() {
+        let sample = Sample { mix: mixed(), ..Sample::new() };
+        let [en, zh] = both(&sample, MetricKind::Rate, 0);
+        let said = "Split by 城市, 北京 stands out (75% of them, 3% of all customers); by half, they are much like all customers.";
+        assert!(en.contains(said), "{en}");
+        assert!(
+            zh.contains("从城市看，北京尤为突出（占 75%，大盘为 3%）；从 half 看，分布与大盘没有明显差异。"),
+            "{zh}"
+        );
+        for (language, title) in [(Language::En, "Channel mix"), (Language::Zh, "渠道构成")] {
+            let html = crate::sink::report(&sample.result(), language);
+            assert!(html.contains(title) && html.contains("<td class=\"value\">北京</td>"), "{html}");
+            assert!(html.contains("<td class=\"value\">&#60;/script&#62;</td>"), "shown as it is");
+            assert!(html.contains("<td class=\"n h3\" title=") && !html.contains("<script"), "coloured by index");
+        }
+    }
+
+    #[test]
+    fn chinese_and_other_script_are_parted_by_a_space_and_nothing_else_is() {
+        let say = |template, a, b| spaced(template, &[("a", a), ("b", b)]);
+        assert_eq!(say("共{a}位，占{b}。", "12", "4%"), "共 12 位，占 4%。");
+        assert_eq!(say("{a}为{b}", "城市", "北京"), "城市为北京");
+        assert_eq!(say("{a}为{b}", "city", "“是”"), "city 为“是”");
+        assert_eq!(say("{a}（{b}）", "新 一线", "−5 元"), "新 一线（−5 元）");
+    }
+}
