@@ -11,7 +11,8 @@ use super::{InputSpec, JobError, MetricSpec};
 pub struct ProfileSpec {
     /// Columns, or features by their names, that every group is divided by, as in `["channel", "city"]`: which share of a group each value
     /// has, which share of a value each group has, and what the metric is in both. A column need not be a feature, and does not become one;
-    /// its values are grouped as a feature's would be, by its `[features.NAME]` section if it has one. At most 20, not the id, not the metric.
+    /// its values are grouped as a feature's would be, by its `[features.NAME]` section if it has one
+    /// (which makes it a feature unless `features.exclude` names it). At most 20, not the id, not the metric.
     pub by: Vec<String>,
 }
 
