@@ -115,7 +115,9 @@ pub fn run(
     let changes = compared(worker, shared, job, &mut loaded)?;
     stages.step("periods compared");
 
-    let Loaded { shard, codebook, by, untold, scales, caps, customers, min_uv, quality, file_rows, .. } = loaded;
+    let Loaded { shard, codebook, by, mut untold, scales, caps, customers, min_uv, quality, file_rows, .. } = loaded;
+    let empty = by.iter().filter(|feature| feature.cardinality() == 0);
+    untold.extend(empty.map(|feature| (feature.name.clone(), "none of its values has enough customers".into())));
     let dimensions: Vec<Dimension> = by.into_iter().map(Dimension::of).collect();
     let shape = Shape::of(&codebook);
     let limits = Limits { customers, min_uv, max_level: job.enumerate.max_level, block_bytes: u64::MAX };

@@ -221,7 +221,9 @@ impl Mix {
             let rows = dimension.values.iter().copied().zip(cells.chunks(crossed.sets).map(in_order)).collect();
             Column::of(dimension.book, rows, &whole, kind, scale, floor)
         };
-        Mix { columns: dimensions.into_iter().zip(&crossed.columns).map(column).collect() }
+        let columns = dimensions.into_iter().zip(&crossed.columns).map(column);
+        // Of tags that are all rare nothing is told.
+        Mix { columns: columns.filter(|column| !column.values.is_empty()).collect() }
     }
 }
 
