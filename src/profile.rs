@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::encode::{Codebook, Codes, Shard};
-use crate::score::proportions_z;
+use crate::score::{benjamini_hochberg, proportions_log_p, proportions_z};
 use crate::segment::{FeatureId, Item, ItemCode};
 use crate::simd;
 
@@ -95,7 +95,20 @@ pub struct ProfileItem {
     /// Standard score of the difference between group and rest of the base (two proportions, pooled); 0 where they
     /// cannot differ.
     pub z: f64,
+    /// False discovery rate at which the difference counts as found, over all items of the group (Benjamini and Hochberg); the p are those
+    /// of a rate: exact for small counts.
+    pub q: f64,
 }
+
+impl ProfileItem {
+    /// Whether it is told as more or less frequent than in the base.
+    pub fn is_sure(&self) -> bool {
+        self.q <= SURE
+    }
+}
+
+/// An item is told as more or less frequent than in the base when chance is ruled out at this false discovery rate.
+const SURE: f64 = 0.05;
 
 /// Every item of every feature as it stands in a group, the strongest over-representation first, then by item.
 ///
@@ -105,11 +118,12 @@ pub fn profile(codebook: &Codebook, group: &Profile, group_uv: i64, base: &Profi
     assert_eq!(group.counts.len(), codebook.features.len(), "one spread a feature");
     assert_eq!(base.counts.len(), codebook.features.len(), "one spread a feature");
     let share = |uv: i64, of: i64| if of == 0 { 0.0 } else { uv as f64 / of as f64 };
-    let mut items = Vec::new();
+    let (mut items, mut log_p) = (Vec::new(), Vec::new());
     for (number, feature) in codebook.features.iter().enumerate() {
         for code in 0..feature.items.len() {
             let (uv, base_item_uv) = (group.counts[number][code], base.counts[number][code]);
             let (own, all) = (share(uv, group_uv), share(base_item_uv, base_uv));
+            log_p.push(proportions_log_p(uv, group_uv, base_item_uv, base_uv));
             items.push(ProfileItem {
                 item: Item { feature: number as FeatureId, code: code as ItemCode },
                 uv,
@@ -117,9 +131,12 @@ pub fn profile(codebook: &Codebook, group: &Profile, group_uv: i64, base: &Profi
                 base_share: all,
                 index: if all == 0.0 { 0.0 } else { own / all * 100.0 },
                 z: proportions_z(uv, group_uv, base_item_uv, base_uv),
+                q: 1.0,
             });
         }
     }
+    let q = benjamini_hochberg(&log_p, 0);
+    items.iter_mut().zip(q).for_each(|(item, q)| item.q = q);
     items.sort_by(|a, b| b.z.total_cmp(&a.z).then(a.item.cmp(&b.item)));
     items
 }
@@ -156,6 +173,10 @@ mod tests {
         assert_eq!((found[0].uv, found[0].share, found[0].base_share, found[0].index), (15, 0.75, 0.3, 250.0));
         // (15/20 - 15/80) / sqrt(0.3 * 0.7 * (1/20 + 1/80)) = 0.5625 / 0.114564 = 4.9099.
         assert!((found[0].z - 0.5625 / (0.21f64 * 0.0625).sqrt()).abs() < 1e-12);
+        // scipy.stats: fisher_exact([[15, 5], [15, 65]]) is 3.764e-6, [[6, 14], [54, 26]] 0.004147, the others 1; false_discovery_control of the five.
+        let q = [9.410251047e-6, 1.0, 1.0, 0.006912281276, 9.410251047e-6];
+        assert!(found.iter().zip(q).all(|(item, q)| (item.q / q - 1.0).abs() < 1e-9), "{found:?}");
+        assert!(found[3].is_sure() && !found[1].is_sure());
         assert_eq!((found[1].index, found[1].z), (100.0, 0.0));
         assert_eq!((found[2].index, found[2].z, found[2].base_share), (0.0, 0.0, 0.0));
         assert!((found[4].z + found[0].z).abs() < 1e-12, "of two items, one has more where the other has less");

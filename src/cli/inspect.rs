@@ -23,7 +23,7 @@ pub fn check(args: &JobArgs, json: bool) -> Result<(), Failure> {
     let job = args.load()?;
     let (table, reading) = open(&job)?;
     if json {
-        let features: Vec<&str> = reading.features.iter().map(|f| f.name.as_str()).collect();
+        let features: Vec<&str> = reading.features[..reading.combined].iter().map(|f| f.name.as_str()).collect();
         print(
             &serde_json::json!({ "files": table.files().len(), "rows": table.rows(), "features": features })
                 .to_string(),
@@ -36,7 +36,7 @@ pub fn check(args: &JobArgs, json: bool) -> Result<(), Failure> {
         args.job.display(),
         table.files().len(),
         table.columns().len(),
-        reading.features.len()
+        reading.combined
     );
     for (name, reason) in &reading.refused {
         text.push_str(&format!("\nnot a feature: {}: {reason}", visible(name)));

@@ -195,6 +195,7 @@ fn publish(
         funnel: &outcome.funnel,
         grouping: &outcome.grouping,
         assigned: &outcome.assigned,
+        mix: &outcome.mix,
         quality: &outcome.quality,
         stages: &outcome.stages,
         levels: &outcome.levels,

@@ -19,7 +19,7 @@ pub struct Cells {
     /// By number in the grid.
     pub segments: Vec<Segment>,
     /// Of each row of this worker, the position of its cell.
-    cell: Vec<u32>,
+    pub of_rows: Vec<u32>,
 }
 
 /// Grids of no more combinations than this have a table of all; larger ones are searched.
@@ -93,7 +93,7 @@ impl Cells {
             }
         });
         let all: Vec<u64> = decide(worker, found)?;
-        let cell = if grid.combinations() <= TABLED {
+        let of_rows = if grid.combinations() <= TABLED {
             let mut table = vec![0u32; grid.combinations() as usize];
             (0..).zip(&all).for_each(|(cell, &number)| table[number as usize] = cell);
             numbers.iter().map(|&number| table[number as usize]).collect()
@@ -102,7 +102,7 @@ impl Cells {
             numbers.iter().map(cell).collect()
         };
         let segments = all.iter().map(|&number| grid.segment(number)).collect();
-        Ok(Cells { segments, cell })
+        Ok(Cells { segments, of_rows })
     }
 
     /// What the customers of each cell sum up to, and how they spread over all items, at worker 0. Elsewhere: nothing.
@@ -111,7 +111,7 @@ impl Cells {
         let mut stats = vec![[Stats::default(); PARTS]; cells * metrics];
         for run in shard.runs() {
             for row in run.rows.clone() {
-                let own = &mut stats[self.cell[row] as usize * metrics..][..metrics];
+                let own = &mut stats[self.of_rows[row] as usize * metrics..][..metrics];
                 for (stats, metric) in own.iter_mut().zip(&shard.metrics) {
                     stats[run.part] = stats[run.part] + metric.stats_of(std::iter::once(row));
                 }
@@ -122,7 +122,7 @@ impl Cells {
         let mut first = 0;
         for (column, codes) in shard.features.iter().zip(cardinality) {
             let mut count =
-                |row: usize, code: u16| counts[self.cell[row] as usize * width + first + usize::from(code)] += 1;
+                |row: usize, code: u16| counts[self.of_rows[row] as usize * width + first + usize::from(code)] += 1;
             match column {
                 Codes::Tags(tags) => {
                     (0..shard.rows()).for_each(|row| tags.row(row).iter().for_each(|&tag| count(row, tag)))
@@ -158,7 +158,7 @@ impl Cells {
         for run in shard.runs() {
             for row in run.rows.clone() {
                 let place = shard.order()[row] as usize;
-                (leaf[place], holdout[place]) = (self.cell[row], run.part == VALIDATION);
+                (leaf[place], holdout[place]) = (self.of_rows[row], run.part == VALIDATION);
             }
         }
         let ids = shard.ids(&(0..rows).collect::<Vec<_>>());

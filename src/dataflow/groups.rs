@@ -146,8 +146,8 @@ impl Merged {
         cell_rules(codebook, &cells, clusters.members.len(), least)
     }
 
-    /// The groups, numbered by absolute impact, with their short rules in the order of the clusters. `assigned` has places in the order
-    /// in which customers are asked, and leaves with leaves and groups.
+    /// The groups, numbered by absolute impact, and the number of each cluster's; `rules` are theirs in short. `assigned` has places in
+    /// the order in which customers are asked, and leaves with leaves and groups.
     pub fn grouping(
         &self,
         found: &Found,
@@ -155,7 +155,7 @@ impl Merged {
         clusters: Clusters,
         rules: Vec<ShortRule>,
         assigned: &mut Assigned,
-    ) -> Grouping {
+    ) -> (Grouping, Vec<u32>) {
         let base = Profile { counts: codebook.uv().map(|uv| uv.iter().map(|&uv| uv as i64).collect()).collect() };
         let base_uv = found.base(0).uv;
         let mut groups: Vec<(&Vec<usize>, Group)> = Vec::new();
@@ -176,7 +176,7 @@ impl Merged {
             let group = Group {
                 id: 0,
                 direction,
-                name: merge::name(codebook, &segments, &profile),
+                name: String::new(),
                 segments,
                 stats,
                 measures: own,
@@ -192,7 +192,7 @@ impl Merged {
         groups.sort_by(|(_, a), (_, b)| {
             b.measures.impact.abs().total_cmp(&a.measures.impact.abs()).then_with(|| a.segments.cmp(&b.segments))
         });
-        let names = merge::distinct(groups.iter().map(|(_, group)| group.name.clone()).collect());
+        let names = merge::names(codebook, groups.iter().map(|(_, group)| (&group.segments[..], &group.profile[..])));
         let mut id_of = vec![0u32; self.leaves.len()];
         for (id, ((members, group), name)) in (1..).zip(groups.iter_mut().zip(names)) {
             group.id = id;
@@ -205,14 +205,16 @@ impl Merged {
             MergeOf::Highlights => found.reason(clusters.reason),
             MergeOf::Cells => self.reason(codebook, clusters.reason),
         };
-        Grouping {
+        let ids = clusters.members.iter().map(|members| id_of[members[0]]).collect();
+        let grouping = Grouping {
             groups: groups.into_iter().map(|(_, group)| group).collect(),
             asked: self.asked.iter().map(|&leaf| (self.leaves[leaf].segment, id_of[leaf])).collect(),
             leaves: self.leaves.iter().map(|leaf| leaf.segment).collect(),
             merges: clusters.merges,
             choices: clusters.choices,
             reason,
-        }
+        };
+        (grouping, ids)
     }
 
     /// Why there are so many groups, from the cells on.

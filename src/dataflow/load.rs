@@ -28,6 +28,9 @@ pub struct Loaded {
     pub shard: Shard,
     /// Every feature that could be encoded; screening decides which are combined.
     pub codebook: Codebook,
+    /// What groups are told by, a column aside of the shard each; what could not be encoded is in `untold`.
+    pub by: Vec<Feature>,
+    pub untold: Vec<(String, String)>,
     /// Included columns and features that could not be encoded, with the reason.
     pub refused: Vec<(String, String)>,
     /// One a metric, the primary one first.
@@ -205,26 +208,43 @@ pub fn load(
 
     let mut codebook = Codebook::default();
     let mut codes = Vec::new();
-    let mut refused = reading.refused.clone();
+    let (mut refused, mut untold) = (reading.refused.clone(), Vec::new());
+    let mut place_of = Vec::new();
     let locals = std::mem::take(&mut intake.features).into_iter();
-    for ((feature, mut local), input) in features.into_iter().zip(locals).zip(&reading.features) {
+    for (i, ((feature, mut local), input)) in features.into_iter().zip(locals).zip(&reading.features).enumerate() {
+        place_of.push(feature.is_ok().then_some(codes.len()));
         match feature {
             Ok(feature) => {
                 codes.push(Coder::of(&feature).take(&mut local));
                 codebook.features.push(feature);
             }
-            Err(reason) => refused.push((input.name.clone(), reason)),
+            Err(reason) => {
+                if reading.by.contains(&i) {
+                    untold.push((input.name.clone(), reason.clone()));
+                }
+                if i < reading.combined {
+                    refused.push((input.name.clone(), reason));
+                }
+            }
         }
     }
-    let (shard, periods) = match before {
+    let by: Vec<usize> = reading.by.iter().filter_map(|&i| place_of[i]).collect();
+    let combined = place_of[..reading.combined].iter().flatten().count();
+    let (mut shard, mut periods) = match before {
         None => (Shard::new(codes, part, metrics, ids), None),
         Some(before) => {
             let (shard, periods) = Shard::of_periods(codes, &before, &part, metrics, &ids);
             (shard, Some(periods))
         }
     };
+    shard.set_aside(&by, combined);
+    periods.iter_mut().for_each(|periods| periods.set_aside(&[], combined));
+    let by = by.iter().map(|&place| codebook.features[place].clone()).collect();
+    codebook.features.truncate(combined);
     Ok(Loaded {
         shard,
+        by,
+        untold,
         periods,
         rows: agreed.quality.rows.kept,
         codebook,

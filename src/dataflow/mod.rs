@@ -9,6 +9,7 @@ mod enumerate;
 mod found;
 mod groups;
 mod load;
+mod mix;
 mod promise;
 mod room;
 mod rounds;

@@ -12,9 +12,10 @@ use super::cells::{Cells, grid};
 use super::change::compared;
 use super::collective::{broadcast, gather};
 use super::enumerate::{Enumeration, Sought, enumerate};
-use super::found::Found;
+use super::found::{Found, floor};
 use super::groups::{Merged, rounds};
 use super::load::Loaded;
+use super::mix::{crossed, crossed_cells};
 use super::promise::Promise;
 use super::rounds::grow;
 use super::screen::screened;
@@ -28,6 +29,7 @@ use crate::enumerate::{Answer, Limits, Shape, most_frequent};
 use crate::highlight::{Funnel, Highlight, Scored, Unlisted};
 use crate::job::{Job, MergeOf};
 use crate::merge::Grouping;
+use crate::mix::{Dimension, Mix};
 use crate::score::{Component, Measures};
 use crate::screen::Verdict;
 use crate::sink::Quality;
@@ -56,6 +58,8 @@ pub struct Outcome {
     pub funnel: Funnel,
     pub grouping: Grouping,
     pub assigned: Assigned,
+    /// How the groups divide by the columns that the job names.
+    pub mix: Mix,
     pub quality: Quality,
     pub file_rows: Vec<u64>,
     pub stages: Vec<StageRecord>,
@@ -114,7 +118,10 @@ pub fn run(
     let changes = compared(worker, shared, job, &mut loaded)?;
     stages.step("periods compared");
 
-    let Loaded { shard, codebook, scales, caps, customers, min_uv, quality, file_rows, .. } = loaded;
+    let Loaded { shard, codebook, by, mut untold, scales, caps, customers, min_uv, quality, file_rows, .. } = loaded;
+    let empty = by.iter().filter(|feature| feature.cardinality() == 0);
+    untold.extend(empty.map(|feature| (feature.name.clone(), "none of its values has enough customers".into())));
+    let dimensions: Vec<Dimension> = by.into_iter().map(Dimension::of).collect();
     let shape = Shape::of(&codebook);
     let limits = Limits { customers, min_uv, max_level: job.enumerate.max_level, block_bytes: u64::MAX };
     let promise = Promise::agree(worker, job, &shard, scales[0]);
@@ -165,7 +172,7 @@ pub fn run(
         }
     };
     let influences: Vec<f64> = verdicts.iter().filter(|v| v.kept).map(|v| v.influence).collect();
-    let mut shared_customers = Overlaps::default();
+    let (mut shared_customers, mut of_cell) = (Overlaps::default(), Vec::new());
     let (merged, assigned) = match job.merge.of {
         MergeOf::Highlights => {
             shared_customers = overlaps(worker, &shard, found.as_ref().map(|found| found.compared(job)));
@@ -180,7 +187,9 @@ pub fn run(
             let grid = grid(job, &codebook, &verdicts, customers)?;
             let cells = Cells::find(worker, &shard, grid, job.merge.max_cells)?;
             let (taken, assigned) = (cells.sums(worker, &shard, &shape.cardinality), cells.assign(worker, &shard));
-            found.as_ref().map(|found| (Merged::cells(found, &cells, taken, &influences), assigned))
+            let merged = found.as_ref().map(|found| (Merged::cells(found, &cells, taken, &influences), assigned));
+            of_cell = cells.of_rows;
+            merged
         }
     }
     .unzip();
@@ -196,14 +205,18 @@ pub fn run(
         (merged, clusters)
     });
     stages.end(merged.as_ref().map_or(0, |(_, clusters)| clusters.members.len()));
+    let mixed;
     let rules = match job.merge.of {
         MergeOf::Highlights => {
             let listed = merged.as_ref().map(|(merged, clusters)| merged.listed(clusters));
             let lists = listed.clone().map_or(Vec::new(), |(_, lists)| lists);
+            mixed = crossed(worker, &shard, &dimensions, listed.clone());
             let lists = lists.into_iter().zip(described(worker, &shard, listed)).collect::<Vec<_>>();
             merged.as_ref().map(|(merged, clusters)| merged.short_rules(clusters, &lists))
         }
         MergeOf::Cells => {
+            let members = merged.as_ref().map(|(_, clusters)| clusters.members.clone());
+            mixed = crossed_cells(worker, &shard, &dimensions, &of_cell, members);
             let least = min_uv.try_into().unwrap_or(i64::MAX);
             merged.as_ref().map(|(merged, clusters)| merged.cell_rules(&codebook, clusters, least))
         }
@@ -211,7 +224,10 @@ pub fn run(
     drop(shard);
     let published =
         found.zip(merged).zip(rules.zip(assigned)).map(|((found, (merged, clusters)), (rules, mut assigned))| {
-            let grouping = merged.grouping(&found, &codebook, clusters, rules, &mut assigned);
+            let (grouping, ids) = merged.grouping(&found, &codebook, clusters, rules, &mut assigned);
+            let mix = mixed.map_or_else(Mix::default, |crossed| {
+                Mix::of(dimensions, &crossed, &ids, found.kind, found.scale, floor(job))
+            });
             stages.end(assigned.group.len());
             let mut notes = found.notes(job, customers, min_uv, codebook.features.len());
             if quality.rounded_values > 0 {
@@ -222,6 +238,9 @@ pub fn run(
             }
             notes.extend(change_notes(job, changes.as_ref(), &codebook));
             notes.extend(cut_notes(&caps, &scales, job));
+            let untold =
+                untold.iter().map(|(column, why)| format!("Groups are not told by {column:?} (profile.by): {why}."));
+            notes.extend(untold);
             publish(Outcome {
                 caps,
                 bases: found.base_measures(),
@@ -238,6 +257,7 @@ pub fn run(
                 funnel: found.funnel,
                 grouping,
                 assigned,
+                mix,
                 quality,
                 file_rows,
                 stages: stages.done,

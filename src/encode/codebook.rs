@@ -88,6 +88,11 @@ impl Codebook {
         let Some(value) = self.feature(item.feature).items.get(usize::from(item.code)) else {
             return OTHER.to_owned();
         };
+        Codebook::value_label(value)
+    }
+
+    /// A value alone, in the same way.
+    pub fn value_label(value: &ItemValue) -> String {
         match value {
             ItemValue::Text(text) => quoted_if(text, |t| {
                 t == MISSING
@@ -104,10 +109,14 @@ impl Codebook {
 
     /// `feature=item`.
     pub fn item_text(&self, item: Item) -> String {
-        let name = quoted_if(&self.feature(item.feature).name, |t| {
+        format!("{}={}", self.feature_label(item.feature), self.item_label(item))
+    }
+
+    /// A feature's name, quoted only where it could be misread.
+    pub fn feature_label(&self, feature: FeatureId) -> String {
+        quoted_if(&self.feature(feature).name, |t| {
             t.contains('=') || t.contains(" & ") || t.starts_with('"') || t.trim() != t || t.contains(char::is_control)
-        });
-        format!("{name}={}", self.item_label(item))
+        })
     }
 
     /// `feature=item & feature=item`, features in table order.

@@ -24,7 +24,7 @@ mod strangers;
 mod tags;
 
 pub use book::{Draft, TooManyBands, band_counts, feature};
-pub use codebook::{Codebook, Feature, ItemValue, MISSING, civil};
+pub use codebook::{Codebook, Feature, ItemValue, MISSING, OTHER, civil};
 pub use coder::Coder;
 pub use features::{LocalFeature, Place};
 pub use fixed::{Coded, Coding};

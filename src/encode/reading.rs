@@ -22,7 +22,12 @@ pub struct Reading {
     pub metrics: Vec<MetricInput>,
     /// Where the job compares two periods.
     pub period: Option<PeriodInput>,
+    /// The features, then the columns that groups are only told by.
     pub features: Vec<FeatureInput>,
+    /// How many of them are features.
+    pub combined: usize,
+    /// Those that groups are told by, by their places.
+    pub by: Vec<usize>,
     /// Columns that the job includes but that cannot be features, with the reason.
     pub refused: Vec<(String, String)>,
 }
@@ -179,7 +184,9 @@ impl Reading {
         let mut taken: Vec<usize> = id.into_iter().chain(latest_by).collect();
         taken.extend(period.as_ref().map(|period| period.column));
         taken.extend(metrics.iter().flat_map(|m| std::iter::once(m.column).chain(m.denominator)));
-        let (features, refused) = features(job, table, &taken)?;
+        let (mut features, refused) = features(job, table, &taken)?;
+        let combined = features.len();
+        let by = told_by(job, table, &mut features)?;
 
         let mut wanted = taken;
         wanted.extend(features.iter().map(|f| f.column));
@@ -195,6 +202,8 @@ impl Reading {
                 .collect(),
             period: period.map(|period| PeriodInput { column: at(period.column), ..period }),
             features: features.into_iter().map(|f| FeatureInput { column: at(f.column), ..f }).collect(),
+            combined,
+            by,
             refused,
             columns: wanted,
         })
@@ -228,7 +237,9 @@ impl Reading {
             latest_by: None,
             metrics: Vec::new(),
             period: None,
+            combined: inputs.len(),
             features: inputs.into_iter().map(|f| FeatureInput { column: at(f.column), ..f }).collect(),
+            by: Vec::new(),
             refused: Vec::new(),
             columns,
         })
@@ -354,6 +365,29 @@ fn input(job: &Job, column: &Column, place: usize, name: String, spec: FeatureSp
         missing: spec.missing,
         null_values,
     }
+}
+
+/// Where what groups are told by stands among the features, each by its name or its column's; what is no feature is added behind them.
+fn told_by(job: &Job, table: &Table, features: &mut Vec<FeatureInput>) -> Result<Vec<usize>, ReadingError> {
+    let mut places = Vec::new();
+    for name in &job.profile.by {
+        if let Some(place) = features.iter().position(|feature| feature.name == *name) {
+            places.push(place);
+            continue;
+        }
+        let place = table.column("profile.by", name)?;
+        let column = &table.columns()[place];
+        if let ColumnKind::Unsupported(kind) = &column.kind {
+            let (column, expected) =
+                (column.name.clone(), "text, a number, a boolean, a date, a time, or a list of tags");
+            return Err(ReadingError::Type { setting: "profile.by".into(), column, kind: kind.clone(), expected });
+        }
+        // A feature of another column may have the name of this one.
+        let spec = job.features.by_name.get(name).filter(|spec| spec.column.is_none());
+        features.push(input(job, &table.columns()[place], place, name.clone(), spec.cloned().unwrap_or_default()));
+        places.push(features.len() - 1);
+    }
+    Ok(places)
 }
 
 /// Why a column of this type is no feature.

@@ -16,6 +16,8 @@ use crate::stats::{AFTER, BEFORE, MetricKind, Moments, PARTS, Stats};
 pub struct Shard {
     /// One column a combined feature, in table order.
     pub features: Vec<Codes>,
+    /// Columns that groups are only told by.
+    pub aside: Vec<Codes>,
     /// The primary metric, then the secondary ones.
     pub metrics: Vec<MetricColumn>,
     /// In the order in which the rows were read.
@@ -100,14 +102,14 @@ impl Shard {
         };
         let features = features.into_iter().map(picked).collect();
         let metrics = metrics.into_iter().map(|metric| metric.some(&order)).collect();
-        Shard { features, metrics, ids, order, runs }
+        Shard { features, aside: Vec::new(), metrics, ids, order, runs }
     }
 
     /// Rows as they were read, of which nothing but the features is known. All columns are of this length, below 2^32.
     pub fn of_features(features: Vec<Codes>, rows: usize) -> Shard {
         let order = (0..u32::try_from(rows).expect("some rows of a table are fewer than 2^32")).collect();
         let run = Run { rows: 0..rows, part: 0, yes: 0, zero: true };
-        Shard { features, metrics: Vec::new(), ids: CustomerIds::default(), order, runs: vec![run] }
+        Shard { features, aside: Vec::new(), metrics: Vec::new(), ids: CustomerIds::default(), order, runs: vec![run] }
     }
 
     /// The rows of two periods, `before` being 1 for those of the earlier one: those of the later as [`Shard::new`] has them; and all,
@@ -160,6 +162,16 @@ impl Shard {
         self.features.retain(|_| keep.next() == Some(&true));
     }
 
+    /// Sets the columns in these places aside, in this order: those behind the first `combined` are no features from here on.
+    pub fn set_aside(&mut self, places: &[usize], combined: usize) {
+        let mut own: Vec<Option<Codes>> = self.features.split_off(combined).into_iter().map(Some).collect();
+        let mut column = |place: usize| match place.checked_sub(combined) {
+            Some(place) => own[place].take().expect("a column is told by once"),
+            None => self.features[place].clone(),
+        };
+        self.aside = places.iter().map(|&place| column(place)).collect();
+    }
+
     /// These rows, in ascending order, as a shard of their own, with the primary metric alone and without ids.
     pub fn some(&self, rows: &[u32]) -> Shard {
         let mut start = 0;
@@ -172,6 +184,7 @@ impl Shard {
         let runs: Vec<Run> = self.runs.iter().map(&mut of_run).filter(|run| !run.rows.is_empty()).collect();
         Shard {
             features: self.features.iter().map(|codes| codes.some(rows)).collect(),
+            aside: Vec::new(),
             metrics: self.metrics.iter().take(1).map(|metric| metric.some(rows)).collect(),
             ids: CustomerIds::default(),
             order: (0..rows.len() as u32).collect(),
@@ -221,7 +234,7 @@ impl Shard {
 
     /// Bytes held.
     pub fn bytes(&self) -> u64 {
-        let features: usize = self.features.iter().map(Codes::bytes).sum();
+        let features: usize = self.features.iter().chain(&self.aside).map(Codes::bytes).sum();
         let metrics: usize = self.metrics.iter().map(MetricColumn::bytes).sum();
         (features + metrics + 4 * self.order.len()) as u64 + self.ids.bytes()
     }

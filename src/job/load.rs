@@ -278,6 +278,7 @@ impl Job {
         }
         spec.highlight.check(range)?;
         spec.merge.check(range)?;
+        spec.profile.check(&spec.input, &spec.metric, range)?;
         within!(spec.output.keep_runs, spec.output.keep_runs >= 1, "expected 1 or more");
         Ok(Job { spec })
     }
@@ -435,6 +436,20 @@ mod tests {
         let error = parse(MINIMAL, &["enumerate.min_uv=3"]).expect_err("under the privacy floor");
         assert!(error.contains("allow_small"), "{error}");
         parse(MINIMAL, &["enumerate.allow_small=true", "enumerate.min_uv=3"]).expect("lifted");
+    }
+
+    #[test]
+    fn groups_are_not_divided_by_the_id_the_metric_or_a_column_twice() {
+        let by = |columns: &str| parse(MINIMAL, &["input.id=\"nr\"", &format!("profile.by={columns}")]);
+        assert_eq!(by("[\"a\", \"b\"]").expect("a job").profile.by, ["a", "b"]);
+        for (columns, says) in [
+            ("[\"a\", \"nr\"]", "\"nr\": this is the id"),
+            ("[\"y\"]", "\"y\": this is the metric"),
+            ("[\"a\", \"a\"]", "\"a\": this column is named twice"),
+        ] {
+            let error = by(columns).expect_err("refused");
+            assert!(error.starts_with("profile.by = ") && error.contains(says), "{error}");
+        }
     }
 
     #[test]

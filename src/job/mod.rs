@@ -4,11 +4,13 @@ mod compare;
 mod highlight;
 mod load;
 mod merge;
+mod profile;
 
 pub use compare::CompareSpec;
 pub use highlight::{Adjust, HighlightSpec, RankBy};
 pub use load::{Job, JobError, Override, closest};
 pub use merge::{DistanceSpec, Linkage, MergeOf, MergeSpec};
+pub use profile::ProfileSpec;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -40,6 +42,8 @@ pub struct JobSpec {
     pub highlight: HighlightSpec,
     #[serde(default)]
     pub merge: MergeSpec,
+    #[serde(default)]
+    pub profile: ProfileSpec,
     pub output: OutputSpec,
 }
 

@@ -10,6 +10,7 @@ mod rounds;
 mod rule;
 mod space;
 mod tiles;
+mod traits;
 mod worth;
 
 use serde::{Deserialize, Serialize};
@@ -24,11 +25,12 @@ pub use assign::priority;
 pub use cells::{Grid, cell_rules};
 pub use cut::{Clusters, cut};
 pub use linkage::{Tree, merge, merge_points};
-pub use name::{distinct, name};
+pub use name::{distinct, name, names};
 pub use rounds::Rounds;
 pub use rule::{ShortRule, short_rule};
 pub use space::{Apart, Leaf, Space, Weights};
 pub use tiles::Nearest;
+pub use traits::{Trait, short, traits};
 pub use worth::{Judge, Worth};
 
 /// One joining of two clusters, `left < right`. Leaves are numbered 0 to n - 1 in the order of the highlights, the result of step `i` (from 0) is `n + i`.

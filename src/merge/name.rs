@@ -2,38 +2,42 @@
 
 use std::collections::BTreeSet;
 
+use super::traits::{one, traits};
 use crate::encode::Codebook;
 use crate::profile::ProfileItem;
 use crate::segment::{Item, Segment};
 
-/// Items a name has at the most.
-const MOST_ITEMS: usize = 3;
-/// An item is named when its standard score is at least this share of the strongest one's.
-const LEAST_SCORE: f64 = 0.5;
+/// Names of groups, none twice: where several would be called alike, all but the first have further traits in their names, or else a number.
+///
+/// Of each group its segments, the strongest first, and its profile.
+pub fn names<'g>(codebook: &Codebook, groups: impl Iterator<Item = (&'g [Segment], &'g [ProfileItem])>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for (segments, profile) in groups {
+        let short = name(codebook, segments, profile);
+        let alike = names.contains(&short);
+        names.push(if alike { segments.first().map_or(short, |&s| longer(codebook, s)) } else { short });
+    }
+    distinct(names)
+}
 
-/// A group's name: the one to three items most over-represented in it among those that its segments say, one a feature (of
-/// tags several), as `feature=item · feature=item`: traits that mark it, not a conjunction, as a group is a union of segments.
+/// A group by all that its strongest segment says.
+fn longer(codebook: &Codebook, segment: Segment) -> String {
+    segment.items().map(|item| one(item).name(codebook)).collect::<Vec<_>>().join(" · ")
+}
+
+/// A group's name: what its segments say that is most over-represented in it, up to three features, as `job=retired/student · age 60–70`: traits
+/// that mark it, not a conjunction, as a group is a union of segments.
 ///
 /// `profile` is sorted as [`profile()`](crate::profile::profile()) leaves it, `segments` strongest first; if none of
-/// their items is over-represented, the first segment is the name.
+/// their items is surely over-represented, the first segment is the name. There are no figures of the group in it.
 pub fn name(codebook: &Codebook, segments: &[Segment], profile: &[ProfileItem]) -> String {
-    let mut named: Vec<&ProfileItem> = Vec::new();
-    for item in profile {
-        let strong = item.z > 0.0 && named.first().is_none_or(|first| item.z >= LEAST_SCORE * first.z);
-        if named.len() == MOST_ITEMS || !strong {
-            // Sorted by score; what follows is weaker.
-            break;
-        }
-        let said = |item: Item| segments.iter().any(|s| s.items().any(|own| own == item));
-        let several = codebook.feature(item.item.feature).tags.is_some();
-        if said(item.item) && (several || named.iter().all(|n| n.item.feature != item.item.feature)) {
-            named.push(item);
-        }
-    }
-    if named.is_empty() {
+    let said = |item: Item| segments.iter().any(|s| s.items().any(|own| own == item));
+    let marks = profile.iter().filter(|p| p.z > 0.0 && p.is_sure() && said(p.item));
+    let names: Vec<String> = traits(codebook, marks).iter().map(|own| own.name(codebook)).collect();
+    if names.is_empty() {
         return segments.first().map(|&s| codebook.text(s)).unwrap_or_default();
     }
-    named.iter().map(|n| codebook.item_text(n.item)).collect::<Vec<_>>().join(" · ")
+    names.join(" · ")
 }
 
 /// The names with a number after the second and later of those alike: `a`, `b`, `a (2)`.
@@ -59,7 +63,7 @@ pub fn distinct(names: Vec<String>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encode::{Feature, ItemValue, TagSource};
+    use crate::encode::{Feature, ItemValue};
 
     fn codebook() -> Codebook {
         let feature = |name: &str, items: &[&str]| Feature {
@@ -96,27 +100,25 @@ mod tests {
                 base_share: 0.1,
                 index: 500.0,
                 z,
+                q: 0.0,
             })
             .collect()
     }
 
     #[test]
-    fn a_name_says_the_strongest_items_of_the_segments_one_a_feature() {
+    fn a_name_says_the_strongest_items_of_the_segments() {
         let segments = [segment(&[(0, 0), (1, 0), (2, 0)]), segment(&[(0, 1), (2, 0)])];
-        // housing=no is the strongest of all, but no segment says it; student comes after retired of the same feature.
+        // housing=no is the strongest of all, but no segment says it.
         let strong = [(3, 0, 40.0), (2, 0, 30.0), (0, 0, 25.0), (0, 1, 24.0), (1, 0, 20.0)];
-        assert_eq!(name(&codebook(), &segments, &profile(&strong)), "last=success · job=retired · contact=mobile");
+        let named = "last=success · job=retired/student · contact=mobile";
+        assert_eq!(name(&codebook(), &segments, &profile(&strong)), named);
         // 14 is less than half of 30.
         let weaker = [(2, 0, 30.0), (0, 0, 15.0), (1, 0, 14.0)];
         assert_eq!(name(&codebook(), &segments, &profile(&weaker)), "last=success · job=retired");
-    }
-
-    #[test]
-    fn a_name_may_say_several_tags_of_one_feature() {
-        let mut codebook = codebook();
-        codebook.features[0].tags = Some(TagSource::List);
-        let items = [(0, 0, 30.0), (0, 1, 24.0), (1, 0, 20.0)];
-        assert_eq!(name(&codebook, &[segment(&[(0, 0), (0, 1)])], &profile(&items)), "job=retired · job=student");
+        // What may be chance is not said.
+        let mut unsure = profile(&weaker);
+        unsure[1].q = 0.06;
+        assert_eq!(name(&codebook(), &segments, &unsure), "last=success");
     }
 
     #[test]
@@ -124,6 +126,15 @@ mod tests {
         let segments = [segment(&[(0, 1), (2, 0)]), segment(&[(1, 0)])];
         assert_eq!(name(&codebook(), &segments, &profile(&[(0, 1, 0.0), (2, 0, -1.0)])), "job=student & last=success");
         assert_eq!(name(&codebook(), &[], &[]), "");
+    }
+
+    #[test]
+    fn of_groups_that_would_be_called_alike_the_later_say_more() {
+        let profile = profile(&[(0, 0, 30.0)]);
+        let [a, b, c] = [[segment(&[(0, 0)])], [segment(&[(0, 0), (3, 0)])], [segment(&[(0, 0), (3, 0)])]];
+        let groups = [&a, &b, &c].map(|segments| (&segments[..], &profile[..]));
+        let expected = ["job=retired", "job=retired · housing=no", "job=retired · housing=no (2)"];
+        assert_eq!(names(&codebook(), groups.into_iter()), expected);
     }
 
     #[test]

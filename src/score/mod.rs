@@ -15,7 +15,7 @@ use crate::stats::{MetricKind, Scale, Stats};
 pub use change::{Change, change, change_reference, change_weights};
 pub use many::{benjamini_hochberg, benjamini_yekutieli, holm};
 pub use shrink::{Component, Shrinkage, Spread, strength};
-pub use versus::{Test, effect_variance, proportions_z, standard_deviation, test};
+pub use versus::{Test, effect_variance, proportions_log_p, proportions_z, standard_deviation, test};
 
 use exact::product_difference;
 

@@ -113,7 +113,7 @@ fn rates(segment: &Stats, rest: &Stats, base: &Stats) -> Option<Difference> {
 
 /// The natural logarithm of the two-sided p of two proportions, `hits` of `uv` against the rest of a base with `base_hits` of
 /// `base_uv`: Fisher's exact test for small counts (see `EXACT_BELOW`), else normal with pooled variance.
-pub(super) fn proportions_log_p(hits: i64, uv: i64, base_hits: i64, base_uv: i64) -> f64 {
+pub fn proportions_log_p(hits: i64, uv: i64, base_hits: i64, base_uv: i64) -> f64 {
     let smallest = uv.min(base_uv - uv) as f64 * base_hits.min(base_uv - base_hits) as f64 / base_uv as f64;
     if smallest < EXACT_BELOW {
         Hypergeometric { draws: uv as f64, marked: base_hits as f64, total: base_uv as f64 }.ln_two_sided(hits as f64)

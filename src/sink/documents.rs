@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::mix::{self, ByColumn, MixEntry, ValueEntry};
 use super::publish::rfc3339;
 use super::staging::{Staging, WriteError};
 use super::tables::Texts;
@@ -42,6 +43,9 @@ pub struct GroupsFile {
     /// None when nothing was held out.
     pub base_validation: Option<Measures>,
     pub groups: Vec<GroupEntry>,
+    /// How all customers divide by the columns of `profile.by`.
+    #[serde(default)]
+    pub mix: ByColumn<ValueEntry>,
     /// The group of each customer as an SQL expression over the table's columns, null for those in none: exactly as assigned.
     pub assignment_sql: String,
     /// The same as data: the first of these segments that covers a customer decides. Empty also in a run of an earlier build.
@@ -81,6 +85,9 @@ pub struct GroupEntry {
     pub segments: Vec<String>,
     /// Items of fewer customers than the privacy floor are left out.
     pub profile: Vec<ProfileEntry>,
+    /// How it divides by the columns of `profile.by`.
+    #[serde(default)]
+    pub mix: ByColumn<MixEntry>,
     /// Customers who meet any of the segments. A customer who meets segments of several groups is assigned to one of
     /// them, so this may cover more than the audience.
     pub sql: String,
@@ -141,6 +148,9 @@ pub struct ProfileEntry {
     /// None where it is not finite: an item that nobody of the base has.
     pub index: Option<f64>,
     pub z: Option<f64>,
+    /// False discovery rate at which it counts as found, over all items of the group.
+    #[serde(default)]
+    pub q: Option<f64>,
 }
 
 impl GroupEntry {
@@ -153,6 +163,7 @@ impl GroupEntry {
             base_share: p.base_share,
             index: finite(p.index),
             z: finite(p.z),
+            q: finite(p.q),
         };
         let secondary = |(measures, (name, base)): (&Measures, &(String, Measures))| SecondaryEntry {
             name: name.clone(),
@@ -173,7 +184,8 @@ impl GroupEntry {
             secondary: group.secondary.iter().zip(&result.secondary).map(secondary).collect(),
             description: report::describe(group, result, result.job.output.language),
             segments: group.segments.iter().map(|s| texts.segment(*s)).collect(),
-            profile: privacy::writable(group, result.codebook, result.floor()).into_iter().map(profile).collect(),
+            profile: privacy::told(group, result).into_iter().map(profile).collect(),
+            mix: mix::of_group(result, group.id),
             sql: result.any_sql(&group.segments),
             rule: {
                 let shown = result.short_rule(group);
@@ -197,6 +209,7 @@ pub(super) fn write_groups(staging: &Staging, result: &RunResult) -> Result<(), 
         base: result.base,
         base_validation: result.base_validation(),
         groups: grouping.groups.iter().map(|g| GroupEntry::of(g, result, &texts)).collect(),
+        mix: mix::of_base(result),
         assignment_sql: result.assignment_sql(),
         assignment: (grouping.asked.iter())
             .map(|&(segment, group)| AssignmentEntry { segment: texts.segment(segment), group })

@@ -8,6 +8,7 @@ mod drift;
 mod explain;
 mod explained;
 mod known;
+mod mix;
 mod number;
 mod packages;
 mod privacy;
@@ -32,6 +33,7 @@ pub use documents::{GroupEntry, GroupsFile, Manifest, ManifestFile, read_groups,
 pub use drift::{Drift, Example, GroupDrift, ValueDrift, stability};
 pub use explain::{Asked, ExplainError, Explanation, Figures, Tested, explain};
 pub use explained::explained;
+pub use mix::{ByColumn, MixEntry, ShareEntry, ValueEntry};
 pub use packages::audience_folder;
 pub use publish::{ErrorKind, Published, Publisher, SinkError, clear_staging, is_run_id};
 pub use quality::{ColumnQuality, Quality, RejectedRow, RowAccounts};
@@ -51,6 +53,7 @@ use crate::enumerate::Answer;
 use crate::highlight::{Funnel, Highlight, Scored};
 use crate::job::{Job, MergeOf, PRIVACY_FLOOR};
 use crate::merge::{Group, Grouping, ShortRule};
+use crate::mix::Mix;
 use crate::score::{Component, Measures};
 use crate::screen::Verdict;
 use crate::segment::Segment;
@@ -112,6 +115,8 @@ pub struct RunResult<'a> {
     pub funnel: &'a Funnel,
     pub grouping: &'a Grouping,
     pub assigned: &'a Assigned,
+    /// How the groups divide by the columns that the job names.
+    pub mix: &'a Mix,
     pub quality: &'a Quality,
     /// Those before the sink, which times itself.
     pub stages: &'a [StageRecord],

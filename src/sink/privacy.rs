@@ -1,8 +1,22 @@
 //! The privacy floor for profiles: no item that a reader could turn into a handful of customers.
 
+use super::RunResult;
 use crate::encode::Codebook;
 use crate::merge::Group;
 use crate::profile::ProfileItem;
+
+/// The items of a group's profile that are told: of a column that groups are divided by, those that are told there.
+pub(super) fn told<'g>(group: &'g Group, result: &RunResult) -> Vec<&'g ProfileItem> {
+    let withheld = |p: &&ProfileItem| {
+        let feature = result.codebook.feature(p.item.feature);
+        let value = &feature.items[usize::from(p.item.code)];
+        let columns = result.mix.columns.iter().filter(|column| column.name() == feature.name);
+        columns.into_iter().any(|column| column.withholds(value, group.id))
+    };
+    let mut items = writable(group, result.codebook, result.floor());
+    items.retain(|p| !withheld(p));
+    items
+}
 
 /// The items of a group's profile that may be written, in the profile's order.
 ///
@@ -59,6 +73,7 @@ mod tests {
             base_share: 0.1,
             index: 0.0,
             z: 0.0,
+            q: 0.0,
         };
         group.profile = uvs.iter().enumerate().map(of).collect();
         writable(&group, &sample.codebook, 10).iter().map(|p| p.item.code).collect()

@@ -10,6 +10,7 @@ use crate::enumerate::Answer;
 use crate::highlight::{Condition, Direction, Funnel, Highlight, Scored, Secondary, Status};
 use crate::job::Job;
 use crate::merge::{Choice, Group, Grouping, Merge, ShortRule, Worth};
+use crate::mix::Mix;
 use crate::profile::ProfileItem;
 use crate::score::{Measures, Test};
 use crate::screen::Verdict;
@@ -26,6 +27,7 @@ pub(super) struct Sample {
     pub funnel: Funnel,
     pub grouping: Grouping,
     pub assigned: Assigned,
+    pub mix: Mix,
     pub quality: Quality,
     pub stages: Vec<StageRecord>,
     pub levels: Vec<LevelRecord>,
@@ -95,7 +97,7 @@ fn segment(items: &[(u16, u16)]) -> Segment {
 
 fn profile(feature: u16, code: u16, uv: i64, of: i64, base_share: f64, z: f64) -> ProfileItem {
     let share = uv as f64 / of as f64;
-    ProfileItem { item: Item { feature, code }, uv, share, base_share, index: share / base_share * 100.0, z }
+    ProfileItem { item: Item { feature, code }, uv, share, base_share, index: share / base_share * 100.0, z, q: 0.0 }
 }
 
 fn feature(name: &str, values: &[&str], uv: &[u64], rest: bool) -> Feature {
@@ -299,6 +301,7 @@ impl Sample {
                 leaf: (0..90).rev().map(|i| u32::from(i >= 40)).collect(),
                 holdout: (0..90).rev().map(|i| i % 40 < 12).collect(),
             },
+            mix: Mix::default(),
             quality: Quality {
                 rows: RowAccounts { read: 1003, kept: 1000, quarantined: 2, merged: 1 },
                 customers: 1000,
@@ -389,6 +392,7 @@ impl Sample {
             funnel: &self.funnel,
             grouping: &self.grouping,
             assigned: &self.assigned,
+            mix: &self.mix,
             quality: &self.quality,
             stages: &self.stages,
             levels: &self.levels,

@@ -85,16 +85,69 @@ texts! {
     held_out_mean: "Held-out mean", "验证集均值";
     all_customers: "All customers", "大盘（全体客户）";
 
-    describe: "{uv} customers ({share} of all) with a mean of {mean}, against {base} for all customers ({lift}).",
-        "共 {uv} 位客户（占大盘 {share}），均值 {mean}，大盘为 {base}（{lift}）。";
-    describe_over: "They bring {impact} more than an average audience of that size.",
-        "比同等规模的平均客群多贡献 {impact}。";
-    describe_under: "They bring {impact} less than an average audience of that size.",
-        "比同等规模的平均客群少贡献 {impact}。";
-    describe_held_out: "Its {uv} held-out customers have a mean of {mean}.", "其中 {uv} 位验证集客户的均值为 {mean}。";
-    describe_up: "Over-represented: {items}.", "显著偏高的特征：{items}。";
-    describe_down: "Under-represented: {items}.", "显著偏低的特征：{items}。";
-    describe_item: "{item} ({share}, index {index})", "{item}（占 {share}，TGI {index}）";
+    describe_who: "These {uv} customers, {share} of all, stand out by {traits}{lacks}.",
+        "该人群共{uv}位客户，占大盘{share}，突出特征是{traits}{lacks}。";
+    describe_size: "These {uv} customers are {share} of all.", "该人群共{uv}位客户，占大盘{share}。";
+    describe_first_trait: "{trait} ({share} of them, {base} of all customers)", "{trait}（占{share}，大盘为{base}）";
+    describe_all: "all", "100%";
+    describe_trait: "{trait}", "{trait}";
+    describe_traits_comma: ", ", "，";
+    describe_traits_and: " and ", "，以及";
+    describe_seldom: "; less often than others they have {traits}", "；{traits}的客户占比明显低于大盘";
+    describe_never: "; none of them has {traits}", "；没有一位客户的{traits}";
+    describe_comma: ", ", "、";
+    describe_or: " or ", "或";
+    trait_values: "{feature} = {values}", "{feature}为{values}";
+    trait_bands: "{feature} {values}", "{feature}为{values}";
+    trait_tags: "{values} among their {feature}", "{feature}含{values}";
+    trait_band: "{feature} from {low} to under {high}", "{feature}在{low}～{high}之间";
+    trait_from: "{feature} of {low} or more", "{feature}不低于{low}";
+    trait_below: "{feature} under {high}", "{feature}低于{high}";
+    trait_missing: "an unknown {feature}", "{feature}缺失";
+    missing: "unknown", "缺失";
+    describe_what: "{mean}: {factor}, and {impact}.", "{mean}，{factor}；{impact}。";
+    describe_what_without: "{mean}: {impact}.", "{mean}；{impact}。";
+    describe_yes: "yes", "“是”";
+    describe_rate: "{mean} of them have {metric} = {positive}, against {base} of all customers", "其中{mean}的客户{metric}为{positive}，大盘为{base}";
+    describe_rate_under: "Only {mean} of them have {metric} = {positive}, against {base} of all customers", "其中仅{mean}的客户{metric}为{positive}，大盘为{base}";
+    describe_none: "None of them has {metric} = {positive}, against {base} of all customers", "其中没有一位客户{metric}为{positive}，大盘为{base}";
+    describe_amount: "Their mean {metric} is {mean}, against {base} over all customers", "人均{metric}为{mean}，大盘为{base}";
+    describe_ratio: "Their {metric} per {denominator} is {mean}, against {base} over all customers", "每单位{denominator}对应的{metric}为{mean}，大盘为{base}";
+    describe_times: "{lift} times the average{interval}", "是大盘的{lift}倍{interval}";
+    describe_part: "{lift} of the average{interval}", "相当于大盘的{lift}{interval}";
+    describe_interval: " (95% interval {low} to {high})", "（95% 置信区间 {low}～{high}）";
+    describe_customers: "{n}", "{n}位";
+    describe_rate_more: "{impact} more than in an average audience of that size", "与同等规模的平均客群相比，多出{impact}";
+    describe_rate_fewer: "{impact} fewer than in an average audience of that size", "与同等规模的平均客群相比，少了{impact}";
+    describe_more: "{impact} more in total than an average audience of that size", "与同等规模的平均客群相比，合计多出{impact}";
+    describe_less: "{impact} less in total than an average audience of that size", "与同等规模的平均客群相比，合计少了{impact}";
+    describe_ratio_more: "{impact} more in total than average customers with as much {denominator}", "与{denominator}合计相同的平均客群相比，多出{impact}";
+    describe_ratio_less: "{impact} less in total than average customers with as much {denominator}", "与{denominator}合计相同的平均客群相比，少了{impact}";
+    describe_held: "The {uv} of them who were kept aside during the search confirm it ({mean}).",
+        "搜索时留出的验证客户中有{uv}位属于该人群，结果一致（{mean}）。";
+    describe_held_perhaps: "The {uv} of them who were kept aside during the search point the same way ({mean}), but do not make it certain.",
+        "搜索时留出的验证客户中有{uv}位属于该人群，方向一致（{mean}），但尚不足以下定论。";
+    describe_not_held: "The {uv} of them who were kept aside during the search do not confirm it ({mean}).",
+        "但搜索时留出的验证客户中属于该人群的{uv}位并未印证这一点（{mean}）。";
+    describe_split: "Split {list}.", "{list}。";
+    describe_from: "by {column}, {value} stands out ({share} of them, {base} of all customers)",
+        "从{column}看，{value}尤为突出（占{share}，大盘为{base}）";
+    describe_from_all: "by {column}, they are much like all customers", "从{column}看，分布与大盘没有明显差异";
+    describe_from_comma: "; ", "；";
+    describe_besides: "Besides, {list}.", "其他指标方面，{list}。";
+    describe_metrics_comma: ", ", "，";
+    describe_metrics_and: " and ", "，";
+    describe_above: "{name} is above average ({mean} against {base})", "{name}高于大盘（{mean}，大盘为{base}）";
+    describe_below: "{name} is below average ({mean} against {base})", "{name}低于大盘（{mean}，大盘为{base}）";
+    describe_alike: "{name} is about average", "{name}与大盘相近";
+    describe_beside: "{name} is {mean} (against {base})", "{name}为{mean}（大盘为{base}）";
+    mix: "Channel mix", "渠道构成";
+    mix_lead: "How the groups divide by each column asked for (profile.by): the share of the group's customers with the value, and below it the mean of the metric over these. Green is surely more than of all customers, red surely less, the darker the further the index is from 100; a dash stands for fewer customers than may be told.",
+        "各人群在所选字段（profile.by）上的构成：上行为人群中该取值的占比，下行为这部分客户的指标均值。绿色表示统计上可靠地高于大盘，红色表示低于大盘，颜色越深，TGI 离 100 越远；“–”表示客户过少，不予展示。";
+    mix_value: "Value", "取值";
+    mix_nobody: "In no group", "未入任何人群";
+    mix_tags: "A customer may have several of these, or none.", "一位客户可有多个取值，也可没有。";
+    mix_tip: "index {index}; {uv} customers, {of_value} of all with this value", "TGI {index}；{uv} 位客户，占该取值全部客户的 {of_value}";
     group_segments: "Segments merged into it", "合并而来的高亮细分";
     profile_up: "Over-represented", "偏高特征";
     profile_down: "Under-represented", "偏低特征";

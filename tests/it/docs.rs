@@ -36,7 +36,7 @@ after = "AFTER"
 "#;
 
 /// Sections in the order of a job file: heading, type, place of its defaults, whether it must be there.
-const SECTIONS: [(&str, &str, &str, bool); 12] = [
+const SECTIONS: [(&str, &str, &str, bool); 13] = [
     ("[input]", "InputSpec", "input", true),
     ("[input.csv]", "CsvSpec", "input.csv", false),
     ("[metric]", "MetricSpec", "metric", true),
@@ -48,6 +48,7 @@ const SECTIONS: [(&str, &str, &str, bool); 12] = [
     ("[enumerate]", "EnumerateSpec", "enumerate", false),
     ("[highlight]", "HighlightSpec", "highlight", false),
     ("[merge]", "MergeSpec", "merge", false),
+    ("[profile]", "ProfileSpec", "profile", false),
     ("[output]", "OutputSpec", "output", true),
 ];
 

@@ -27,6 +27,7 @@ const MODULES: &str = "
     highlight | segment stats job score              | high impact, low uv, not said by a simpler segment
     change    | segment stats job encode enumerate score highlight | what explains the change between two periods
     profile   | segment stats simd encode score      | what sets an audience apart
+    mix       | segment stats encode score           | how groups divide by a column
     merge     | segment stats simd job encode score highlight profile | groups, named and compared by their profiles
     sink      | above                                | what is published
     assign    | segment job audience source encode sink | a table's customers into a published run's groups

@@ -9,6 +9,7 @@ mod jobs;
 mod docs;
 mod layering;
 mod memory;
+mod mix;
 mod oracle;
 mod outputs;
 mod periods;

@@ -120,8 +120,19 @@ fn schema_has_every_section_of_a_job() {
     let folder = folder();
     let schema: serde_json::Value = serde_json::from_str(&folder.nichemine("schema").well().out).unwrap();
     let sections = schema["properties"].as_object().unwrap();
-    let expected =
-        ["compare", "enumerate", "features", "highlight", "input", "merge", "metric", "output", "screen", "secondary"];
+    let expected = [
+        "compare",
+        "enumerate",
+        "features",
+        "highlight",
+        "input",
+        "merge",
+        "metric",
+        "output",
+        "profile",
+        "screen",
+        "secondary",
+    ];
     assert_eq!(sections.keys().map(String::as_str).collect::<Vec<_>>(), expected);
     assert_eq!(schema["additionalProperties"], false);
 }

@@ -3,18 +3,21 @@
 //! Neither clock times nor the run's id are in it: it has the same bytes whenever the result is the same.
 
 mod change;
+mod describe;
 mod method;
+mod mix;
 
 use askama::Template;
 
 use change::ChangeView;
 use method::{FeatureRow, FunnelRow, MergeRow, QualityView};
+use mix::{MixHead, MixView};
 
 use super::number::{Numbers, chance, count, decimal, percent};
 use super::tables::Texts;
 use super::terminal::visible;
 use super::text::{Text, fill};
-use super::{RunResult, audience_folder, privacy};
+use super::{RunResult, audience_folder};
 use crate::highlight::{Direction, Highlight};
 use crate::job::{Language, OneOrMany, RankBy};
 use crate::merge::Group;
@@ -22,8 +25,6 @@ use crate::profile::ProfileItem;
 use crate::score::Measures;
 use crate::stats::MetricKind;
 
-/// Items shown on each side of a group's profile.
-const STRONGEST: usize = 5;
 /// Segments shown of a group; all are in `groups.json`.
 const SEGMENTS_SHOWN: usize = 50;
 
@@ -42,6 +43,9 @@ struct Page {
     base: BaseRow,
     has_secondary: bool,
     groups: Vec<GroupView>,
+    /// A table a column that groups are divided by, over the same groups.
+    mix: Vec<MixView>,
+    mix_heads: Vec<MixHead>,
     highlights: Vec<HighlightView>,
     /// In which order they are, in words.
     ranked_by: String,
@@ -183,6 +187,8 @@ impl View<'_, '_> {
             },
             has_secondary: !result.secondary.is_empty(),
             groups: result.grouping.groups.iter().map(|g| self.group(g, &texts)).collect(),
+            mix: self.mix(),
+            mix_heads: self.mix_heads(),
             highlights: result.highlights.iter().enumerate().map(|(i, h)| self.highlight(i + 1, h, &texts)).collect(),
             ranked_by: self.ranked_by(),
             profit: self.profit(),
@@ -296,53 +302,6 @@ impl View<'_, '_> {
             lift: self.n.lift_or_effect(m.lift, m.effect),
             impact: Numbers { unit: None, ..self.n }.impact(m.impact),
         }
-    }
-
-    /// The strongest items above and below the base.
-    fn strongest<'g>(&self, group: &'g Group) -> [Vec<&'g ProfileItem>; 2] {
-        let items = privacy::writable(group, self.result.codebook, self.result.floor());
-        let usable = |p: &&&ProfileItem| p.index.is_finite() && p.z.is_finite();
-        let up = items.iter().filter(usable).filter(|p| p.index > 100.0 && p.z > 0.0).take(STRONGEST).copied();
-        let down = items.iter().rev().filter(|p| p.index.is_finite() && p.z.is_finite());
-        let down = down.filter(|p| p.index < 100.0 && p.z < 0.0).take(STRONGEST).copied();
-        [up.collect(), down.collect()]
-    }
-
-    fn describe(&self, group: &Group) -> String {
-        let (t, n, m) = (self.t, self.n, &group.measures);
-        let mut sentences = vec![fill(
-            t.describe,
-            &[
-                ("uv", &count(m.uv)),
-                ("share", &percent(m.uv_share)),
-                ("mean", &n.mean(m.metric_mean)),
-                ("base", &n.mean(self.result.base.metric_mean)),
-                ("lift", &n.lift_or_effect(m.lift, m.effect)),
-            ],
-        )];
-        // By the sign and not by the direction: customers who went to another group can turn it.
-        let sentence = if m.impact < 0.0 { t.describe_under } else { t.describe_over };
-        sentences.push(fill(sentence, &[("impact", &n.amount(m.impact))]));
-        if let Some(v) = self.result.group_validation(group) {
-            sentences.push(fill(t.describe_held_out, &[("uv", &count(v.uv)), ("mean", &n.mean(v.metric_mean))]));
-        }
-        for (items, sentence) in self.strongest(group).iter().zip([t.describe_up, t.describe_down]) {
-            let item = |p: &&ProfileItem| {
-                fill(
-                    t.describe_item,
-                    &[
-                        ("item", &visible(&self.result.codebook.item_text(p.item))),
-                        ("share", &percent(p.share)),
-                        ("index", &decimal(p.index.round())),
-                    ],
-                )
-            };
-            let items: Vec<String> = items.iter().take(3).map(item).collect();
-            if !items.is_empty() {
-                sentences.push(fill(sentence, &[("items", &items.join(t.list_comma))]));
-            }
-        }
-        self.paragraph(sentences)
     }
 
     fn group(&self, group: &Group, texts: &Texts) -> GroupView {

@@ -1,0 +1,488 @@
+//! What is said of a group in one paragraph: who they are, what they do, whether it held, where they come from, what they are not.
+
+use super::View;
+use crate::encode::ItemValue;
+use crate::job::Language;
+use crate::merge::{Group, Trait, short, traits};
+use crate::mix::{Column, Share, Value};
+use crate::profile::ProfileItem;
+use crate::score::Measures;
+use crate::segment::Item;
+use crate::sink::number::{Numbers, count, percent, times};
+use crate::sink::privacy;
+use crate::sink::terminal::visible;
+use crate::sink::text::fill;
+use crate::stats::MetricKind;
+
+/// Items shown on each side of a group's profile.
+const STRONGEST: usize = 5;
+
+/// Columns and other metrics told in a paragraph.
+const MOST_TOLD: usize = 2;
+
+/// A value of a column is told where its index is at least this.
+const STANDS_OUT: f64 = 120.0;
+
+/// A lift of another metric nearer to 1 than this, or its inverse, is about that of everybody.
+const ALIKE: f64 = 1.1;
+
+impl View<'_, '_> {
+    /// Of some items of a group those surely above and below the base, the strongest first.
+    fn apart<'g>(items: &[&'g ProfileItem]) -> [Vec<&'g ProfileItem>; 2] {
+        let sure = |p: &&&ProfileItem| p.index.is_finite() && p.z.is_finite() && p.is_sure();
+        let up = items.iter().filter(sure).filter(|p| p.index > 100.0 && p.z > 0.0).copied();
+        let down = items.iter().rev().filter(sure).filter(|p| p.index < 100.0 && p.z < 0.0).copied();
+        [up.collect(), down.collect()]
+    }
+
+    /// The strongest of them.
+    pub(super) fn strongest<'g>(&self, group: &'g Group) -> [Vec<&'g ProfileItem>; 2] {
+        View::apart(&privacy::told(group, self.result)).map(|items| items.into_iter().take(STRONGEST).collect())
+    }
+
+    pub(in crate::sink) fn describe(&self, group: &Group) -> String {
+        let codebook = self.result.codebook;
+        // Words tell no figure, so that what is withheld only to keep other figures from being found may be said.
+        let [up, down] = View::apart(&privacy::writable(group, codebook, self.result.floor()));
+        let marks = traits(codebook, up.into_iter());
+        let marked = |p: &&ProfileItem| marks.iter().any(|own| own.feature == p.item.feature);
+        // What they are instead is said already of the features that mark them.
+        let mut lacks: Vec<&ProfileItem> = Vec::new();
+        for p in down.into_iter().filter(|p| !marked(p)) {
+            if lacks.iter().all(|own| own.item.feature != p.item.feature) {
+                lacks.push(p);
+            }
+        }
+        let lacks = traits(codebook, lacks.into_iter());
+        let mut sentences = vec![self.who(group, &marks, &lacks), self.what(group)];
+        sentences.extend(self.held(group));
+        sentences.extend(self.come_from(group, &marks));
+        sentences.extend(self.besides(&group.secondary));
+        self.paragraph(sentences)
+    }
+
+    fn who(&self, group: &Group, marks: &[Trait], lacks: &[Trait]) -> String {
+        let t = self.t;
+        let (uv, share) = (count(group.measures.uv), percent(group.measures.uv_share));
+        let size = [("uv", uv.as_str()), ("share", &share)];
+        let Some((first, others)) = marks.split_first() else {
+            return self.say(t.describe_size, &size);
+        };
+        let items = privacy::told(group, self.result);
+        let told =
+            first.codes.iter().all(|&code| items.iter().any(|p| p.item == Item { feature: first.feature, code }));
+        let written = |share: f64| if share > 0.9999 { t.describe_all.to_owned() } else { percent(share) };
+        let values =
+            [("trait", self.phrase(first)), ("share", written(first.share)), ("base", percent(first.base_share))];
+        let template = if told { t.describe_first_trait } else { t.describe_trait };
+        let mut traits = vec![self.say(template, &named(template, &values))];
+        traits.extend(others.iter().map(|own| self.say(t.describe_trait, &[("trait", &self.phrase(own))])));
+        let traits = self.join(traits, t.describe_traits_comma, t.describe_traits_and);
+        let lacking = self.join(lacks.iter().map(|own| self.phrase(own)).collect(), t.describe_comma, t.describe_or);
+        let lacks = match lacks {
+            [] => String::new(),
+            all if all.iter().all(|own| own.share == 0.0) => self.say(t.describe_never, &[("traits", &lacking)]),
+            _ => self.say(t.describe_seldom, &[("traits", &lacking)]),
+        };
+        self.say(t.describe_who, &[&size[..], &[("traits", &traits), ("lacks", &lacks)]].concat())
+    }
+
+    /// What the metric is over them, against everybody, and how sure that is.
+    fn what(&self, group: &Group) -> String {
+        let (t, n, m) = (self.t, self.n, &group.measures);
+        let metric = &self.result.job.metric;
+        let under = m.effect < 0.0;
+        let positive = match &metric.positive {
+            Some(positive) => super::positive_values(positive).join(t.or),
+            None => t.describe_yes.to_owned(),
+        };
+        let template = match self.result.kind {
+            MetricKind::Rate if m.metric_sum == 0.0 => t.describe_none,
+            MetricKind::Rate if under => t.describe_rate_under,
+            MetricKind::Rate => t.describe_rate,
+            MetricKind::Amount => t.describe_amount,
+            MetricKind::Ratio => t.describe_ratio,
+        };
+        let denominator = visible(metric.denominator.as_deref().unwrap_or_default());
+        let values = [
+            ("metric", visible(&metric.column)),
+            ("positive", positive),
+            ("denominator", denominator.clone()),
+            ("mean", n.mean(m.metric_mean)),
+            ("base", n.mean(self.result.base.metric_mean)),
+        ];
+        let mean = self.say(template, &named(template, &values));
+        let template = match (self.result.kind, under) {
+            (MetricKind::Rate, false) => t.describe_rate_more,
+            (MetricKind::Rate, true) => t.describe_rate_fewer,
+            (MetricKind::Amount, false) => t.describe_more,
+            (MetricKind::Amount, true) => t.describe_less,
+            (MetricKind::Ratio, false) => t.describe_ratio_more,
+            (MetricKind::Ratio, true) => t.describe_ratio_less,
+        };
+        // Customers are counted in their own word where the job names no unit.
+        let impact = match (self.result.kind, n.unit) {
+            (MetricKind::Rate, None) => self.say(t.describe_customers, &[("n", &n.amount(m.impact))]),
+            _ => n.amount(m.impact),
+        };
+        let values = [("impact", impact), ("denominator", denominator)];
+        let impact = self.say(template, &named(template, &values));
+        let values = [("mean", mean), ("factor", self.factor(group)), ("impact", impact)];
+        let template = if values[1].1.is_empty() { t.describe_what_without } else { t.describe_what };
+        self.say(template, &named(template, &values))
+    }
+
+    /// How many times the average, with its interval; nothing where that has no meaning.
+    fn factor(&self, group: &Group) -> String {
+        let (t, m) = (self.t, &group.measures);
+        let Some(lift) = m.lift.filter(|lift| *lift > 0.0) else { return String::new() };
+        let (template, written): (_, fn(f64) -> String) =
+            if m.effect < 0.0 { (t.describe_part, percent) } else { (t.describe_times, times) };
+        let ends = group.test.and_then(|test| test.lift_low.zip(test.lift_high));
+        let interval = ends.filter(|(low, high)| low.is_finite() && high.is_finite()).map_or(String::new(), |ends| {
+            // A lift below 0 is told as none.
+            let ends = [ends.0.max(0.0), ends.1.max(0.0)];
+            let [low, high] = match ends.map(written) {
+                [low, high] if low == high && m.effect >= 0.0 => ends.map(|end| format!("{end:.2}")),
+                both => both,
+            };
+            self.say(t.describe_interval, &[("low", &low), ("high", &high)])
+        });
+        self.say(template, &[("lift", &written(lift)), ("interval", &interval)])
+    }
+
+    /// Whether it held on customers who were kept aside.
+    fn held(&self, group: &Group) -> Option<String> {
+        let (t, v) = (self.t, self.result.group_validation(group)?);
+        let same = (v.effect < 0.0) == (group.measures.effect < 0.0) && v.effect != 0.0;
+        let sure = group.validation_test.is_some_and(|test| test.effect_low > 0.0 || test.effect_high < 0.0);
+        let template = match (same, sure) {
+            (true, true) => t.describe_held,
+            (true, false) => t.describe_held_perhaps,
+            (false, _) => t.describe_not_held,
+        };
+        Some(self.say(template, &[("uv", &count(v.uv)), ("mean", &self.n.mean(v.metric_mean))]))
+    }
+
+    /// By which values of the columns asked for they stand out.
+    fn come_from(&self, group: &Group, marks: &[Trait]) -> Option<String> {
+        let (t, place) = (self.t, group.id as usize - 1);
+        let told =
+            |column: &&Column| !marks.iter().any(|own| self.result.codebook.feature(own.feature).name == column.name());
+        let sentence = |column: &Column| {
+            let shares = column.values.iter().filter_map(|value| Some((value, value.sets[place].as_ref()?)));
+            let sure: Vec<(&Value, &Share)> = shares.filter(|(_, share)| share.is_sure()).collect();
+            let name = visible(column.name());
+            let marks = |(value, share): &&(&Value, &Share)| {
+                column.value(value).is_some() && share.index >= STANDS_OUT && share.uv > 0
+            };
+            match sure.iter().filter(marks).max_by(|a, b| a.1.z.total_cmp(&b.1.z)) {
+                Some((value, share)) => {
+                    let values = [
+                        ("column", name),
+                        ("value", column.value(value).map(|value| self.label(value)).unwrap_or_default()),
+                        ("share", percent(share.share)),
+                        ("base", percent(value.share)),
+                    ];
+                    Some(self.say(t.describe_from, &named(t.describe_from, &values)))
+                }
+                None => sure.is_empty().then(|| self.say(t.describe_from_all, &[("column", &name)])),
+            }
+        };
+        let told: Vec<String> =
+            self.result.mix.columns.iter().filter(told).filter_map(sentence).take(MOST_TOLD).collect();
+        let list = self.join(told, t.describe_from_comma, t.describe_from_comma);
+        (!list.is_empty()).then(|| self.say(t.describe_split, &[("list", &list)]))
+    }
+
+    /// What they do to other metrics: those furthest from everybody's first.
+    fn besides(&self, secondary: &[Measures]) -> Option<String> {
+        let t = self.t;
+        let mut metrics: Vec<_> = self.result.secondary.iter().zip(&self.result.job.secondary).zip(secondary).collect();
+        let distance = |m: &Measures| m.lift.map_or(0.0, |lift| lift.max(1e-9).ln().abs());
+        metrics.sort_by(|a, b| distance(b.1).total_cmp(&distance(a.1)));
+        let item = |(((name, base), spec), m): &((&(String, Measures), &crate::job::SecondarySpec), &Measures)| {
+            let n = Numbers { language: self.language, kind: spec.kind, unit: None };
+            let template = match m.lift {
+                Some(lift) if lift < ALIKE && lift > 1.0 / ALIKE => t.describe_alike,
+                Some(lift) if lift > 1.0 => t.describe_above,
+                Some(_) => t.describe_below,
+                None => t.describe_beside,
+            };
+            let values = [("name", visible(name)), ("mean", n.mean(m.metric_mean)), ("base", n.mean(base.metric_mean))];
+            self.say(template, &named(template, &values))
+        };
+        let items: Vec<String> = metrics.iter().take(MOST_TOLD).map(item).collect();
+        let list = self.join(items, t.describe_metrics_comma, t.describe_metrics_and);
+        (!list.is_empty()).then(|| self.say(t.describe_besides, &[("list", &list)]))
+    }
+
+    /// A trait in words: `month = oct, sep or mar`, `age from 30 to under 40`.
+    fn phrase(&self, own: &Trait) -> String {
+        let (t, codebook) = (self.t, self.result.codebook);
+        let feature = visible(&codebook.feature_label(own.feature));
+        let values = own.values(codebook);
+        let feature = ("feature", feature.as_str());
+        if let [value] = &values[..] {
+            let number = |number: &f64| number.to_string();
+            return match value {
+                ItemValue::Missing => self.say(t.trait_missing, &[feature]),
+                ItemValue::Range { low: Some(low), high: Some(high) } => {
+                    self.say(t.trait_band, &[feature, ("low", &number(low)), ("high", &number(high))])
+                }
+                ItemValue::Range { low: Some(low), high: None } => {
+                    self.say(t.trait_from, &[feature, ("low", &number(low))])
+                }
+                ItemValue::Range { low: None, high: Some(high) } => {
+                    self.say(t.trait_below, &[feature, ("high", &number(high))])
+                }
+                value => self.has(own, feature, self.label(value)),
+            };
+        }
+        let labels = values.iter().map(|value| self.label(value)).collect();
+        self.has(own, feature, self.join(labels, t.describe_comma, t.describe_or))
+    }
+
+    fn has(&self, own: &Trait, feature: (&str, &str), values: String) -> String {
+        let tags = self.result.codebook.feature(own.feature).tags.is_some();
+        let band = |code: &u16| {
+            matches!(self.result.codebook.feature(own.feature).items[usize::from(*code)], ItemValue::Range { .. })
+        };
+        let template = match tags {
+            true => self.t.trait_tags,
+            false if own.codes.iter().all(band) => self.t.trait_bands,
+            false => self.t.trait_values,
+        };
+        self.say(template, &[feature, ("values", &values)])
+    }
+
+    /// A value among others.
+    fn label(&self, value: &ItemValue) -> String {
+        match value {
+            ItemValue::Missing => self.t.missing.to_owned(),
+            value => visible(&short(value)),
+        }
+    }
+
+    /// A value of a column that groups are told by, as the report shows it.
+    pub(super) fn value(&self, column: &Column, value: &Value) -> String {
+        match column.value(value) {
+            None => self.t.change_others.to_owned(),
+            Some(ItemValue::Missing) => self.t.missing.to_owned(),
+            Some(_) => visible(&column.label(value)),
+        }
+    }
+
+    fn join(&self, mut parts: Vec<String>, comma: &str, last: &str) -> String {
+        let Some(end) = parts.pop() else { return String::new() };
+        if parts.is_empty() {
+            return end;
+        }
+        let template = format!("{{parts}}{last}{{end}}");
+        let mut all = parts.remove(0);
+        for part in parts {
+            all = self.say(&format!("{{all}}{comma}{{part}}"), &[("all", &all), ("part", &part)]);
+        }
+        self.say(&template, &[("parts", &all), ("end", &end)])
+    }
+
+    /// Fills in a sentence; a Chinese one has a space between Chinese and other script, and no other.
+    fn say(&self, template: &str, values: &[(&str, &str)]) -> String {
+        match self.language {
+            Language::En => fill(template, values),
+            Language::Zh => spaced(template, values),
+        }
+    }
+}
+
+/// Those of the values that the template names.
+fn named<'v>(template: &str, values: &'v [(&'static str, String)]) -> Vec<(&'static str, &'v str)> {
+    let named = values.iter().filter(|(name, _)| template.contains(&format!("{{{name}}}")));
+    named.map(|(name, value)| (*name, value.as_str())).collect()
+}
+
+/// Puts values in the places of their names, with a space where Chinese characters and others meet.
+fn spaced(template: &str, values: &[(&str, &str)]) -> String {
+    let mut out = String::new();
+    let mut rest = template;
+    let add = |out: &mut String, text: &str| {
+        let meet = out.chars().next_back().zip(text.chars().next());
+        if meet.is_some_and(|(a, b)| script(a).zip(script(b)).is_some_and(|(a, b)| a != b)) {
+            out.push(' ');
+        }
+        out.push_str(text);
+    };
+    while let Some((before, after)) = rest.split_once('{') {
+        let (name, after) = after.split_once('}').expect("a sentence closes its braces");
+        let (_, value) = values.iter().find(|(key, _)| *key == name).expect("a sentence is given all its values");
+        add(&mut out, before);
+        add(&mut out, value);
+        rest = after;
+    }
+    add(&mut out, rest);
+    out
+}
+
+/// Whether a character is Chinese; none of punctuation and spaces, which keep their distance themselves.
+fn script(c: char) -> Option<bool> {
+    match c {
+        '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{323af}' => Some(true),
+        '\u{2010}'..='\u{203a}' | '\u{3000}'..='\u{303f}' | '\u{ff00}'..='\u{ffef}' => None,
+        c if c.is_whitespace() => None,
+        _ => Some(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audience::CustomerIds;
+    use crate::encode::{Codes, Feature, MetricColumn, Shard};
+    use crate::mix::{Crossed, Dimension, Mix};
+    use crate::sink::report::describe;
+    use crate::sink::sample::Sample;
+    use crate::stats::Scale;
+
+    fn both(sample: &Sample, kind: MetricKind, group: usize) -> [String; 2] {
+        let mut result = sample.result();
+        result.kind = kind;
+        [Language::En, Language::Zh].map(|language| describe(&sample.grouping.groups[group], &result, language))
+    }
+
+    #[test]
+    fn a_group_is_told_as_an_analyst_would() {
+        let [en, zh] = both(&Sample::new(), MetricKind::Rate, 0);
+        assert_eq!(
+            en,
+            "These 40 customers, 4% of all, stand out by 渠道 = =cmd() (all of them, 20% of all customers) and 职业 = 退休; none of them has \
+             -x<b> = </script>. 40% of them have 下单 = yes, against 10% of all customers: 4.0 times the average (95% interval 2.0 to 6.0), \
+             and 12 orders more than in an average audience of that size. The 12 of them who were kept aside during the search point the \
+             same way (41.7%), but do not make it certain. Besides, spend is above average (411.5 against 250)."
+        );
+        assert_eq!(
+            zh,
+            "该人群共 40 位客户，占大盘 4%，突出特征是渠道为 =cmd()（占 100%，大盘为 20%），以及职业为退休；没有一位客户的 -x<b> 为 </script>。\
+             其中 40% 的客户下单为“是”，大盘为 10%，是大盘的 4.0 倍（95% 置信区间 2.0～6.0）；与同等规模的平均客群相比，多出 12 orders。\
+             搜索时留出的验证客户中有 12 位属于该人群，方向一致（41.7%），但尚不足以下定论。其他指标方面，spend 高于大盘（411.5，大盘为 250）。"
+        );
+    }
+
+    #[test]
+    fn a_group_below_average_and_one_that_does_nothing_have_words_of_their_own() {
+        let mut sample = Sample::new();
+        let [en, zh] = both(&sample, MetricKind::Rate, 1);
+        assert!(en.contains("None of them has 下单 = yes, against 10% of all customers: 5 orders fewer"), "{en}");
+        assert!(
+            zh.contains("其中没有一位客户下单为“是”，大盘为 10%；与同等规模的平均客群相比，少了 5 orders。"),
+            "{zh}"
+        );
+        assert!(en.contains("confirm") || en.contains("point the same way"), "{en}");
+        let group = &mut sample.grouping.groups[1];
+        (group.measures.metric_sum, group.measures.metric_mean) = (2.0, 0.04);
+        (group.measures.lift, group.measures.effect, group.measures.impact) = (Some(0.4), -0.06, -3.0);
+        group.validation_test = group.test;
+        group.validation_test.iter_mut().for_each(|test| (test.effect_low, test.effect_high) = (-0.1, -0.02));
+        let [en, zh] = both(&sample, MetricKind::Rate, 1);
+        assert!(
+            en.contains("Only 4% of them have 下单 = yes, against 10% of all customers: 40% of the average ("),
+            "{en}"
+        );
+        assert!(
+            en.contains(", and 3 orders fewer than in") && en.contains("kept aside during the search confirm it (0%)."),
+            "{en}"
+        );
+        assert!(zh.contains("其中仅 4% 的客户下单为“是”，大盘为 10%，相当于大盘的 40%（"), "{zh}");
+        // What was kept aside may say the opposite.
+        sample.grouping.groups[1].validation.iter_mut().for_each(|v| v.effect = 0.02);
+        let [en, zh] = both(&sample, MetricKind::Rate, 1);
+        assert!(en.contains("do not confirm it") && zh.contains("并未印证这一点"), "{en}{zh}");
+    }
+
+    #[test]
+    fn amounts_and_ratios_are_no_shares_of_customers() {
+        let sample = Sample::with("[metric]\nkind = \"amount\"\nunit = \"元\"\n");
+        let [en, zh] = both(&sample, MetricKind::Amount, 0);
+        assert!(
+            en.contains("Their mean 下单 is 0.4 元, against 0.1 元 over all customers: 4.0 times the average"),
+            "{en}"
+        );
+        assert!(en.contains("and 12 元 more in total than an average audience of that size."), "{en}");
+        assert!(zh.contains("人均下单为 0.4 元，大盘为 0.1 元，是大盘的 4.0 倍"), "{zh}");
+        assert!(zh.contains("与同等规模的平均客群相比，合计多出 12 元。"), "{zh}");
+        let sample = Sample::with("[metric]\nkind = \"ratio\"\ndenominator = \"visits\"\n");
+        let [en, zh] = both(&sample, MetricKind::Ratio, 0);
+        assert!(en.contains("Their 下单 per visits is 0.4 orders, against 0.1 orders over all customers"), "{en}");
+        assert!(en.contains("12 orders more in total than average customers with as much visits"), "{en}");
+        assert!(zh.contains("每单位 visits 对应的下单为 0.4 orders，大盘为 0.1 orders"), "{zh}");
+        // Without a lift there is no multiple of anything.
+        let mut sample = Sample::with("[metric]\nkind = \"amount\"\n");
+        sample.grouping.groups[0].measures.lift = None;
+        let [en, zh] = both(&sample, MetricKind::Amount, 0);
+        assert!(en.contains("over all customers: 12 orders more in total"), "{en}");
+        assert!(!en.contains("times") && !zh.contains("倍"), "{en}{zh}");
+    }
+
+    /// 1,000 customers, the first 40 in one group and 50 in another: by city, and by a column that says nothing.
+    fn mixed() -> Mix {
+        let feature = |name: &str, items: [&str; 2], uv: [u64; 2]| Feature {
+            name: name.into(),
+            column: name.into(),
+            items: items.map(|text| ItemValue::Text(text.into())).to_vec(),
+            uv: uv.to_vec(),
+            rest: false,
+            tags: None,
+            null_values: Vec::new(),
+            completed: None,
+        };
+        let codes = |of: &dyn Fn(usize) -> u16| {
+            let mut codes = Codes::with_capacity(2, 1000);
+            (0..1000).for_each(|row| codes.push(of(row)));
+            codes
+        };
+        let columns = vec![codes(&|row| u16::from(row >= 30)), codes(&|row| (row % 2) as u16)];
+        let metric = MetricColumn::Rate((0..1000).map(|row| u8::from(row % 10 == 0)).collect());
+        let mut shard = Shard::new(columns, vec![0; 1000], vec![metric], CustomerIds::Row((0..1000).collect()));
+        shard.set_aside(&[0, 1], 0);
+        let dimensions = [
+            Dimension::of(feature("城市", ["北京", "</script>"], [30, 970])),
+            Dimension::of(feature("half", ["a", "b"], [500, 500])),
+        ];
+        let mut crossed = Crossed::none(&dimensions, 2);
+        for (start, len) in shard.runs().iter().map(|run| (run.rows.start, run.rows.len())) {
+            let set = |row: usize| match shard.order()[row] {
+                0..40 => 0,
+                40..90 => 1,
+                _ => 2,
+            };
+            crossed.add_rows(&dimensions, &shard, start, &(start..start + len).map(set).collect::<Vec<u32>>());
+        }
+        Mix::of(dimensions.to_vec(), &crossed, &[1, 2], MetricKind::Rate, Scale::default(), 10)
+    }
+
+    #[test]
+    fn where_they_come_from_is_said_of_the_columns_asked_for() {
+        let sample = Sample { mix: mixed(), ..Sample::new() };
+        let [en, zh] = both(&sample, MetricKind::Rate, 0);
+        let said = "Split by 城市, 北京 stands out (75% of them, 3% of all customers); by half, they are much like all customers.";
+        assert!(en.contains(said), "{en}");
+        assert!(
+            zh.contains("从城市看，北京尤为突出（占 75%，大盘为 3%）；从 half 看，分布与大盘没有明显差异。"),
+            "{zh}"
+        );
+        for (language, title) in [(Language::En, "Channel mix"), (Language::Zh, "渠道构成")] {
+            let html = crate::sink::report(&sample.result(), language);
+            assert!(html.contains(title) && html.contains("<td class=\"value\">北京</td>"), "{html}");
+            assert!(html.contains("<td class=\"value\">&#60;/script&#62;</td>"), "shown as it is");
+            assert!(html.contains("<td class=\"n h3\" title=") && !html.contains("<script"), "coloured by index");
+        }
+    }
+
+    #[test]
+    fn chinese_and_other_script_are_parted_by_a_space_and_nothing_else_is() {
+        let say = |template, a, b| spaced(template, &[("a", a), ("b", b)]);
+        assert_eq!(say("共{a}位，占{b}。", "12", "4%"), "共 12 位，占 4%。");
+        assert_eq!(say("{a}为{b}", "城市", "北京"), "城市为北京");
+        assert_eq!(say("{a}为{b}", "city", "“是”"), "city 为“是”");
+        assert_eq!(say("{a}（{b}）", "新 一线", "−5 元"), "新 一线（−5 元）");
+    }
+}
