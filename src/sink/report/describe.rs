@@ -167,8 +167,10 @@ impl View<'_, '_> {
     /// By which values of the columns asked for they stand out.
     fn come_from(&self, group: &Group, marks: &[Trait]) -> Option<String> {
         let (t, place) = (self.t, group.id as usize - 1);
-        let told =
-            |column: &&Column| !marks.iter().any(|own| self.result.codebook.feature(own.feature).name == column.name());
+        let told = |column: &&Column| {
+            let said = marks.iter().any(|own| self.result.codebook.feature(own.feature).name == column.name());
+            !said && column.values.len() > 1
+        };
         let sentence = |column: &Column| {
             let shares = column.values.iter().filter_map(|value| Some((value, value.sets[place].as_ref()?)));
             let sure: Vec<(&Value, &Share)> = shares.filter(|(_, share)| share.is_sure()).collect();
