@@ -8,10 +8,12 @@ use rayon::prelude::*;
 use super::super::distances::{Distances, chain};
 use super::super::tiles::{Nearest, ROWS, Tiles, neighbours};
 use crate::job::Linkage;
-use crate::simd;
+use crate::simd::{self, LANES};
 
-/// Neighbours that a cluster keeps. After a merge these and a bound for all others mostly tell the nearest one, without a search.
+/// Neighbours that a cluster keeps. After a merge these and a bound for all others mostly tell the nearest one, without a search. A
+/// search by leaves takes longer, so more is kept of it.
 const KEPT: usize = 16;
+const KEPT_BY_LEAVES: usize = 64;
 
 /// The centroids of large clusters say little of how far their leaves are apart: with no more clusters than this,
 /// and so large ones, the distances of all pairs of clusters are computed.
@@ -45,6 +47,8 @@ pub(super) struct Reducible {
     wanted: Vec<u32>,
     /// With so few clusters left, where leaves are looked at, the distances of all pairs are.
     few: usize,
+    /// Then the leaves of those clusters.
+    last: Last,
     joins: Vec<(usize, usize, f64)>,
 }
 
@@ -58,6 +62,15 @@ struct Cluster {
     /// Distances as in [`Tiles`] under Ward's linkage, else those of the linkage.
     near: Vec<(f64, u32)>,
     bound: f64,
+}
+
+/// The leaves of the last clusters, cluster by cluster, in tiles of points side by side.
+#[derive(Debug, Default)]
+struct Last {
+    tiles: Vec<f64>,
+    /// By leaf, the place of its cluster.
+    of: Vec<u32>,
+    weights: Vec<f64>,
 }
 
 /// One of the clusters that have just merged into one.
@@ -99,7 +112,7 @@ impl Reducible {
         let there = clusters.len();
         let (points, few) = if linkage == Linkage::Ward { (Vec::new(), 0) } else { (points, FEW.min(there / LARGE)) };
         let wanted = if there > 1 { (0..there as u32).collect() } else { Vec::new() };
-        Reducible { linkage, tiles, clusters, there, points, weights, wanted, few, joins }
+        Reducible { linkage, tiles, clusters, there, points, weights, wanted, few, last: Last::default(), joins }
     }
 
     /// How many searches this round needs; none at the end.
@@ -114,8 +127,7 @@ impl Reducible {
             return self.tiles.search(places, KEPT);
         }
         if self.there <= self.few {
-            let row = |&i: &u32| (0..i).map(|j| (self.between(i, j), j)).collect();
-            return places.iter().map(|i| Nearest { near: row(i), bound: f64::INFINITY }).collect();
+            return places.iter().map(|&i| Nearest { near: self.last_row(i), bound: f64::INFINITY }).collect();
         }
         places.chunks(ROWS).flat_map(|places| self.search_exactly(places)).collect()
     }
@@ -123,7 +135,7 @@ impl Reducible {
     /// By the distances of the linkage: those whose centroids are nearest are looked at, and of all others it is known that they are not
     /// nearer than that.
     fn search_exactly(&self, places: &[u32]) -> Vec<Nearest> {
-        let mut most = 2 * KEPT;
+        let mut most = 2 * KEPT_BY_LEAVES;
         let mut found: Vec<Option<Nearest>> = vec![None; places.len()];
         loop {
             let left: Vec<usize> = (0..places.len()).filter(|&i| found[i].is_none()).collect();
@@ -141,7 +153,7 @@ impl Reducible {
                     continue;
                 }
                 near.truncate(known);
-                cut(&mut near, &mut bound, KEPT);
+                cut(&mut near, &mut bound, KEPT_BY_LEAVES);
                 found[i] = Some(Nearest { near, bound });
             }
             most *= 4;
@@ -193,6 +205,7 @@ impl Reducible {
             }
             if at_last {
                 self.wanted = (0..self.there as u32).collect();
+                self.last = self.last_leaves();
                 return;
             }
             let places = 0..self.clusters.len() as u32;
@@ -200,6 +213,55 @@ impl Reducible {
             let wanted = places.filter(|&place| self.clusters[place as usize].as_ref().is_some_and(unknown));
             self.wanted = if self.there > 1 { wanted.collect() } else { Vec::new() };
         }
+    }
+
+    fn last_leaves(&self) -> Last {
+        let (mut last, mut points) = (Last::default(), Vec::new());
+        for (place, cluster) in (0..).zip(self.clusters.iter().flatten()) {
+            for &leaf in &cluster.members {
+                last.of.push(place);
+                last.weights.push(self.weights[leaf as usize]);
+                points.push(self.points[leaf as usize].as_slice());
+            }
+        }
+        for points in points.chunks(LANES) {
+            let start = last.tiles.len();
+            last.tiles.resize(start + points[0].len() * LANES, 0.0);
+            for (lane, point) in points.iter().enumerate() {
+                point.iter().enumerate().for_each(|(d, &value)| last.tiles[start + d * LANES + lane] = value);
+            }
+        }
+        last
+    }
+
+    /// How far a cluster is from each of those in lower places, from all their leaves.
+    fn last_row(&self, i: u32) -> Vec<(f64, u32)> {
+        let cluster = self.cluster(i);
+        let mut found = vec![0.0f64; i as usize];
+        let mut squares = [0.0; LANES];
+        for &leaf in &cluster.members {
+            let (point, weight) = (&self.points[leaf as usize], self.weights[leaf as usize]);
+            let tiles = self.last.tiles.chunks(point.len() * LANES);
+            for ((tile, of), weights) in tiles.zip(self.last.of.chunks(LANES)).zip(self.last.weights.chunks(LANES)) {
+                if of[0] >= i {
+                    break;
+                }
+                simd::squares(point, tile, &mut squares);
+                squares.iter_mut().for_each(|square| *square = square.sqrt());
+                for ((&of, distance), other) in of.iter().zip(squares).zip(weights).take_while(|((of, _), _)| **of < i) {
+                    let found = &mut found[of as usize];
+                    match self.linkage {
+                        Linkage::Complete => *found = found.max(distance),
+                        _ => *found += weight * other * distance,
+                    }
+                }
+            }
+        }
+        if self.linkage != Linkage::Complete {
+            let all = found.iter_mut().zip(self.clusters.iter().flatten());
+            all.for_each(|(sum, other)| *sum /= cluster.weight * other.weight);
+        }
+        found.into_iter().zip(0..).collect()
     }
 
     /// Merges those that are left by the distances of all pairs.
@@ -299,7 +361,7 @@ impl Reducible {
         near.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         let mut bound = cluster.bound;
         near.truncate(near.partition_point(|other| other.0 <= bound));
-        cut(&mut near, &mut bound, 2 * KEPT);
+        cut(&mut near, &mut bound, 2 * if self.linkage == Linkage::Ward { KEPT } else { KEPT_BY_LEAVES });
         Some((place, Nearest { near, bound }))
     }
 
