@@ -1,7 +1,7 @@
 //! Coded rows to the first of a run's segments that covers each.
 //!
-//! Two ways to ask, by what is cheaper. Few segments of a feature set are bitmaps, tile by tile, as in a run: a hundredth of a nanosecond
-//! a row and segment. Of many segments of one set, as of a base that was divided into cells, each row looks up its own cell.
+//! Two ways to ask, by what is cheaper. Few segments of a feature set are bitmaps, tile by tile, as in a run: at most 0.03 ns a row and
+//! segment (800 more of them, 8 million rows, with what else that changed). Of many segments of one set, as of a base that was divided into cells, each row looks up its own cell.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +13,8 @@ use crate::encode::{Codebook, Codes, Feature, Shard};
 use crate::segment::{FeatureId, FeatureSet, Item, Segment};
 use crate::sink::NO_PLACE;
 
-/// Segments of one feature set from which on they are looked up. With `cargo test --release -- --ignored --nocapture asking` two
-/// features' codes cost 2 ns a row and lookup, and a segment as a bitmap 0.01 to 0.02 ns a row.
+/// Segments of one feature set from which on they are looked up. 100 as bitmaps and 200 looked up each cost less than 10 ns a row
+/// beside what reading and writing took; where both are equal depends on the processor.
 const LOOKED_UP: usize = 128;
 
 /// Cells of a table by code, of 4 bytes each; sets of more are hashed.

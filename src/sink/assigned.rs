@@ -24,6 +24,12 @@ pub const NO_PLACE: u32 = u32::MAX;
 /// Rows of a row group, whatever pieces they come in.
 const ROW_GROUP: usize = if cfg!(test) { 100 } else { 1 << 18 };
 
+/// The same where the segments' texts are many, as each row group has all that occur in it.
+const LONG_GROUP: usize = 4 * ROW_GROUP;
+
+/// Bytes of texts that are many, and as much as Parquet's writer allows a dictionary by itself.
+const MANY_TEXTS: usize = 1 << 20;
+
 /// Some customers in the order of the table.
 #[derive(Clone, Debug)]
 pub struct AssignedRows {
@@ -97,8 +103,8 @@ impl AssignedFile {
                         return Err(WriteError::Format("stopped".into()));
                     }
                 }
-                while waiting.rows >= ROW_GROUP {
-                    *customers += columns.write(&mut groups, &waiting.take(ROW_GROUP)?)?;
+                while waiting.rows >= columns.row_group() {
+                    *customers += columns.write(&mut groups, &waiting.take(columns.row_group())?)?;
                 }
             }
             if waiting.rows > 0 {
@@ -175,12 +181,19 @@ struct Columns<'a> {
     text: bool,
     groups: &'a [u32],
     segments: ArrayRef,
+    /// Bytes of all segments' texts, with their lengths.
+    texts: usize,
 }
 
 impl<'a> Columns<'a> {
     fn of(id: &'a str, text: bool, order: &'a AssignedOrder) -> Columns<'a> {
         let segments = Arc::new(StringArray::from_iter_values(&order.segments));
-        Columns { id, text, groups: &order.groups, segments }
+        let texts = order.segments.iter().map(|segment| segment.len() + size_of::<u32>()).sum();
+        Columns { id, text, groups: &order.groups, segments, texts }
+    }
+
+    fn row_group(&self) -> usize {
+        if self.texts > MANY_TEXTS { LONG_GROUP } else { ROW_GROUP }
     }
 
     fn open<W: io::Write + Send>(&self, output: W) -> Result<Groups<W>, WriteError> {
@@ -199,7 +212,9 @@ impl<'a> Columns<'a> {
                 false => properties.set_column_encoding(id.clone(), Encoding::DELTA_BINARY_PACKED),
             };
             let segment = ColumnPath::from(vec![segment]);
+            // Each text once, however many there are: a hundred thousand cells are written out in full for every customer otherwise.
             properties
+                .set_dictionary_page_size_limit(self.texts.max(MANY_TEXTS))
                 .set_column_dictionary_enabled(id, false)
                 .set_column_statistics_enabled(segment, EnabledStatistics::None)
         })
