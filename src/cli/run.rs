@@ -13,7 +13,9 @@ use crate::dataflow::{self, Failure, FailureKind, Outcome, Shared};
 use crate::encode::Reading;
 use crate::job::Job;
 use crate::memory::Size;
-use crate::sink::{ErrorKind, FileInfo, Publisher, RunResult, SinkError, TableInfo, clear_staging, terminal};
+use crate::sink::{
+    ErrorKind, FileInfo, History, Migration, Publisher, RunResult, SinkError, TableInfo, clear_staging, terminal,
+};
 use crate::source::{self, SourceError, Table};
 use crate::telemetry::Progress;
 
@@ -108,21 +110,27 @@ pub fn execute(job: Job, layout: &Layout, memory: Size, bar: bool) -> Result<Opt
     let shared = Shared::new(layout.threads_per_process(), memory);
     let share = layout.threads_per_process() as f64 / layout.workers() as f64;
     let bar = (first && bar).then(|| Bar::start(Arc::clone(&progress), table.rows(), share));
-    let publisher = Mutex::new(publisher);
+    // Under the lock, so that no other run comes in between.
+    let history = publisher.as_ref().map(|_| History::find(&job.output.dir, &job, table.digest()));
+    let publisher = Mutex::new(publisher.zip(history.clone()));
     let layout_text = layout.to_string();
     let work = move |worker: &mut timely::worker::Worker| {
         let mut summary = None;
-        let publish = |outcome: Outcome| {
+        let publish = |mut outcome: Outcome| {
             if let Some(path) = table.changed_since_open() {
                 let text = format!("{path:?} changed while it was read; nothing is published");
                 return Err(Failure { kind: FailureKind::Input, place: (usize::MAX, u64::MAX), text });
             }
             let publisher = publisher.lock().expect("no other worker publishes").take();
-            let publisher = publisher.expect("worker 0 publishes once, and its process holds the lock");
-            summary = Some(publish(&publisher, &job, &table, &outcome, started, &layout_text)?);
+            let (publisher, mut history) = publisher.expect("worker 0 publishes once, and its process holds the lock");
+            let Outcome { codebook, grouping, assigned, notes, .. } = &mut outcome;
+            let migration = history.settle(codebook, grouping, assigned);
+            notes.extend_from_slice(history.notes());
+            let (outcome, migration) = (&outcome, migration.as_ref());
+            summary = Some(publish(&publisher, &job, &table, outcome, migration, started, &layout_text)?);
             Ok(())
         };
-        dataflow::run(worker, &job, &table, &reading, &shared, &progress, publish)?;
+        dataflow::run(worker, &job, &table, &reading, &shared, &progress, history.as_ref(), publish)?;
         Ok(summary)
     };
     let results: Vec<Result<Option<Summary>, Failure>> = match cluster::execute(layout, &identity, work) {
@@ -159,6 +167,7 @@ fn publish(
     job: &Job,
     table: &Table,
     outcome: &Outcome,
+    migration: Option<&Migration>,
     started: SystemTime,
     layout: &str,
 ) -> Result<Summary, Failure> {
@@ -200,6 +209,7 @@ fn publish(
         levels: &outcome.levels,
         layout: layout.to_owned(),
         changes: outcome.changes.as_ref(),
+        migration,
         notes: outcome.notes.clone(),
     };
     let published = publisher.publish(&result).map_err(|error| sink_failure(&error))?;

@@ -6,12 +6,14 @@ use crate::encode::Codebook;
 use crate::enumerate::Answer;
 use crate::highlight::{
     self, Bounds, Condition, Direction, Diversity, Frequent, Funnel, Highlight, Ranking, Scored, Secondary, Unlisted,
-    explained, fold, jaccard, mark, pairs, pool, rule, validate,
+    explained, fold, jaccard, mark, pairs, pool, rule, stands, validate,
 };
 use crate::job::{Guard, Job, PRIVACY_FLOOR};
-use crate::merge::{self, Apart, Clusters, Group, Grouping, Judge, Leaf, Space, Weights, cut, priority, short_rule};
+use crate::merge::{
+    self, Apart, Before, Clusters, Group, Grouping, Judge, Leaf, Space, Weights, cut, keep_order, priority, short_rule,
+};
 use crate::profile::{Profile, profile};
-use crate::score::{Measures, Shrinkage, measures, standard_deviation, test};
+use crate::score::{Measures, Shrinkage, measures, standard_deviation, strength, test};
 use crate::segment::Segment;
 use crate::stats::{DISCOVERY, MetricKind, Moments, Parts, Scale, Stats, VALIDATION};
 
@@ -37,7 +39,12 @@ pub struct Found {
     candidates: Vec<Segment>,
     /// Ranked: candidates until some of them are chosen, then highlights.
     pub highlights: Vec<Highlight>,
-    /// Positions of the highlights that become groups, in the order in which a customer is asked for them.
+    /// Segments of the previous run's groups that still stand and are no highlights, with their directions.
+    carried: Vec<(Segment, Direction)>,
+    /// The group of the previous run that each highlight, and then each segment carried over, was of.
+    home: Vec<Option<u32>>,
+    /// Positions of the highlights that become groups, and after them of what is carried over, in the order in which a customer is asked
+    /// for them.
     targets: Vec<usize>,
 }
 
@@ -75,6 +82,8 @@ impl Found {
             funnel: Funnel::default(),
             candidates: Vec::new(),
             highlights: Vec::new(),
+            carried: Vec::new(),
+            home: Vec::new(),
             targets: Vec::new(),
         }
     }
@@ -175,6 +184,40 @@ impl Found {
         // Those that held on the validation part, or all if nothing was held out.
         let order = priority(&self.highlights).into_iter();
         self.targets = order.filter(|&i| self.highlights[i].validated != Some(false)).collect();
+        self.home = vec![None; self.highlights.len()];
+    }
+
+    /// Keeps of the previous run's groups what they were made of, as far as it stands: such a segment is a target though it is no
+    /// highlight any more, and customers are asked in the order in which they were.
+    pub fn carry(&mut self, job: &Job, before: &Before) {
+        let frequent = self.frequent();
+        let (mut carried, mut home, mut kept) = (Vec::new(), self.home.clone(), Vec::new());
+        for &(segment, direction, group) in &before.asked {
+            if !stands(segment, direction, &job.highlight, &frequent, self.kind, self.scale) {
+                continue;
+            }
+            let highlight = self.highlights.iter().position(|h| h.segment == segment && h.direction == direction);
+            let target = highlight.unwrap_or_else(|| {
+                carried.push((segment, direction));
+                home.push(None);
+                home.len() - 1
+            });
+            if home[target].replace(group).is_none() {
+                let whole = self.whole[self.position(segment)];
+                let lift = self.shrinkage.shrunken_lift(&whole);
+                kept.push((target, strength(lift, self.shrinkage.shrunken_effect(&whole))));
+            }
+        }
+        let others = self.targets.iter().filter(|&&i| home[i].is_none());
+        let others = others.map(|&i| (i, strength(self.highlights[i].shrunken_lift, self.highlights[i].shrunken_effect)));
+        let targets = keep_order(&kept, &others.collect::<Vec<_>>());
+        (self.carried, self.home, self.targets) = (carried, home, targets);
+    }
+
+    /// The segment and the direction of a highlight, or of what comes after them.
+    fn target(&self, position: usize) -> (Segment, Direction) {
+        let carried = || self.carried[position - self.highlights.len()];
+        self.highlights.get(position).map_or_else(carried, |h| (h.segment, h.direction))
     }
 
     /// The highlights with their directions, ranked.
@@ -213,7 +256,7 @@ impl Found {
 
     /// The segments that become groups, in the order in which a customer is asked for them.
     pub fn asked(&self) -> Vec<Segment> {
-        self.targets.iter().map(|&i| self.highlights[i].segment).collect()
+        self.targets.iter().map(|&i| self.target(i).0).collect()
     }
 
     /// Drops the targets that have nothing of their own, given what each takes; says whether there were any.
@@ -226,8 +269,9 @@ impl Found {
         let targets = self.targets.iter().zip(taken).filter(|&(&i, sums)| {
             let stats: Stats = sums[0].iter().copied().sum();
             let own = measures(self.kind, self.scale, &stats, &self.base(0));
-            let least = job.highlight.min_lift;
-            let stands_out = match (self.highlights[i].direction, own.lift) {
+            // What was not dropped before is not for being a little below.
+            let least = if self.home[i].is_some() { job.highlight.min_lift.sqrt() } else { job.highlight.min_lift };
+            let stands_out = match (self.target(i).1, own.lift) {
                 (Direction::Over, Some(lift)) => own.effect > 0.0 && lift >= least,
                 (Direction::Under, Some(lift)) => own.effect < 0.0 && lift <= 1.0 / least,
                 (Direction::Over, None) => own.effect > 0.0,
@@ -242,8 +286,8 @@ impl Found {
     /// Pairs of targets whose common customers the distance between them looks at, as far as they may be merged.
     pub fn compared(&self, job: &Job) -> Asked {
         let leaves = self.leaves();
-        let segments: Vec<Segment> = leaves.iter().map(|&i| self.highlights[i].segment).collect();
-        let direction = |leaf: usize| self.highlights[leaves[leaf]].direction;
+        let segments: Vec<Segment> = leaves.iter().map(|&i| self.target(i).0).collect();
+        let direction = |leaf: usize| self.target(leaves[leaf]).1;
         let all = (0..leaves.len()).flat_map(|i| (0..i).map(move |j| [i, j]));
         let pairs = all.filter(|&[i, j]| job.merge.distance.overlaps() && direction(i) == direction(j));
         (segments, pairs.map(|pair| pair.map(|leaf| leaf as u32)).collect())
@@ -272,7 +316,7 @@ impl Found {
         targets.sort_by_key(|(highlight, _, _)| *highlight);
         let taken: Vec<Stats> = targets.iter().map(|(_, _, taken)| *taken).collect();
         let leaf = |(i, profile, _): (usize, Profile, Stats)| {
-            let Highlight { direction, segment, .. } = self.highlights[i];
+            let (segment, direction) = self.target(i);
             Leaf { segment, direction, stats: self.whole[self.position(segment)], profile }
         };
         let leaves: Vec<Leaf> = targets.into_iter().map(leaf).collect();
@@ -283,7 +327,9 @@ impl Found {
         let judge = Judge::new(self.kind, base, &taken, &leaves, &apart);
         let least = (job.merge.min_group_share * base.uv as f64 - 1e-9).ceil() as i64;
         let tree = merge::merge(job.merge.linkage, &leaves, &apart);
-        cut(&tree, job.merge.groups, least, |groups| judge.worth(groups))
+        let fresh = cut(&tree, job.merge.groups, least, |groups| judge.worth(groups));
+        let home: Vec<Option<u32>> = self.leaves().into_iter().map(|i| self.home[i]).collect();
+        merge::keep(&leaves, &home, &apart, fresh, job.merge.groups, least, |groups| judge.worth(groups))
     }
 
     /// The segments as customers are asked for them, and for each group those of its own, who takes most first.
@@ -321,15 +367,15 @@ impl Found {
             let sums = Taken::total(own.map(|(_, sums)| sums)).expect("a cluster has a highlight");
             let of = |metric: usize| -> Stats { sums.stats[metric].iter().copied().sum() };
             let (stats, held_out) = (of(0), sums.stats[0][VALIDATION]);
-            let segments: Vec<Segment> = highlights.iter().map(|&i| self.highlights[i].segment).collect();
+            let segments: Vec<Segment> = highlights.iter().map(|&i| self.target(i).0).collect();
             let profile = profile(codebook, &sums.profile, stats.uv, &base, base_uv);
             let validation = measures(self.kind, self.scale, &held_out, &self.bases[0][VALIDATION]);
             let secondary = 1..self.scales.len();
             let listed: Vec<Segment> =
-                list.iter().map(|&target| self.highlights[self.targets[target as usize]].segment).collect();
+                list.iter().map(|&target| self.target(self.targets[target as usize]).0).collect();
             let group = Group {
                 id: 0,
-                direction: self.highlights[highlights[0]].direction,
+                direction: self.target(highlights[0]).1,
                 name: merge::name(codebook, &segments, &profile),
                 segments,
                 stats,
@@ -349,7 +395,7 @@ impl Found {
             b.measures.impact.abs().total_cmp(&a.measures.impact.abs()).then_with(|| a.segments.cmp(&b.segments))
         });
         let names = merge::distinct(groups.iter().map(|(_, group)| group.name.clone()).collect());
-        let mut id_of = vec![0u32; self.highlights.len()];
+        let mut id_of = vec![0u32; self.home.len()];
         for (id, ((highlights, group), name)) in (1..).zip(groups.iter_mut().zip(names)) {
             group.id = id;
             group.name = name;
@@ -359,11 +405,14 @@ impl Found {
         assigned.group = assigned.highlight.iter().map(|&highlight| id_of[highlight as usize]).collect();
         Grouping {
             groups: groups.into_iter().map(|(_, group)| group).collect(),
-            asked: self.targets.iter().map(|&i| (self.highlights[i].segment, id_of[i])).collect(),
-            leaves: leaves.iter().map(|&i| self.highlights[i].segment).collect(),
+            asked: self.targets.iter().map(|&i| (self.target(i).0, id_of[i])).collect(),
+            leaves: leaves.iter().map(|&i| self.target(i).0).collect(),
             merges: clusters.merges,
             choices: clusters.choices,
             reason: self.reason(clusters.reason),
+            kept: clusters.kept,
+            carried: self.carried.iter().map(|(segment, _)| *segment).collect(),
+            ..Grouping::default()
         }
     }
 
@@ -375,11 +424,16 @@ impl Found {
         if self.funnel.validated.is_some() {
             reason.push_str(&format!(", {held} of them held on the validation part"));
         }
-        if self.targets.len() < held {
-            let explained = held - self.targets.len();
+        let carried = self.targets.iter().filter(|&&i| self.highlights.get(i).is_none_or(|h| h.validated == Some(false)));
+        let carried = carried.count();
+        if self.targets.len() - carried < held {
+            let explained = held + carried - self.targets.len();
             reason.push_str(&format!(
                 ", {explained} left out as stronger ones have the customers that made them stand out"
             ));
+        }
+        if carried > 0 {
+            reason.push_str(&format!(", {carried} more segments of the previous run's groups that still stand"));
         }
         format!("{reason}; {} were merged: {cut}", self.targets.len())
     }

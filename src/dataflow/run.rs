@@ -27,7 +27,7 @@ use crate::job::Job;
 use crate::merge::Grouping;
 use crate::score::{Component, Measures};
 use crate::screen::Verdict;
-use crate::sink::Quality;
+use crate::sink::{History, Quality};
 use crate::source::Table;
 use crate::stats::{MetricKind, Moments, Scale};
 use crate::telemetry::{LevelRecord, Progress, STAGES, StageRecord};
@@ -91,7 +91,7 @@ impl Stages<'_> {
     }
 }
 
-/// Runs the job on this worker. Worker 0 hands the outcome to `publish`; all workers return the same failure, or none does.
+/// Runs the job on this worker. `history` is asked at worker 0. Worker 0 hands the outcome to `publish`; all workers return the same failure, or none does.
 pub fn run(
     worker: &mut Worker,
     job: &Job,
@@ -99,6 +99,7 @@ pub fn run(
     reading: &Reading,
     shared: &Arc<Shared>,
     progress: &Arc<Progress>,
+    history: Option<&History>,
     publish: impl FnOnce(Outcome) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let logs = worker.index() == 0;
@@ -146,6 +147,11 @@ pub fn run(
         None => picks.follow(worker),
     }
     stages.step("highlights picked");
+    if let Some(found) = &mut found
+        && let Some(before) = history.and_then(|history| history.before(job, &codebook))
+    {
+        found.carry(job, &before);
+    }
     let added = added(worker, &shard, found.as_ref().map(Found::directed));
     if let Some(found) = &mut found {
         found.add(&added);

@@ -18,6 +18,21 @@ pub struct MergeSpec {
     pub distance: DistanceSpec,
     /// Numbers of groups of which one has a smaller share of the customers than this are passed over, if there are others. 0 to 1.
     pub min_group_share: f64,
+    /// What is kept of the previous run in the same `output.dir`.
+    pub keep: Continuity,
+}
+
+/// What a run keeps of the run before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Continuity {
+    /// Ids and names of the groups that share customers with it; and where it is the same job on another table, what its groups were made
+    /// of, as far as that still stands, so that customers change groups for a reason.
+    Groups,
+    /// Ids and names only: groups are made afresh.
+    Ids,
+    /// Nothing: groups are numbered from 1, and nothing is said of who went where.
+    Nothing,
 }
 
 impl Default for MergeSpec {
@@ -27,6 +42,7 @@ impl Default for MergeSpec {
             linkage: Linkage::SmallestFirst,
             distance: DistanceSpec::Named(Distance::Profile),
             min_group_share: 0.0,
+            keep: Continuity::Groups,
         }
     }
 }

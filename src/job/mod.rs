@@ -8,7 +8,7 @@ mod merge;
 pub use compare::CompareSpec;
 pub use highlight::{Adjust, HighlightSpec, RankBy};
 pub use load::{Job, JobError, Override, closest};
-pub use merge::{DistanceSpec, Linkage, MergeSpec};
+pub use merge::{Continuity, DistanceSpec, Linkage, MergeSpec};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

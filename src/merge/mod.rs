@@ -3,7 +3,10 @@
 mod assign;
 mod cut;
 mod distances;
+mod identity;
+mod keep;
 mod linkage;
+mod matching;
 mod name;
 mod worth;
 mod rule;
@@ -19,7 +22,10 @@ use crate::stats::Stats;
 
 pub use assign::priority;
 pub use cut::{Clusters, cut};
+pub use identity::{Former, Identity, Status, settle};
+pub use keep::{Before, keep, keep_order};
 pub use linkage::{Tree, merge, merge_points};
+pub use matching::assignment;
 pub use name::{distinct, name};
 pub use rule::{ShortRule, short_rule};
 pub use space::{Apart, Leaf, Space, Weights};
@@ -52,7 +58,7 @@ pub struct Choice {
 /// Customers to run one programme for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Group {
-    /// From 1, by absolute impact.
+    /// From 1, by absolute impact, until [`settle`] makes it that of an earlier run's group.
     pub id: u32,
     pub direction: Direction,
     /// Its defining items, for people.
@@ -88,4 +94,13 @@ pub struct Grouping {
     pub choices: Vec<Choice>,
     /// One sentence: where the merging stopped and why, in particular when there are fewer groups than asked for.
     pub reason: String,
+    /// What the groups are worth where they were kept from an earlier run rather than chosen.
+    pub kept: Option<Worth>,
+    /// Segments that customers are asked for though they are no highlights any more, as the groups were made of them. They are numbered
+    /// after the highlights.
+    pub carried: Vec<Segment>,
+    /// What each group would be called if it had no name yet.
+    pub called: Vec<String>,
+    /// The next number for a group, that none had before.
+    pub next_id: u32,
 }

@@ -8,17 +8,18 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::publish::rfc3339;
+use super::migration::Origin;
 use super::staging::{Staging, WriteError};
 use super::tables::Texts;
 use super::{RowAccounts, RunResult, SinkError, TableInfo, VerifyError, audience_folder, privacy, report};
 use crate::encode::{Codebook, Feature};
 use crate::highlight::{Direction, Funnel};
 use crate::job::PRIVACY_FLOOR;
-use crate::merge::{Choice, Group, Merge};
+use crate::merge::{Choice, Merge, Worth};
 use crate::profile::ProfileItem;
 use crate::score::{Component, Measures, Test};
 use crate::screen::Verdict;
-use crate::segment::{FeatureId, Item, ItemCode};
+use crate::segment::{FeatureId, Item, ItemCode, Segment};
 use crate::stats::{MetricKind, Scale};
 use crate::telemetry::{LevelRecord, StageRecord};
 
@@ -42,6 +43,15 @@ pub struct GroupsFile {
     /// None when nothing was held out.
     pub base_validation: Option<Measures>,
     pub groups: Vec<GroupEntry>,
+    /// Segments with the id of their group, in the order in which a customer is asked for them.
+    #[serde(default)]
+    pub asked: Vec<AskedEntry>,
+    /// The number that the next new group gets: none is given twice.
+    #[serde(default)]
+    pub next_id: u32,
+    /// What the groups are worth where they were kept from the run before rather than chosen among `choices`.
+    #[serde(default)]
+    pub kept: Option<Worth>,
     /// The group of each customer as an SQL expression over the table's columns, null for those in none: exactly as assigned.
     pub assignment_sql: String,
     /// Leaves of the merge tree, in the order in which `merges` numbers them from 0.
@@ -51,11 +61,24 @@ pub struct GroupsFile {
     pub reason: String,
 }
 
+/// A segment of `groups.json` that puts customers into a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedEntry {
+    pub segment: String,
+    pub group: u32,
+}
+
 /// One group of `groups.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GroupEntry {
     pub id: u32,
     pub name: String,
+    /// What it would be called if it had no name from earlier runs.
+    #[serde(default)]
+    pub typical: String,
+    /// What it is to the groups of the run before; none without one.
+    #[serde(flatten)]
+    pub origin: Option<Origin>,
     pub direction: Direction,
     #[serde(flatten)]
     pub measures: Measures,
@@ -134,7 +157,8 @@ pub struct ProfileEntry {
 }
 
 impl GroupEntry {
-    fn of(group: &Group, result: &RunResult, texts: &Texts) -> GroupEntry {
+    fn of(at: usize, result: &RunResult, texts: &Texts) -> GroupEntry {
+        let group = &result.grouping.groups[at];
         let finite = |value: f64| Some(value).filter(|v| v.is_finite());
         let profile = |p: &ProfileItem| ProfileEntry {
             item: texts.item(p.item).to_owned(),
@@ -152,6 +176,8 @@ impl GroupEntry {
         GroupEntry {
             id: group.id,
             name: group.name.clone(),
+            typical: result.grouping.called.get(at).unwrap_or(&group.name).clone(),
+            origin: None,
             direction: group.direction,
             measures: group.measures,
             interval: group.test.as_ref().and_then(IntervalEntry::of),
@@ -183,10 +209,18 @@ impl GroupEntry {
 pub(super) fn write_groups(staging: &Staging, result: &RunResult) -> Result<(), SinkError> {
     let texts = Texts::of(result.codebook);
     let grouping = result.grouping;
+    let told = result.told_migration();
+    let entry = |at: usize| {
+        GroupEntry { origin: told.as_ref().map(|told| told.origin(at)), ..GroupEntry::of(at, result, &texts) }
+    };
+    let asked = |(segment, group): &(Segment, u32)| AskedEntry { segment: texts.segment(*segment), group: *group };
     let document = GroupsFile {
         base: result.base,
         base_validation: result.base_validation(),
-        groups: grouping.groups.iter().map(|g| GroupEntry::of(g, result, &texts)).collect(),
+        groups: (0..grouping.groups.len()).map(entry).collect(),
+        asked: grouping.asked.iter().map(asked).collect(),
+        next_id: grouping.next_id,
+        kept: grouping.kept,
         assignment_sql: result.assignment_sql(),
         leaves: grouping.leaves.iter().map(|&segment| texts.segment(segment)).collect(),
         merges: grouping.merges.clone(),

@@ -2,12 +2,17 @@
 
 mod change;
 mod columns;
+mod common;
+mod diff;
+mod differences;
 mod documents;
 mod explain;
 mod explained;
 mod known;
+mod migration;
 mod number;
 mod packages;
+mod past;
 mod privacy;
 mod prom;
 mod publish;
@@ -19,15 +24,22 @@ mod tables;
 mod terminal;
 mod text;
 mod verify;
+mod withhold;
 
 #[cfg(test)]
 mod sample;
 
 pub use change::{ChangeFile, FeatureEntry, ItemEntry, StepEntry, read_change};
-pub use documents::{GroupEntry, GroupsFile, Manifest, ManifestFile, read_groups, read_manifest};
+pub use documents::{AskedEntry, GroupEntry, GroupsFile, Manifest, ManifestFile, read_groups, read_manifest};
+pub use diff::{Difference, HighlightEntry, RunEntry, diff};
+pub use differences::difference;
 pub use explain::{Asked, ExplainError, Explanation, Figures, Tested, explain};
 pub use explained::explained;
+pub use migration::{
+    MatrixCell, MatrixRow, MigrationFile, Origin, OriginEntry, PreviousRun, Shared, VanishedEntry, read_migration,
+};
 pub use packages::audience_folder;
+pub use past::{History, Migration};
 pub use publish::{ErrorKind, Published, Publisher, SinkError, clear_staging, is_run_id};
 pub use quality::{ColumnQuality, Quality, RejectedRow, RowAccounts};
 pub use report::report;
@@ -114,6 +126,8 @@ pub struct RunResult<'a> {
     pub layout: String,
     /// Where the job compares two periods.
     pub changes: Option<&'a Changes>,
+    /// Where there is a run before this one to compare groups with.
+    pub migration: Option<&'a Migration>,
     /// Plain statements for the reader, e.g. that the metric is constant.
     pub notes: Vec<String>,
 }

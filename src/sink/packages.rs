@@ -25,7 +25,8 @@ pub(super) fn write(staging: &Staging, result: &RunResult) -> Result<(), SinkErr
     let assigned = result.assigned;
     let texts: Vec<String> = {
         let texts = Texts::of(result.codebook);
-        result.highlights.iter().map(|h| texts.segment(h.segment)).collect()
+        let highlights = result.highlights.iter().map(|h| &h.segment);
+        highlights.chain(&result.grouping.carried).map(|segment| texts.segment(*segment)).collect()
     };
     let groups = &result.grouping.groups;
     let mut position = vec![usize::MAX; groups.iter().map(|group| group.id as usize + 1).max().unwrap_or(0)];

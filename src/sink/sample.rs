@@ -286,6 +286,7 @@ impl Sample {
                     },
                 ],
                 reason: "2 groups: fewer highlights than merge.groups asks for".into(),
+                ..Grouping::default()
             },
             assigned: Assigned {
                 // Not in order: the outputs must not depend on it.
@@ -394,6 +395,7 @@ impl Sample {
             levels: &self.levels,
             layout: "1 process x 2 threads".into(),
             changes: None,
+            migration: None,
             notes: self.notes.clone(),
         }
     }

@@ -27,7 +27,7 @@ const MODULES: &str = "
     highlight | segment stats job score              | high impact, low uv, not said by a simpler segment
     change    | segment stats job encode enumerate score highlight | what explains the change between two periods
     profile   | segment stats simd encode score      | what sets an audience apart
-    merge     | segment stats simd job encode score highlight profile | groups, named and compared by their profiles
+    merge     | segment stats audience simd job encode score highlight profile | groups, named and compared by their profiles
     sink      | above                                | what is published
 
     the stages, spread over workers
@@ -54,8 +54,8 @@ const CRATES: &str = "
     zstd                  | source planted               | compressed CSV
     glob                  | source encode job            | input paths; patterns of feature names and of values
     rayon                 | enumerate highlight change merge sink planted | where no dataflow runs: inside it, workers own the cores
-    hashbrown             | encode enumerate             | maps with a fixed seed
-    foldhash              | encode enumerate dataflow    | their seed
+    hashbrown             | encode enumerate sink        | maps with a fixed seed
+    foldhash              | encode enumerate dataflow sink | their seed
     xxhash_rust           | source encode planted        | hashes that mean the same in every run
     statrs                | score                        | distributions
     askama                | sink                         | the report's template

@@ -3,6 +3,7 @@ mod bad_input;
 mod faults;
 mod find;
 mod highlights;
+mod identity;
 mod jobs;
 mod docs;
 mod layering;

@@ -95,6 +95,9 @@ impl View<'_, '_> {
             return visible(&grouping.reason);
         }
         let groups = grouping.groups.len().to_string();
+        if grouping.kept.is_some() {
+            return fill(t.merging_kept, &[("groups", &groups)]);
+        }
         let chosen = grouping.choices.iter().find(|choice| choice.chosen);
         match chosen.and_then(|choice| choice.next_distance.zip(choice.jump)) {
             Some((distance, jump)) => {
@@ -109,9 +112,12 @@ impl View<'_, '_> {
 
     pub(super) fn merges(&self) -> Vec<MergeRow> {
         let leaves = &self.result.grouping.leaves;
-        let rank = |leaf: &Segment| self.result.highlights.iter().position(|h| h.segment == *leaf).map_or(0, |i| i + 1);
+        let rank = |leaf: &Segment| self.result.highlights.iter().position(|h| h.segment == *leaf).map(|i| i + 1);
         let node = |node: usize| match leaves.get(node) {
-            Some(leaf) => fill(self.t.highlight_number, &[("n", &rank(leaf).to_string())]),
+            Some(leaf) => match rank(leaf) {
+                Some(rank) => fill(self.t.highlight_number, &[("n", &rank.to_string())]),
+                None => self.t.segment_carried.to_owned(),
+            },
             None => fill(self.t.result_of, &[("n", &(node - leaves.len() + 1).to_string())]),
         };
         let row = |m: &crate::merge::Merge| MergeRow {

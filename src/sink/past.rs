@@ -1,0 +1,295 @@
+//! The run that a new one is compared with.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::common::{Customers, in_common};
+use super::migration::MIGRATION;
+use super::documents::{Manifest, read_features, read_json, read_manifest};
+use super::publish::{SUCCESS, age, is_run_id, names};
+use super::verify::verify_file;
+use super::{VerifyError, audience_folder};
+use crate::audience::Assigned;
+use crate::encode::{Codebook, ItemValue};
+use crate::job::{Continuity, Job};
+use crate::merge::{Before, Former, Grouping, Identity, name, settle};
+use crate::segment::{FeatureId, Item, ItemCode, Segment};
+
+/// What a run has of those before it: the run it is compared with, if any, and the numbers of groups that were given.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    previous: Option<Past>,
+    /// The next number that no group ever had.
+    next_id: u32,
+    /// Why there is nothing to compare with, where there might have been.
+    notes: Vec<String>,
+}
+
+/// A published run, as far as it is compared.
+#[derive(Clone, Debug)]
+pub(super) struct Past {
+    pub path: PathBuf,
+    pub manifest: Manifest,
+    groups: PastGroups,
+    /// What the segments of its groups mean.
+    codebook: Codebook,
+}
+
+/// What is read of `groups.json`, also of an earlier version.
+#[derive(Clone, Debug, Deserialize)]
+struct PastGroups {
+    base: PastBase,
+    groups: Vec<Former>,
+    #[serde(default)]
+    asked: Vec<PastAsked>,
+    #[serde(default)]
+    next_id: u32,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct PastBase {
+    metric_mean: f64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct PastAsked {
+    segment: String,
+    group: u32,
+}
+
+/// The groups of two runs and who went where.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Migration {
+    /// The earlier run.
+    pub run_id: String,
+    /// Size of its base.
+    pub customers: u64,
+    pub identity: Identity,
+}
+
+impl History {
+    /// Looks for the newest run in an output folder that is of another table, of another job, or of another version of the program.
+    ///
+    /// A run of the same job on the same table is passed over: it was compared with the run before it, and so will this one be, that
+    /// both have the same bytes. A run that cannot be read is passed over with a note.
+    pub fn find(dir: &Path, job: &Job, digest: &str) -> History {
+        let mut history = History::default();
+        if job.merge.keep == Continuity::Nothing {
+            return history;
+        }
+        let runs = dir.join("runs");
+        let mut ids: Vec<String> = names(&runs).unwrap_or_default();
+        ids.retain(|id| is_run_id(id) && runs.join(id).join(SUCCESS).is_file());
+        ids.sort_by(|a, b| age(b).cmp(&age(a)).then_with(|| b.cmp(a)));
+        let mut same = Vec::new();
+        for id in ids {
+            let path = runs.join(&id);
+            match read_manifest(&path) {
+                Ok(manifest) if same_run(&manifest, job, digest) => same.push((path, manifest)),
+                Ok(manifest) => match history.compare(path, manifest, job, digest) {
+                    true => return history,
+                    false => continue,
+                },
+                Err(error) => history.unreadable(&path, &error.to_string()),
+            }
+        }
+        // The run that those were compared with was removed by hand: what has their ids is better than none.
+        for (path, manifest) in same {
+            if path.join(MIGRATION).is_file() && history.compare(path, manifest, job, digest) {
+                break;
+            }
+        }
+        history
+    }
+
+    /// Takes a run to compare with, if it can be; says whether to look no further.
+    fn compare(&mut self, path: PathBuf, manifest: Manifest, job: &Job, digest: &str) -> bool {
+        let past = match Past::read(path.clone(), manifest) {
+            Ok(past) => past,
+            Err(error) => {
+                self.unreadable(&path, &error.to_string());
+                return false;
+            }
+        };
+        self.next_id = self.next_id.max(past.groups.next_id).max(first_ids(&past.groups));
+        match past.comparable(job.input.id.as_deref(), digest) {
+            Ok(()) => self.previous = Some(past),
+            Err(reason) => self.notes.push(format!("Groups are not compared with the previous run's: {reason}.")),
+        }
+        true
+    }
+
+    fn unreadable(&mut self, run: &Path, error: &str) {
+        // Numbers that it gave are told by its folders, whatever else is damaged.
+        let given = names(&run.join("audience")).unwrap_or_default().into_iter();
+        let given = given.filter_map(|name| name.strip_prefix("group=")?.parse::<u32>().ok());
+        self.next_id = self.next_id.max(given.map(|id| id.saturating_add(1)).max().unwrap_or(0));
+        self.notes.push(format!("Groups are not compared with those of a run that cannot be read: {error}."));
+    }
+
+    /// Plain statements for the reader.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The run that this one is compared with.
+    pub fn run_id(&self) -> Option<&str> {
+        self.previous.as_ref().map(|past| past.manifest.run_id.as_str())
+    }
+
+    /// What the groups were made of, in the items of this run; none unless the same job ran on another table and is to keep them.
+    pub fn before(&self, job: &Job, codebook: &Codebook) -> Option<Before> {
+        let past = self.previous.as_ref().filter(|past| past.same_job(job) && job.merge.keep == Continuity::Groups)?;
+        let direction = |id: u32| past.groups.groups.iter().find(|g| g.id == id).map(|g| g.direction);
+        let segment = |asked: &PastAsked| {
+            let old = super::explain::segment_of(&asked.segment, &past.codebook)?;
+            Some((translated(old, &past.codebook, codebook)?, direction(asked.group)?, asked.group))
+        };
+        Some(Before { asked: past.groups.asked.iter().filter_map(segment).collect() })
+    }
+
+    /// Gives groups the ids and names of the previous run's that they are, and the others numbers of their own; says who went where.
+    pub fn settle(&mut self, codebook: &Codebook, grouping: &mut Grouping, assigned: &mut Assigned) -> Option<Migration> {
+        let called: Vec<String> = grouping.groups.iter().map(|g| name(codebook, &g.segments, &g.profile)).collect();
+        let migration = self.previous.as_ref().map(|past| past.migration(grouping, assigned));
+        let migration = match migration.transpose() {
+            Ok(migration) => migration,
+            Err(error) => {
+                self.notes.push(format!("Groups are not compared with those of a run that cannot be read: {error}."));
+                None
+            }
+        };
+        let nobody = vec![None; grouping.groups.len()];
+        let (same, former) = migration.as_ref().map_or((&nobody, &[] as &[Former]), |m| (&m.identity.same, &m.identity.former));
+        grouping.next_id = settle(same, former, &called, self.next_id, grouping, assigned);
+        grouping.called = called;
+        migration
+    }
+}
+
+/// The number after the largest that a run's groups have.
+fn first_ids(groups: &PastGroups) -> u32 {
+    groups.groups.iter().map(|group| group.id.saturating_add(1)).max().unwrap_or(1)
+}
+
+/// A job as a manifest has it, without where its outputs go.
+fn question(job: &serde_json::Value) -> serde_json::Value {
+    let mut job = job.clone();
+    job.as_object_mut().map(|sections| sections.remove("output"));
+    job
+}
+
+fn same_run(manifest: &Manifest, job: &Job, digest: &str) -> bool {
+    manifest.version == env!("CARGO_PKG_VERSION")
+        && manifest.input.digest == digest
+        && question(&manifest.job) == question(&serde_json::to_value(&**job).expect("a job has text keys only"))
+}
+
+impl Past {
+    /// Of a published run's folder.
+    pub fn open(run: &Path) -> Result<Past, VerifyError> {
+        Past::read(run.to_owned(), read_manifest(run)?)
+    }
+
+    fn read(path: PathBuf, manifest: Manifest) -> Result<Past, VerifyError> {
+        let listed = |name: &str| {
+            let file = manifest.files.iter().find(|file| file.path == name);
+            verify_file(&path, file.ok_or_else(|| VerifyError::Unlisted { path: name.to_owned() })?)
+        };
+        listed("groups.json")?;
+        listed("features.json")?;
+        let groups: PastGroups = read_json(path.join("groups.json"))?;
+        let distinct: BTreeSet<u32> = groups.groups.iter().map(|group| group.id).collect();
+        if distinct.len() < groups.groups.len() {
+            let message = "two groups have one id".into();
+            return Err(VerifyError::Malformed { path: path.join("groups.json"), message });
+        }
+        for group in &groups.groups {
+            listed(&format!("{}/part-0.parquet", audience_folder(group.id)))?;
+        }
+        let (codebook, _) = read_features(&path)?;
+        Ok(Past { path, manifest, groups, codebook })
+    }
+
+    /// Whether it is this job on another table, or on the same.
+    fn same_job(&self, job: &Job) -> bool {
+        let without_table = |job: &serde_json::Value| {
+            let mut job = question(job);
+            job["input"].as_object_mut().map(|input| input.remove("path"));
+            job
+        };
+        let own = serde_json::to_value(&**job).expect("a job has text keys only");
+        self.manifest.version == env!("CARGO_PKG_VERSION") && without_table(&self.manifest.job) == without_table(&own)
+    }
+
+    /// The column of customers' ids; none where every row is one.
+    pub fn id_column(&self) -> Option<&str> {
+        self.manifest.job["input"]["id"].as_str()
+    }
+
+    pub fn metric_mean(&self) -> f64 {
+        self.groups.base.metric_mean
+    }
+
+    pub fn formers(&self) -> Vec<Former> {
+        self.groups.groups.clone()
+    }
+
+    /// Whether a customer's id means the same as in a run with this column of ids on a table of this digest.
+    pub fn comparable(&self, id: Option<&str>, digest: &str) -> Result<(), String> {
+        match (self.id_column(), id) {
+            (Some(then), Some(now)) if then == now => Ok(()),
+            (None, None) if self.manifest.input.digest == digest => Ok(()),
+            (None, None) => {
+                Err("without input.id a customer is a row, and the rows of another table are other customers".into())
+            }
+            (then, now) => {
+                let named = |id: Option<&str>| id.map_or("their rows".to_owned(), |id| format!("{id:?}"));
+                Err(format!("customers were known by {} and are known by {}", named(then), named(now)))
+            }
+        }
+    }
+
+    pub fn ids(&self) -> Vec<u32> {
+        self.groups.groups.iter().map(|group| group.id).collect()
+    }
+
+    fn migration(&self, grouping: &Grouping, assigned: &Assigned) -> Result<Migration, VerifyError> {
+        let mut position = vec![0u32; grouping.groups.iter().map(|group| group.id as usize + 1).max().unwrap_or(0)];
+        (0..).zip(&grouping.groups).for_each(|(at, group)| position[group.id as usize] = at);
+        let groups: Vec<u32> = assigned.group.iter().map(|&id| position[id as usize]).collect();
+        let shared = in_common(&self.path, &self.ids(), &Customers::Here(assigned, &groups), grouping.groups.len())?;
+        let now: Vec<_> = grouping.groups.iter().map(|group| (group.direction, group.stats.uv)).collect();
+        Ok(Migration {
+            run_id: self.manifest.run_id.clone(),
+            customers: self.manifest.customers,
+            identity: Identity::new(self.formers(), &now, shared),
+        })
+    }
+}
+
+/// A segment in another codebook's numbers: the same values, and of bands, as many of a feature as there were, those in the same place.
+fn translated(segment: Segment, from: &Codebook, to: &Codebook) -> Option<Segment> {
+    let bands = |items: &[ItemValue]| -> Vec<usize> {
+        (0..items.len()).filter(|&at| matches!(items[at], ItemValue::Range { .. })).collect()
+    };
+    let item = |item: Item| {
+        let old = from.feature(item.feature);
+        let place = to.features.iter().position(|feature| feature.name == old.name)?;
+        let (value, items) = (&old.items[usize::from(item.code)], &to.features[place].items);
+        let code = match value {
+            ItemValue::Range { .. } => {
+                let (then, now) = (bands(&old.items), bands(items));
+                let rank = then.iter().position(|&at| at == usize::from(item.code))?;
+                now.get(rank).copied().filter(|_| then.len() == now.len())?
+            }
+            value => items.iter().position(|other| other == value)?,
+        };
+        Some(Item { feature: place as FeatureId, code: code as ItemCode })
+    };
+    let mut items: Vec<Item> = segment.items().map(item).collect::<Option<_>>()?;
+    items.sort_unstable();
+    Some(Segment::of_items(&items))
+}
