@@ -14,7 +14,7 @@ use crate::encode::Reading;
 use crate::job::Job;
 use crate::memory::Size;
 use crate::sink::{
-    ErrorKind, FileInfo, History, Migration, Publisher, RunResult, SinkError, TableInfo, clear_staging, terminal,
+    ErrorKind, FileInfo, Migration, Publisher, RunResult, SinkError, TableInfo, clear_staging, terminal,
 };
 use crate::source::{self, SourceError, Table};
 use crate::telemetry::Progress;
@@ -110,9 +110,7 @@ pub fn execute(job: Job, layout: &Layout, memory: Size, bar: bool) -> Result<Opt
     let shared = Shared::new(layout.threads_per_process(), memory);
     let share = layout.threads_per_process() as f64 / layout.workers() as f64;
     let bar = (first && bar).then(|| Bar::start(Arc::clone(&progress), table.rows(), share));
-    // Under the lock, so that no other run comes in between.
-    let history = publisher.as_ref().map(|_| History::find(&job.output.dir, &job, table.digest()));
-    let publisher = Mutex::new(publisher.zip(history.clone()));
+    let publisher = Mutex::new(publisher);
     let layout_text = layout.to_string();
     let work = move |worker: &mut timely::worker::Worker| {
         let mut summary = None;
@@ -122,15 +120,15 @@ pub fn execute(job: Job, layout: &Layout, memory: Size, bar: bool) -> Result<Opt
                 return Err(Failure { kind: FailureKind::Input, place: (usize::MAX, u64::MAX), text });
             }
             let publisher = publisher.lock().expect("no other worker publishes").take();
-            let (publisher, mut history) = publisher.expect("worker 0 publishes once, and its process holds the lock");
-            let Outcome { codebook, grouping, assigned, notes, .. } = &mut outcome;
-            let migration = history.settle(codebook, grouping, assigned);
-            notes.extend_from_slice(history.notes());
+            let publisher = publisher.expect("worker 0 publishes once, and its process holds the lock");
+            let Outcome { codebook, grouping, assigned, previous, notes, .. } = &mut outcome;
+            let migration = previous.settle(codebook, grouping, assigned);
+            notes.extend_from_slice(previous.notes());
             let (outcome, migration) = (&outcome, migration.as_ref());
             summary = Some(publish(&publisher, &job, &table, outcome, migration, started, &layout_text)?);
             Ok(())
         };
-        dataflow::run(worker, &job, &table, &reading, &shared, &progress, history.as_ref(), publish)?;
+        dataflow::run(worker, &job, &table, &reading, &shared, &progress, publish)?;
         Ok(summary)
     };
     let results: Vec<Result<Option<Summary>, Failure>> = match cluster::execute(layout, &identity, work) {
@@ -210,6 +208,7 @@ fn publish(
         layout: layout.to_owned(),
         changes: outcome.changes.as_ref(),
         migration,
+        fingerprint: outcome.previous.fingerprint.clone(),
         notes: outcome.notes.clone(),
     };
     let published = publisher.publish(&result).map_err(|error| sink_failure(&error))?;

@@ -27,7 +27,7 @@ use crate::job::Job;
 use crate::merge::Grouping;
 use crate::score::{Component, Measures};
 use crate::screen::Verdict;
-use crate::sink::{History, Quality};
+use crate::sink::{Previous, Quality};
 use crate::source::Table;
 use crate::stats::{MetricKind, Moments, Scale};
 use crate::telemetry::{LevelRecord, Progress, STAGES, StageRecord};
@@ -59,6 +59,8 @@ pub struct Outcome {
     pub levels: Vec<LevelRecord>,
     /// Where the job compares two periods.
     pub changes: Option<Changes>,
+    /// The run whose groups these may be.
+    pub previous: Previous,
     pub notes: Vec<String>,
 }
 
@@ -91,7 +93,7 @@ impl Stages<'_> {
     }
 }
 
-/// Runs the job on this worker. `history` is asked at worker 0. Worker 0 hands the outcome to `publish`; all workers return the same failure, or none does.
+/// Runs the job on this worker. Worker 0 hands the outcome to `publish`; all workers return the same failure, or none does.
 pub fn run(
     worker: &mut Worker,
     job: &Job,
@@ -99,7 +101,6 @@ pub fn run(
     reading: &Reading,
     shared: &Arc<Shared>,
     progress: &Arc<Progress>,
-    history: Option<&History>,
     publish: impl FnOnce(Outcome) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let logs = worker.index() == 0;
@@ -147,11 +148,15 @@ pub fn run(
         None => picks.follow(worker),
     }
     stages.step("highlights picked");
-    if let Some(found) = &mut found
-        && let Some(before) = history.and_then(|history| history.before(job, &codebook))
-    {
-        found.carry(job, &before);
-    }
+    // Process 0 alone sees the outputs.
+    let previous = found.as_mut().map(|found| {
+        let previous = Previous::find(&job.output.dir, job, table.digest(), &found.answer);
+        if let Some(before) = previous.before(job, &codebook) {
+            found.carry(job, &before);
+        }
+        previous
+    });
+    stages.step("previous run read");
     let added = added(worker, &shard, found.as_ref().map(Found::directed));
     if let Some(found) = &mut found {
         found.add(&added);
@@ -180,7 +185,7 @@ pub fn run(
     let lists = listed.clone().map_or(Vec::new(), |(_, lists)| lists);
     let lists = lists.into_iter().zip(described(worker, &shard, listed)).collect::<Vec<_>>();
     drop(shard);
-    let published = found.map(|(found, clusters, profiles, mut assigned)| {
+    let published = found.zip(previous).map(|((found, clusters, profiles, mut assigned), previous)| {
         let taken: Vec<Taken> =
             sums.into_iter().zip(profiles).map(|(stats, profile)| Taken { stats, profile }).collect();
         let grouping = found.grouping(&codebook, &scales, clusters, &taken, &lists, &mut assigned);
@@ -215,6 +220,7 @@ pub fn run(
             stages: stages.done,
             levels,
             changes,
+            previous,
             notes,
         })
     });

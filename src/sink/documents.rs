@@ -326,6 +326,9 @@ pub struct Manifest {
     pub job: serde_json::Value,
     pub privacy: PrivacyRecord,
     pub input: TableInfo,
+    /// Of all exact sums: with the digest of the input, whether two runs are of the same table.
+    #[serde(default)]
+    pub fingerprint: String,
     pub layout: String,
     pub rows: RowAccounts,
     /// Size of the base.
@@ -365,6 +368,7 @@ impl Manifest {
                 withheld: (result.segments.len() - result.written().len()) as u64,
             },
             input: result.table.clone(),
+            fingerprint: result.fingerprint.clone(),
             layout: result.layout.clone(),
             rows: result.quality.rows,
             customers,

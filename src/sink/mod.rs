@@ -39,7 +39,7 @@ pub use migration::{
     MatrixCell, MatrixRow, MigrationFile, Origin, OriginEntry, PreviousRun, Shared, VanishedEntry, read_migration,
 };
 pub use packages::audience_folder;
-pub use past::{History, Migration};
+pub use past::{Migration, Previous};
 pub use publish::{ErrorKind, Published, Publisher, SinkError, clear_staging, is_run_id};
 pub use quality::{ColumnQuality, Quality, RejectedRow, RowAccounts};
 pub use report::report;
@@ -128,6 +128,8 @@ pub struct RunResult<'a> {
     pub changes: Option<&'a Changes>,
     /// Where there is a run before this one to compare groups with.
     pub migration: Option<&'a Migration>,
+    /// Of the exact sums.
+    pub fingerprint: String,
     /// Plain statements for the reader, e.g. that the metric is constant.
     pub notes: Vec<String>,
 }

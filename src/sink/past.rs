@@ -4,23 +4,27 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use xxhash_rust::xxh3::Xxh3;
 
 use super::common::{Customers, in_common};
-use super::migration::MIGRATION;
 use super::documents::{Manifest, read_features, read_json, read_manifest};
+use super::migration::MIGRATION;
 use super::publish::{SUCCESS, age, is_run_id, names};
 use super::verify::verify_file;
 use super::{VerifyError, audience_folder};
 use crate::audience::Assigned;
 use crate::encode::{Codebook, ItemValue};
+use crate::enumerate::Answer;
 use crate::job::{Continuity, Job};
 use crate::merge::{Before, Former, Grouping, Identity, name, settle};
 use crate::segment::{FeatureId, Item, ItemCode, Segment};
 
 /// What a run has of those before it: the run it is compared with, if any, and the numbers of groups that were given.
 #[derive(Clone, Debug, Default)]
-pub struct History {
-    previous: Option<Past>,
+pub struct Previous {
+    /// What the exact sums of the run itself hash to.
+    pub fingerprint: String,
+    past: Option<Past>,
     /// The next number that no group ever had.
     next_id: u32,
     /// Why there is nothing to compare with, where there might have been.
@@ -69,15 +73,16 @@ pub struct Migration {
     pub identity: Identity,
 }
 
-impl History {
+impl Previous {
     /// Looks for the newest run in an output folder that is of another table, of another job, or of another version of the program.
     ///
     /// A run of the same job on the same table is passed over: it was compared with the run before it, and so will this one be, that
-    /// both have the same bytes. A run that cannot be read is passed over with a note.
-    pub fn find(dir: &Path, job: &Job, digest: &str) -> History {
-        let mut history = History::default();
+    /// both have the same bytes. A table is the same whose digest is, which does not cover all of it, and that gave the same sums. A run
+    /// that cannot be read is passed over with a note.
+    pub fn find(dir: &Path, job: &Job, digest: &str, answer: &Answer) -> Previous {
+        let mut previous = Previous { fingerprint: fingerprint(answer), ..Previous::default() };
         if job.merge.keep == Continuity::Nothing {
-            return history;
+            return previous;
         }
         let runs = dir.join("runs");
         let mut ids: Vec<String> = names(&runs).unwrap_or_default();
@@ -87,21 +92,30 @@ impl History {
         for id in ids {
             let path = runs.join(&id);
             match read_manifest(&path) {
-                Ok(manifest) if same_run(&manifest, job, digest) => same.push((path, manifest)),
-                Ok(manifest) => match history.compare(path, manifest, job, digest) {
-                    true => return history,
-                    false => continue,
-                },
-                Err(error) => history.unreadable(&path, &error.to_string()),
+                Ok(manifest) if previous.is(&manifest, job, digest) => same.push((path, manifest)),
+                Ok(manifest) => {
+                    if previous.compare(path, manifest, job, digest) {
+                        return previous;
+                    }
+                }
+                Err(error) => previous.unreadable(&runs.join(&id), &error.to_string()),
             }
         }
         // The run that those were compared with was removed by hand: what has their ids is better than none.
         for (path, manifest) in same {
-            if path.join(MIGRATION).is_file() && history.compare(path, manifest, job, digest) {
+            if path.join(MIGRATION).is_file() && previous.compare(path, manifest, job, digest) {
                 break;
             }
         }
-        history
+        previous
+    }
+
+    /// Whether a run is of this job on this table.
+    fn is(&self, manifest: &Manifest, job: &Job, digest: &str) -> bool {
+        manifest.version == env!("CARGO_PKG_VERSION")
+            && manifest.input.digest == digest
+            && manifest.fingerprint == self.fingerprint
+            && question(&manifest.job) == question(&serde_json::to_value(&**job).expect("a job has text keys only"))
     }
 
     /// Takes a run to compare with, if it can be; says whether to look no further.
@@ -115,7 +129,7 @@ impl History {
         };
         self.next_id = self.next_id.max(past.groups.next_id).max(first_ids(&past.groups));
         match past.comparable(job.input.id.as_deref(), digest) {
-            Ok(()) => self.previous = Some(past),
+            Ok(()) => self.past = Some(past),
             Err(reason) => self.notes.push(format!("Groups are not compared with the previous run's: {reason}.")),
         }
         true
@@ -134,14 +148,9 @@ impl History {
         &self.notes
     }
 
-    /// The run that this one is compared with.
-    pub fn run_id(&self) -> Option<&str> {
-        self.previous.as_ref().map(|past| past.manifest.run_id.as_str())
-    }
-
     /// What the groups were made of, in the items of this run; none unless the same job ran on another table and is to keep them.
     pub fn before(&self, job: &Job, codebook: &Codebook) -> Option<Before> {
-        let past = self.previous.as_ref().filter(|past| past.same_job(job) && job.merge.keep == Continuity::Groups)?;
+        let past = self.past.as_ref().filter(|past| past.same_job(job) && job.merge.keep == Continuity::Groups)?;
         let direction = |id: u32| past.groups.groups.iter().find(|g| g.id == id).map(|g| g.direction);
         let segment = |asked: &PastAsked| {
             let old = super::explain::segment_of(&asked.segment, &past.codebook)?;
@@ -153,7 +162,7 @@ impl History {
     /// Gives groups the ids and names of the previous run's that they are, and the others numbers of their own; says who went where.
     pub fn settle(&mut self, codebook: &Codebook, grouping: &mut Grouping, assigned: &mut Assigned) -> Option<Migration> {
         let called: Vec<String> = grouping.groups.iter().map(|g| name(codebook, &g.segments, &g.profile)).collect();
-        let migration = self.previous.as_ref().map(|past| past.migration(grouping, assigned));
+        let migration = self.past.as_ref().map(|past| past.migration(grouping, assigned));
         let migration = match migration.transpose() {
             Ok(migration) => migration,
             Err(error) => {
@@ -181,10 +190,12 @@ fn question(job: &serde_json::Value) -> serde_json::Value {
     job
 }
 
-fn same_run(manifest: &Manifest, job: &Job, digest: &str) -> bool {
-    manifest.version == env!("CARGO_PKG_VERSION")
-        && manifest.input.digest == digest
-        && question(&manifest.job) == question(&serde_json::to_value(&**job).expect("a job has text keys only"))
+/// A hash of all exact sums, the same however the work was divided.
+fn fingerprint(answer: &Answer) -> String {
+    let mut hash = Xxh3::new();
+    answer.uv.iter().flatten().for_each(|uv| hash.update(&uv.to_le_bytes()));
+    answer.sums.iter().for_each(|sum| hash.update(&sum.to_le_bytes()));
+    format!("{:032x}", hash.digest128())
 }
 
 impl Past {

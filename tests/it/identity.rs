@@ -46,9 +46,9 @@ impl Table {
     }
 
     fn csv(&self) -> String {
-        let mut text = String::from("id,city,tier,bought\n");
+        let mut text = String::from("id,card,city,tier,bought\n");
         for (id, city, n, percent) in &self.rows {
-            writeln!(text, "{id},{city},t{},{}", n % 3, u8::from(n * 37 % 100 < *percent)).unwrap();
+            writeln!(text, "{id},card {id},{city},t{},{}", n % 3, u8::from(n * 37 % 100 < *percent)).unwrap();
         }
         text
     }
@@ -56,8 +56,8 @@ impl Table {
 
 fn job(more: &str) -> String {
     format!(
-        "[input]\npath = \"t.csv\"\nid = \"id\"\n[metric]\ncolumn = \"bought\"\nkind = \"rate\"\n[enumerate]\nmax_level = 1\n\
-         [screen]\noff = true\n[merge]\ngroups = [1, 10]\n[output]\ndir = \"out\"\n{more}"
+        "[input]\npath = \"t.csv\"\nid = \"id\"\n[metric]\ncolumn = \"bought\"\nkind = \"rate\"\n[features]\ninclude = [\"city\", \"tier\"]\n\
+         [enumerate]\nmax_level = 1\n[screen]\noff = true\n[merge]\ngroups = [1, 10]\n[output]\ndir = \"out\"\n{more}"
     )
 }
 
@@ -170,13 +170,13 @@ fn a_run_again_has_the_same_bytes_in_every_layout_and_its_predecessor_never_expi
 #[test]
 fn groups_that_are_new_or_gone_are_told_and_no_number_is_given_twice() {
     let runs = Runs::new();
-    let first = runs.run(&Table::of(&CITIES), "--set merge.groups=[6,10]");
+    let first = runs.run(&Table::of(&CITIES), "--set merge.groups=[8,10]");
     let gone = id_of(&first, "武汉");
-    // Nobody of 武汉 buys more than others any more, 深圳 is there for the first time.
+    // In 武汉 people buy as often as all do, 深圳 is there for the first time.
     let mut cities = CITIES.to_vec();
-    cities[5].2 = 8;
+    cities[5].2 = 16;
     cities.push(("深圳", 450, 75));
-    let second = runs.run(&Table::of(&cities), "--set merge.groups=[6,10]");
+    let second = runs.run(&Table::of(&cities), "--set merge.groups=[8,10]");
     let new = groups(&second).into_iter().find(|group| group.1 == "city=深圳").unwrap();
     assert_eq!((new.0, new.2.as_deref()), (9, Some("new")), "{:?}", groups(&second));
     assert!(!groups(&second).iter().any(|group| group.0 == gone));
@@ -190,9 +190,8 @@ fn groups_that_are_new_or_gone_are_told_and_no_number_is_given_twice() {
         assert_eq!(id_of(&second, city), id_of(&first, city), "{city}");
     }
     // 武汉 comes back: it is a new group, as its customers were in none.
-    let mut cities = cities.clone();
     cities[5].2 = 50;
-    let third = runs.run(&Table::of(&cities), "--set merge.groups=[6,10]");
+    let third = runs.run(&Table::of(&cities), "--set merge.groups=[8,10]");
     assert_eq!(id_of(&third, "武汉"), 10);
     assert_eq!(json(third.join("groups.json"))["next_id"], 11);
 }
@@ -269,6 +268,10 @@ fn a_run_before_that_cannot_be_compared_is_a_note_and_no_failure() {
         let good = std::fs::read(run.join(name)).unwrap();
         let mut bad = good.clone();
         bad[good.len() / 2] ^= 1;
+        // That has no checksum of its own: what is still JSON is believed.
+        if name == "manifest.json" {
+            bad.truncate(good.len() / 2);
+        }
         std::fs::write(run.join(name), bad).unwrap();
         good
     };
@@ -282,7 +285,7 @@ fn a_run_before_that_cannot_be_compared_is_a_note_and_no_failure() {
         std::fs::remove_dir_all(&run).unwrap();
         std::fs::write(first.join(name), good).unwrap();
     }
-    let run = runs.run(&table, &format!("{APART} --set input.id=tier --set input.on_duplicate_id=latest --set input.latest_by=city"));
+    let run = runs.run(&table, &format!("{APART} --set input.id=card"));
     assert!(notes(&run).iter().any(|note| note.contains("known by \"id\"")), "{:?}", notes(&run));
     std::fs::remove_dir_all(&run).unwrap();
 
@@ -346,7 +349,7 @@ fn two_runs_are_told_apart() {
     let runs = Runs::new();
     let first = runs.run(&Table::of(&CITIES), APART);
     let mut cities = CITIES.to_vec();
-    cities[5].2 = 8;
+    cities[5].2 = 16;
     cities.push(("深圳", 450, 75));
     let second = runs.run(&Table::of(&cities).moved("上海", "广州", 50), APART);
     let arguments = ["diff", first.to_str().unwrap(), second.to_str().unwrap()];

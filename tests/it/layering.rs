@@ -56,7 +56,7 @@ const CRATES: &str = "
     rayon                 | enumerate highlight change merge sink planted | where no dataflow runs: inside it, workers own the cores
     hashbrown             | encode enumerate sink        | maps with a fixed seed
     foldhash              | encode enumerate dataflow sink | their seed
-    xxhash_rust           | source encode planted        | hashes that mean the same in every run
+    xxhash_rust           | source encode sink planted   | hashes that mean the same in every run
     statrs                | score                        | distributions
     askama                | sink                         | the report's template
     comfy_table           | sink planted cli             | tables on a terminal
