@@ -208,6 +208,7 @@ fn publish(
         layout: layout.to_owned(),
         changes: outcome.changes.as_ref(),
         migration,
+        previous: outcome.previous.run_id().map(str::to_owned),
         fingerprint: outcome.previous.fingerprint.clone(),
         notes: outcome.notes.clone(),
     };

@@ -10,7 +10,8 @@ use crate::highlight::{
 };
 use crate::job::{Guard, Job, PRIVACY_FLOOR};
 use crate::merge::{
-    self, Apart, Before, Clusters, Group, Grouping, Judge, Leaf, Space, Weights, cut, keep_order, priority, short_rule,
+    self, Apart, Before, Clusters, Group, Grouping, Judge, Leaf, Space, Weights, cut, keep_most, keep_order, priority,
+    short_rule,
 };
 use crate::profile::{Profile, profile};
 use crate::score::{Measures, Shrinkage, measures, standard_deviation, strength, test};
@@ -43,6 +44,8 @@ pub struct Found {
     carried: Vec<(Segment, Direction)>,
     /// The group of the previous run that each highlight, and then each segment carried over, was of.
     home: Vec<Option<u32>>,
+    /// Targets that were left out as there were more than `highlight.top`.
+    crowded: usize,
     /// Positions of the highlights that become groups, and after them of what is carried over, in the order in which a customer is asked
     /// for them.
     targets: Vec<usize>,
@@ -84,6 +87,7 @@ impl Found {
             highlights: Vec::new(),
             carried: Vec::new(),
             home: Vec::new(),
+            crowded: 0,
             targets: Vec::new(),
         }
     }
@@ -209,7 +213,8 @@ impl Found {
             }
         }
         let others = self.targets.iter().filter(|&&i| home[i].is_none());
-        let others = others.map(|&i| (i, strength(self.highlights[i].shrunken_lift, self.highlights[i].shrunken_effect)));
+        let others =
+            others.map(|&i| (i, strength(self.highlights[i].shrunken_lift, self.highlights[i].shrunken_effect)));
         let targets = keep_order(&kept, &others.collect::<Vec<_>>());
         (self.carried, self.home, self.targets) = (carried, home, targets);
     }
@@ -264,11 +269,17 @@ impl Found {
     /// Customers go to the strongest of their highlights. What a weaker one is left with may be nobody, or no further from the
     /// base than `highlight.min_lift`: then stronger highlights had already said what it says. Its customers are asked for the
     /// next one.
+    ///
+    /// Of what is carried over together with the highlights no more are left than `highlight.top`: those with the largest impact of
+    /// their own.
     pub fn drop_explained(&mut self, job: &Job, taken: &[MetricSums]) -> bool {
         let before = self.targets.len();
-        let targets = self.targets.iter().zip(taken).filter(|&(&i, sums)| {
+        let own = |sums: &MetricSums| {
             let stats: Stats = sums[0].iter().copied().sum();
-            let own = measures(self.kind, self.scale, &stats, &self.base(0));
+            (stats, measures(self.kind, self.scale, &stats, &self.base(0)))
+        };
+        let targets = self.targets.iter().zip(taken).filter(|&(&i, sums)| {
+            let (stats, own) = own(sums);
             // What was not dropped before is not for being a little below.
             let least = if self.home[i].is_some() { job.highlight.min_lift.sqrt() } else { job.highlight.min_lift };
             let stands_out = match (self.target(i).1, own.lift) {
@@ -279,7 +290,10 @@ impl Found {
             };
             stands_out && stats.uv >= floor(job)
         });
-        self.targets = targets.map(|(&i, _)| i).collect();
+        let targets: Vec<(usize, f64)> = targets.map(|(&i, sums)| (i, own(sums).1.impact)).collect();
+        let kept = keep_most(&targets, |i| self.home[i].is_some(), job.highlight.top);
+        self.crowded += targets.len() - kept.len();
+        self.targets = kept;
         self.targets.len() < before
     }
 
@@ -403,14 +417,19 @@ impl Found {
         }
         assigned.highlight.iter_mut().for_each(|highlight| *highlight = self.targets[*highlight as usize] as u32);
         assigned.group = assigned.highlight.iter().map(|&highlight| id_of[highlight as usize]).collect();
+        let kept = clusters.kept;
         Grouping {
-            groups: groups.into_iter().map(|(_, group)| group).collect(),
             asked: self.targets.iter().map(|&i| (self.target(i).0, id_of[i])).collect(),
             leaves: leaves.iter().map(|&i| self.target(i).0).collect(),
             merges: clusters.merges,
             choices: clusters.choices,
             reason: self.reason(clusters.reason),
-            kept: clusters.kept,
+            homes: groups
+                .iter()
+                .map(|(highlights, _)| kept.and_then(|_| highlights.iter().find_map(|&i| self.home[i])))
+                .collect(),
+            kept,
+            groups: groups.into_iter().map(|(_, group)| group).collect(),
             carried: self.carried.iter().map(|(segment, _)| *segment).collect(),
             ..Grouping::default()
         }
@@ -424,12 +443,14 @@ impl Found {
         if self.funnel.validated.is_some() {
             reason.push_str(&format!(", {held} of them held on the validation part"));
         }
-        let carried = self.targets.iter().filter(|&&i| self.highlights.get(i).is_none_or(|h| h.validated == Some(false)));
+        let carried =
+            self.targets.iter().filter(|&&i| self.highlights.get(i).is_none_or(|h| h.validated == Some(false)));
         let carried = carried.count();
         if self.targets.len() - carried < held {
-            let explained = held + carried - self.targets.len();
+            let out = held + carried - self.targets.len();
+            let why = if self.crowded == 0 { "" } else { ", or more impact of their own (highlight.top)" };
             reason.push_str(&format!(
-                ", {explained} left out as stronger ones have the customers that made them stand out"
+                ", {out} left out as stronger ones have the customers that made them stand out{why}"
             ));
         }
         if carried > 0 {

@@ -67,7 +67,10 @@ mod tests {
         };
         let spec = HighlightSpec { holdout, min_lift: 1.5, max_uv_share: 0.04, ..HighlightSpec::default() };
         let other = Segment::new(FeatureSet::new(&[0]), &[2]);
-        assert!(!stands(other, direction, &spec, &frequent, MetricKind::Rate, Scale::default()), "it has too few customers");
+        assert!(
+            !stands(other, direction, &spec, &frequent, MetricKind::Rate, Scale::default()),
+            "it has too few customers"
+        );
         stands(segment, direction, &spec, &frequent, MetricKind::Rate, Scale::default())
     }
 

@@ -54,7 +54,15 @@ fn most(part: i64, whole: i64) -> bool {
 impl Identity {
     /// Matches groups, known by direction and customers: of all ways in which groups of one direction that are [`alike`] can be the same,
     /// the one that leaves most customers in the group that they were in.
-    pub fn new(former: Vec<Former>, groups: &[(Direction, i64)], shared: Vec<Vec<i64>>) -> Identity {
+    ///
+    /// `homes` has the id of the former group whose segments a group is made of, if there is one. Where neither is another's, they are
+    /// the same whoever is in them: of a table of other customers, nobody is in both.
+    pub fn new(
+        former: Vec<Former>,
+        groups: &[(Direction, i64)],
+        homes: &[Option<u32>],
+        shared: Vec<Vec<i64>>,
+    ) -> Identity {
         assert!(shared.len() == former.len() && shared.iter().all(|row| row.len() == groups.len()), "a count a pair");
         let weight = |(old, row): (&Former, &Vec<i64>)| -> Vec<i64> {
             let can = |(shared, &(direction, uv)): (&i64, &(Direction, i64))| {
@@ -66,6 +74,12 @@ impl Identity {
         let mut same = vec![None; groups.len()];
         for (old, group) in assignment(&weights).into_iter().enumerate() {
             group.into_iter().for_each(|group| same[group] = Some(old));
+        }
+        for (group, home) in homes.iter().enumerate() {
+            let old = former.iter().position(|old| Some(old.id) == *home && groups[group].0 == old.direction);
+            if let Some(old) = old.filter(|old| same[group].is_none() && !same.contains(&Some(*old))) {
+                same[group] = Some(old);
+            }
         }
         let status = |group: usize| {
             let joined = (0..former.len()).filter(|&old| most(shared[old][group], former[old].uv)).count() >= 2;
@@ -164,7 +178,7 @@ mod tests {
     fn groups_are_matched_so_that_most_customers_stay() {
         let (old, new) = overs(&[1000, 600]);
         // 500 + 0 against 450 + 450.
-        let identity = Identity::new(old, &new, vec![vec![500, 450], vec![450, 0]]);
+        let identity = Identity::new(old, &new, &[], vec![vec![500, 450], vec![450, 0]]);
         assert_eq!(identity.same, [Some(1), Some(0)]);
         assert_eq!(identity.vanished().count(), 0);
     }
@@ -172,14 +186,14 @@ mod tests {
     #[test]
     fn groups_of_two_directions_are_never_the_same() {
         let old = vec![former(1, Over, 100)];
-        let identity = Identity::new(old, &[(Under, 100)], vec![vec![100]]);
+        let identity = Identity::new(old, &[(Under, 100)], &[], vec![vec![100]]);
         assert_eq!((identity.same[0], identity.status[0]), (None, Status::Split));
         assert_eq!(identity.vanished().collect::<Vec<_>>(), [0]);
     }
 
     #[test]
     fn what_shares_less_than_half_of_the_mean_size_is_another_group() {
-        let of = |shared| Identity::new(vec![former(1, Over, 100)], &[(Over, 60)], vec![vec![shared]]);
+        let of = |shared| Identity::new(vec![former(1, Over, 100)], &[(Over, 60)], &[], vec![vec![shared]]);
         // Half of the mean of 100 and 60 is 40.
         assert_eq!((of(40).same[0], of(40).status[0]), (Some(0), Status::Kept));
         assert_eq!((of(39).same[0], of(39).status[0]), (None, Status::Split));
@@ -193,7 +207,7 @@ mod tests {
         let (old, _) = overs(&[1000, 500, 400, 300]);
         let new = [(Over, 600), (Over, 400), (Over, 900), (Over, 200)];
         let shared = vec![vec![600, 400, 0, 0], vec![0, 0, 500, 0], vec![0, 0, 400, 0], vec![0, 0, 0, 20]];
-        let identity = Identity::new(old, &new, shared);
+        let identity = Identity::new(old, &new, &[], shared);
         assert_eq!(identity.status, [Status::Kept, Status::Split, Status::Joined, Status::New]);
         assert_eq!(identity.same, [Some(0), None, Some(1), None]);
         assert_eq!(identity.vanished().collect::<Vec<_>>(), [2, 3]);
@@ -204,10 +218,21 @@ mod tests {
     #[test]
     fn a_group_divided_evenly_is_kept_by_nobody_when_no_part_is_large_enough() {
         let (old, _) = overs(&[1000]);
-        let identity = Identity::new(old, &[(Over, 250), (Over, 250), (Over, 250), (Over, 250)], vec![vec![250; 4]]);
+        let identity =
+            Identity::new(old, &[(Over, 250), (Over, 250), (Over, 250), (Over, 250)], &[], vec![vec![250; 4]]);
         // 4 · 250 = 1000 is less than 1250.
         assert_eq!(identity.status, [Status::Split; 4]);
         assert_eq!(identity.vanished().count(), 1);
+    }
+
+    #[test]
+    fn a_group_made_of_the_same_segments_is_the_same_whoever_is_in_it() {
+        let (old, new) = overs(&[1000, 500]);
+        let identity = Identity::new(old.clone(), &new, &[Some(2), Some(1)], vec![vec![0, 0], vec![0, 0]]);
+        assert_eq!((identity.same, identity.status), (vec![Some(1), Some(0)], vec![Status::Kept; 2]));
+        // Customers say more than segments do.
+        let identity = Identity::new(old, &new, &[Some(2), None], vec![vec![1000, 0], vec![0, 0]]);
+        assert_eq!(identity.same, [Some(0), None]);
     }
 
     fn grouping(names: &[&str]) -> Grouping {

@@ -13,7 +13,8 @@ pub struct Before {
     pub asked: Vec<(Segment, Direction, u32)>,
 }
 
-/// A segment that was not asked for before goes ahead of one that was when it is this many times as strong.
+/// A segment that was not asked for before goes ahead of one that was when it is this many times as strong, or adds so many times as
+/// much.
 ///
 /// Strengths differ from day to day by their noise; each time two segments of different groups change places, all customers they share
 /// change groups.
@@ -43,6 +44,18 @@ pub fn keep_order(kept: &[(usize, f64)], others: &[(usize, f64)]) -> Vec<usize> 
     }
     order.extend(others.map(|(other, _)| other));
     order
+}
+
+/// Of some segments, numbers with the impact that each has over the customers that it takes, the `most` with the largest, in their order;
+/// that of one that was asked for before, as `was` says, counts 1.25 times.
+pub fn keep_most(segments: &[(usize, f64)], was: impl Fn(usize) -> bool, most: usize) -> Vec<usize> {
+    let mut order: Vec<(f64, usize)> = (segments.iter().enumerate())
+        .map(|(place, &(number, impact))| (if was(number) { AHEAD * impact.abs() } else { impact.abs() }, place))
+        .collect();
+    order.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    let mut places: Vec<usize> = order.into_iter().take(most).map(|(_, place)| place).collect();
+    places.sort_unstable();
+    places.into_iter().map(|place| segments[place].0).collect()
 }
 
 /// The groups that were, with what is new among the leaves: in place of `fresh` ones, unless these are clearly better.
@@ -78,7 +91,11 @@ pub fn keep(
     } else {
         let explained = then.explained.zip(now.explained).filter(|(then, now)| *now > CLEARLY * then);
         explained.map(|(then, now)| {
-            format!("groups made afresh explain {:.1} % of the metric's variance, those kept {:.1} %", 100.0 * now, 100.0 * then)
+            format!(
+                "groups made afresh explain {:.1} % of the metric's variance, those kept {:.1} %",
+                100.0 * now,
+                100.0 * then
+            )
         })
     };
     if let Some(why) = afresh {
@@ -157,6 +174,14 @@ mod tests {
         assert_eq!(keep_order(&[], &[(7, 2.0), (8, 1.0)]), [7, 8]);
     }
 
+    #[test]
+    fn of_too_many_those_with_the_least_impact_of_their_own_go() {
+        let segments = [(7, 10.0), (8, -9.0), (9, 12.0), (3, -11.0)];
+        assert_eq!(keep_most(&segments, |_| false, 4), [7, 8, 9, 3]);
+        assert_eq!(keep_most(&segments, |_| false, 2), [9, 3]);
+        assert_eq!(keep_most(&segments, |number| number == 8, 2), [8, 9], "1.25 times 9 is more than 11");
+    }
+
     /// Leaves on a line: their places are their shares of an item, in hundredths.
     fn leaves(places: &[i64]) -> Vec<Leaf> {
         let of = |&place: &i64| Leaf {
@@ -172,10 +197,12 @@ mod tests {
         let leaves = leaves(places);
         let base = Stats { uv: 1000, sum: 100, sq: 100, ..Stats::default() };
         let space = Space::new(MetricKind::Rate, Scale::default(), base, &[1.0]);
-        let apart = Apart { space: &space, weights: Weights { profile: 1.0, overlap: 0.0, items: 0.0 }, shared: &|_, _| 0 };
+        let apart =
+            Apart { space: &space, weights: Weights { profile: 1.0, overlap: 0.0, items: 0.0 }, shared: &|_, _| 0 };
         let all = vec![(0..places.len()).collect::<Vec<_>>()];
         let choice = Choice { groups: 1, next_distance: None, jump: None, worth: Worth::default(), chosen: true };
-        let fresh = Clusters { members: all.clone(), choices: vec![choice], reason: "afresh".into(), ..Clusters::default() };
+        let fresh =
+            Clusters { members: all.clone(), choices: vec![choice], reason: "afresh".into(), ..Clusters::default() };
         let judge = |groups: &[Vec<usize>]| Worth {
             explained: Some(explained[usize::from(groups == all)]),
             silhouette: None,
@@ -210,7 +237,11 @@ mod tests {
         assert!(of([1, 3], [0.2, 0.219]).kept.is_some());
         let better = of([1, 3], [0.2, 0.221]);
         assert_eq!((better.members.len(), better.kept), (1, None));
-        assert!(better.reason.contains("explain 22.1 %") && better.reason.contains("those kept 20.0 %"), "{}", better.reason);
+        assert!(
+            better.reason.contains("explain 22.1 %") && better.reason.contains("those kept 20.0 %"),
+            "{}",
+            better.reason
+        );
         assert!(of([3, 3], [0.2, 0.2]).reason.contains("only 2 of"));
         assert!(of([1, 1], [0.2, 0.2]).reason.contains("2 groups of the previous run are more"));
         let none = kept(&[10, 14, 50], &[None; 3], [1, 3], [0.2, 0.2]);

@@ -23,7 +23,7 @@ use crate::stats::Stats;
 pub use assign::priority;
 pub use cut::{Clusters, cut};
 pub use identity::{Former, Identity, Status, settle};
-pub use keep::{Before, keep, keep_order};
+pub use keep::{Before, keep, keep_most, keep_order};
 pub use linkage::{Tree, merge, merge_points};
 pub use matching::assignment;
 pub use name::{distinct, name};
@@ -99,6 +99,8 @@ pub struct Grouping {
     /// Segments that customers are asked for though they are no highlights any more, as the groups were made of them. They are numbered
     /// after the highlights.
     pub carried: Vec<Segment>,
+    /// Of each group that was kept, the id that it had; by position.
+    pub homes: Vec<Option<u32>>,
     /// What each group would be called if it had no name yet.
     pub called: Vec<String>,
     /// The next number for a group, that none had before.

@@ -69,7 +69,9 @@ impl Customers<'_> {
         match self {
             Customers::Here(_, groups) => Ok(groups.len()),
             Customers::Published(run, ids) => {
-                let rows = ids.iter().map(|&id| open(&file(run, id)).map(|builder| builder.metadata().file_metadata().num_rows()));
+                let rows = ids
+                    .iter()
+                    .map(|&id| open(&file(run, id)).map(|builder| builder.metadata().file_metadata().num_rows()));
                 rows.sum::<Result<i64, VerifyError>>().map(|rows| rows as usize)
             }
         }
@@ -81,7 +83,9 @@ impl Customers<'_> {
             Customers::Here(assigned, groups) => {
                 let int = |id: i64| hash(IdRef::Int(id), 0);
                 match &assigned.ids {
-                    CustomerIds::Row(ids) => ids.iter().zip(*groups).for_each(|(&id, &group)| take(int(id as i64), group)),
+                    CustomerIds::Row(ids) => {
+                        ids.iter().zip(*groups).for_each(|(&id, &group)| take(int(id as i64), group))
+                    }
                     CustomerIds::Runs(runs) => {
                         runs.iter().flatten().zip(*groups).for_each(|(id, &group)| take(int(id as i64), group));
                     }
@@ -127,7 +131,10 @@ fn each(path: &Path, mut take: impl FnMut(u64)) -> Result<(), VerifyError> {
                 ids.as_string::<i32>().iter().flatten().for_each(|id| take(hash(IdRef::Text(id), 0)));
             }
             other => {
-                return Err(malformed(path, format!("the first column is {other}, expected a customer id, Int64 or Utf8")));
+                return Err(malformed(
+                    path,
+                    format!("the first column is {other}, expected a customer id, Int64 or Utf8"),
+                ));
             }
         }
     }

@@ -186,7 +186,7 @@ fn migration(then: &Past, now: &Past) -> Result<MigrationFile, VerifyError> {
     let migration = Migration {
         run_id: then.manifest.run_id.clone(),
         customers: then.manifest.customers,
-        identity: Identity::new(then.formers(), &sizes, shared),
+        identity: Identity::new(then.formers(), &sizes, &[], shared),
     };
     // Told is what both runs may tell.
     let lifted = then.manifest.privacy.allow_small && now.manifest.privacy.allow_small;

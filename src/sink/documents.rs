@@ -7,8 +7,8 @@ use std::time::SystemTime;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::publish::rfc3339;
 use super::migration::Origin;
+use super::publish::rfc3339;
 use super::staging::{Staging, WriteError};
 use super::tables::Texts;
 use super::{RowAccounts, RunResult, SinkError, TableInfo, VerifyError, audience_folder, privacy, report};
@@ -210,8 +210,9 @@ pub(super) fn write_groups(staging: &Staging, result: &RunResult) -> Result<(), 
     let texts = Texts::of(result.codebook);
     let grouping = result.grouping;
     let told = result.told_migration();
-    let entry = |at: usize| {
-        GroupEntry { origin: told.as_ref().map(|told| told.origin(at)), ..GroupEntry::of(at, result, &texts) }
+    let entry = |at: usize| GroupEntry {
+        origin: told.as_ref().map(|told| told.origin(at)),
+        ..GroupEntry::of(at, result, &texts)
     };
     let asked = |(segment, group): &(Segment, u32)| AskedEntry { segment: texts.segment(*segment), group: *group };
     let document = GroupsFile {
@@ -329,6 +330,9 @@ pub struct Manifest {
     /// Of all exact sums: with the digest of the input, whether two runs are of the same table.
     #[serde(default)]
     pub fingerprint: String,
+    /// The run that groups have their ids from, if any.
+    #[serde(default)]
+    pub previous: Option<String>,
     pub layout: String,
     pub rows: RowAccounts,
     /// Size of the base.
@@ -369,6 +373,7 @@ impl Manifest {
             },
             input: result.table.clone(),
             fingerprint: result.fingerprint.clone(),
+            previous: result.previous.clone(),
             layout: result.layout.clone(),
             rows: result.quality.rows,
             customers,

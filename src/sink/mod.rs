@@ -30,9 +30,9 @@ mod withhold;
 mod sample;
 
 pub use change::{ChangeFile, FeatureEntry, ItemEntry, StepEntry, read_change};
-pub use documents::{AskedEntry, GroupEntry, GroupsFile, Manifest, ManifestFile, read_groups, read_manifest};
 pub use diff::{Difference, HighlightEntry, RunEntry, diff};
 pub use differences::difference;
+pub use documents::{AskedEntry, GroupEntry, GroupsFile, Manifest, ManifestFile, read_groups, read_manifest};
 pub use explain::{Asked, ExplainError, Explanation, Figures, Tested, explain};
 pub use explained::explained;
 pub use migration::{
@@ -128,6 +128,8 @@ pub struct RunResult<'a> {
     pub changes: Option<&'a Changes>,
     /// Where there is a run before this one to compare groups with.
     pub migration: Option<&'a Migration>,
+    /// The run whose groups these may be.
+    pub previous: Option<String>,
     /// Of the exact sums.
     pub fingerprint: String,
     /// Plain statements for the reader, e.g. that the metric is constant.

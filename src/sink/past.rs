@@ -25,6 +25,8 @@ pub struct Previous {
     /// What the exact sums of the run itself hash to.
     pub fingerprint: String,
     past: Option<Past>,
+    /// Whether a customer's id means the same in both.
+    same_ids: bool,
     /// The next number that no group ever had.
     next_id: u32,
     /// Why there is nothing to compare with, where there might have been.
@@ -128,10 +130,14 @@ impl Previous {
             }
         };
         self.next_id = self.next_id.max(past.groups.next_id).max(first_ids(&past.groups));
-        match past.comparable(job.input.id.as_deref(), digest) {
-            Ok(()) => self.past = Some(past),
-            Err(reason) => self.notes.push(format!("Groups are not compared with the previous run's: {reason}.")),
-        }
+        let comparable = past.comparable(job.input.id.as_deref(), digest);
+        self.same_ids = comparable.is_ok();
+        self.notes.extend(
+            comparable
+                .err()
+                .map(|reason| format!("Who went from which group of the previous run to which is not told: {reason}.")),
+        );
+        self.past = Some(past);
         true
     }
 
@@ -148,6 +154,11 @@ impl Previous {
         &self.notes
     }
 
+    /// The run whose groups these may be.
+    pub fn run_id(&self) -> Option<&str> {
+        self.past.as_ref().map(|past| past.manifest.run_id.as_str())
+    }
+
     /// What the groups were made of, in the items of this run; none unless the same job ran on another table and is to keep them.
     pub fn before(&self, job: &Job, codebook: &Codebook) -> Option<Before> {
         let past = self.past.as_ref().filter(|past| past.same_job(job) && job.merge.keep == Continuity::Groups)?;
@@ -160,21 +171,25 @@ impl Previous {
     }
 
     /// Gives groups the ids and names of the previous run's that they are, and the others numbers of their own; says who went where.
-    pub fn settle(&mut self, codebook: &Codebook, grouping: &mut Grouping, assigned: &mut Assigned) -> Option<Migration> {
+    pub fn settle(
+        &mut self,
+        codebook: &Codebook,
+        grouping: &mut Grouping,
+        assigned: &mut Assigned,
+    ) -> Option<Migration> {
         let called: Vec<String> = grouping.groups.iter().map(|g| name(codebook, &g.segments, &g.profile)).collect();
-        let migration = self.past.as_ref().map(|past| past.migration(grouping, assigned));
-        let migration = match migration.transpose() {
-            Ok(migration) => migration,
-            Err(error) => {
-                self.notes.push(format!("Groups are not compared with those of a run that cannot be read: {error}."));
-                None
-            }
-        };
-        let nobody = vec![None; grouping.groups.len()];
-        let (same, former) = migration.as_ref().map_or((&nobody, &[] as &[Former]), |m| (&m.identity.same, &m.identity.former));
+        let shared = self.past.as_ref().filter(|_| self.same_ids).map(|past| past.in_common(grouping, assigned));
+        let shared = shared.transpose().unwrap_or_else(|error| {
+            self.notes.push(format!("Groups are not compared with those of a run that cannot be read: {error}."));
+            None
+        });
+        let told = shared.is_some();
+        let migration = self.past.as_ref().map(|past| past.migration(grouping, shared));
+        let (nobody, none) = (vec![None; grouping.groups.len()], Vec::new());
+        let (same, former) = migration.as_ref().map_or((&nobody, &none), |m| (&m.identity.same, &m.identity.former));
         grouping.next_id = settle(same, former, &called, self.next_id, grouping, assigned);
         grouping.called = called;
-        migration
+        migration.filter(|_| told)
     }
 }
 
@@ -267,17 +282,24 @@ impl Past {
         self.groups.groups.iter().map(|group| group.id).collect()
     }
 
-    fn migration(&self, grouping: &Grouping, assigned: &Assigned) -> Result<Migration, VerifyError> {
+    /// Customers that each group of this run has in common with each of another.
+    fn in_common(&self, grouping: &Grouping, assigned: &Assigned) -> Result<Vec<Vec<i64>>, VerifyError> {
         let mut position = vec![0u32; grouping.groups.iter().map(|group| group.id as usize + 1).max().unwrap_or(0)];
         (0..).zip(&grouping.groups).for_each(|(at, group)| position[group.id as usize] = at);
         let groups: Vec<u32> = assigned.group.iter().map(|&id| position[id as usize]).collect();
-        let shared = in_common(&self.path, &self.ids(), &Customers::Here(assigned, &groups), grouping.groups.len())?;
+        in_common(&self.path, &self.ids(), &Customers::Here(assigned, &groups), grouping.groups.len())
+    }
+
+    /// Where customers in common are not known, groups are the same that are made of the same segments.
+    fn migration(&self, grouping: &Grouping, shared: Option<Vec<Vec<i64>>>) -> Migration {
         let now: Vec<_> = grouping.groups.iter().map(|group| (group.direction, group.stats.uv)).collect();
-        Ok(Migration {
+        let former = self.formers();
+        let shared = shared.unwrap_or_else(|| vec![vec![0; now.len()]; former.len()]);
+        Migration {
             run_id: self.manifest.run_id.clone(),
             customers: self.manifest.customers,
-            identity: Identity::new(self.formers(), &now, shared),
-        })
+            identity: Identity::new(former, &now, &grouping.homes, shared),
+        }
     }
 }
 

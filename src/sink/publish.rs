@@ -157,7 +157,7 @@ impl Publisher {
         };
         self.point_latest(&run_id)?;
         // The next run of the same job on the same table is compared with the run that this one is.
-        let compared = result.migration.map(|migration| migration.run_id.as_str());
+        let compared = result.previous.as_deref();
         let expired = self.expire(result.job.output.keep_runs, &run_id, compared);
         Ok(Published { run_id, path, expired })
     }

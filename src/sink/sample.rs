@@ -396,6 +396,7 @@ impl Sample {
             layout: "1 process x 2 threads".into(),
             changes: None,
             migration: None,
+            previous: None,
             fingerprint: String::new(),
             notes: self.notes.clone(),
         }

@@ -25,9 +25,8 @@ pub(super) fn withheld(cells: &[Vec<i64>], floor: i64) -> Vec<Vec<bool>> {
         };
         let row = |i: usize| (0..=columns).map(|j| (i, j)).collect::<Vec<_>>();
         let column = |j: usize| (0..=rows).map(|i| (i, j)).collect::<Vec<_>>();
-        let short = |line: &[(usize, usize)]| {
-            few(line.iter().filter(|&&(i, j)| hidden[i][j]).map(|&(i, j)| cells[i][j]).sum())
-        };
+        let short =
+            |line: &[(usize, usize)]| few(line.iter().filter(|&&(i, j)| hidden[i][j]).map(|&(i, j)| cells[i][j]).sum());
         (0..rows).map(row).filter(|line| short(line)).for_each(&mut next);
         (0..columns).map(column).filter(|line| short(line)).for_each(&mut next);
         for (i, j) in bridges(&hidden, rows, columns) {
@@ -127,11 +126,7 @@ mod tests {
         let cells: [&[i64]; 3] = [&[100, 4, 20], &[12, 300, 40], &[30, 15, 0]];
         assert_eq!(
             told(&cells),
-            [
-                vec![Some(100), None, None],
-                vec![Some(12), Some(300), Some(40)],
-                vec![Some(30), None, Some(0)],
-            ],
+            [vec![Some(100), None, None], vec![Some(12), Some(300), Some(40)], vec![Some(30), None, Some(0)],],
             "the third row and column have no margins, so nothing follows"
         );
         // Two few of one row that are 7 together are not enough.
@@ -148,10 +143,8 @@ mod tests {
     /// Whether a cell left out follows from those told and the margins: whether no other table has the same, which is whether the
     /// equations have one solution for it (Gaussian elimination over the cells left out).
     fn follows(hidden: &[Vec<bool>], rows: usize, columns: usize) -> bool {
-        let unknown: Vec<(usize, usize)> = (0..=rows)
-            .flat_map(|i| (0..=columns).map(move |j| (i, j)))
-            .filter(|&(i, j)| hidden[i][j])
-            .collect();
+        let unknown: Vec<(usize, usize)> =
+            (0..=rows).flat_map(|i| (0..=columns).map(move |j| (i, j))).filter(|&(i, j)| hidden[i][j]).collect();
         let mut equations: Vec<Vec<f64>> = (0..rows)
             .map(|i| unknown.iter().map(|&(r, _)| f64::from(u8::from(r == i))).collect())
             .chain((0..columns).map(|j| unknown.iter().map(|&(_, c)| f64::from(u8::from(c == j))).collect()))

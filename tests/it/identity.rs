@@ -30,7 +30,8 @@ struct Table {
 
 impl Table {
     fn of(cities: &[City]) -> Table {
-        let others = ["东城", "西城", "南城", "北城", "中城", "新城", "老城", "外城", "内城", "上城"].map(|name| (name, 1600, 8));
+        let others = ["东城", "西城", "南城", "北城", "中城", "新城", "老城", "外城", "内城", "上城"]
+            .map(|name| (name, 1600, 8));
         let mut rows = Vec::new();
         for &(city, customers, percent) in cities.iter().chain(&others) {
             rows.extend((0..customers).map(|n| (format!("{city}-{n}"), city, n, percent)));
@@ -203,7 +204,11 @@ fn groups_that_split_or_join_are_told() {
     let few = runs.run(&table, "--set merge.groups=[3,3]");
     let many = runs.run(&table, APART);
     let of = |run: &Path, status: &str| {
-        groups(run).into_iter().filter(|group| group.2.as_deref() == Some(status)).map(|group| group.0).collect::<Vec<_>>()
+        groups(run)
+            .into_iter()
+            .filter(|group| group.2.as_deref() == Some(status))
+            .map(|group| group.0)
+            .collect::<Vec<_>>()
     };
     // Each of the three has a largest part, which is it, or none that is large enough.
     let (kept, split) = (of(&many, "kept"), of(&many, "split"));
@@ -224,7 +229,11 @@ fn groups_that_split_or_join_are_told() {
     let told = migration(&joined);
     let one = told["groups"].as_array().unwrap().iter().find(|group| group["id"] == joins[0]).unwrap();
     assert!(one["was"].as_array().unwrap().iter().filter(|was| was["most"] == true).count() >= 2);
-    assert!(std::fs::read_to_string(joined.join("report.html")).unwrap().contains("has most of the customers of several groups"));
+    assert!(
+        std::fs::read_to_string(joined.join("report.html"))
+            .unwrap()
+            .contains("has most of the customers of several groups")
+    );
 }
 
 #[test]
@@ -243,7 +252,8 @@ fn fewer_than_ten_customers_who_went_are_not_told_and_do_not_follow() {
     let hidden = 400 - shown - row["gone"].as_i64().unwrap_or(0);
     assert!(hidden >= 10, "{row}");
     assert!(told["stayed"].is_null() || cell(&told, Some(a), a) == 396);
-    let pages = ["report.html", "groups.json", "migration.json"].map(|name| std::fs::read_to_string(second.join(name)).unwrap());
+    let pages = ["report.html", "groups.json", "migration.json"]
+        .map(|name| std::fs::read_to_string(second.join(name)).unwrap());
     assert!(pages[0].contains("fewer than 10 customers"));
     for page in &pages[1..] {
         assert!(!page.contains("\"customers\": 4,") && !page.contains("\"customers\": 4\n"), "{page}");
@@ -278,7 +288,11 @@ fn a_run_before_that_cannot_be_compared_is_a_note_and_no_failure() {
     for name in ["audience/group=3/part-0.parquet", "groups.json", "features.json", "manifest.json"] {
         let good = damage(&first, name);
         let run = runs.run(&table, APART);
-        assert!(notes(&run).iter().any(|note| note.contains("cannot be read") && note.contains(name)), "{name}: {:?}", notes(&run));
+        assert!(
+            notes(&run).iter().any(|note| note.contains("cannot be read") && note.contains(name)),
+            "{name}: {:?}",
+            notes(&run)
+        );
         assert!(!run.join("migration.json").exists());
         let ids: Vec<u64> = groups(&run).iter().map(|group| group.0).collect();
         assert!(ids.iter().all(|id| *id > 8), "{name}: {ids:?}, as 1 to 8 were given");
@@ -296,6 +310,11 @@ fn a_run_before_that_cannot_be_compared_is_a_note_and_no_failure() {
     runs.0.write("t.csv", Table::of(&CITIES).csv());
     let run = runs.0.publish(&no_id, APART);
     assert!(notes(&run).iter().any(|note| note.contains("without input.id")), "{:?}", notes(&run));
+    assert!(!run.join("migration.json").exists());
+    assert!(
+        groups(&run).iter().all(|group| (9..=16).contains(&group.0)),
+        "those of the run before it, which has the same segments"
+    );
     let run = runs.0.publish(&no_id, "--set merge.groups=[3,3]");
     assert!(run.join("migration.json").exists(), "rows of one table are the same customers");
 }
@@ -332,16 +351,43 @@ fn groups_are_made_of_what_they_were_made_of_while_that_stands() {
         groups.sort();
         groups
     };
-    let second = runs.run(&Table::of(&cities), "--set merge.groups=[3,5] --set merge.min_group_share=0.0");
-    let reason = json(second.join("groups.json"))["reason"].as_str().unwrap().to_owned();
-    if json(second.join("groups.json"))["kept"].is_null() {
-        assert!(reason.contains("made afresh, as"), "{reason}");
-    } else {
-        assert_eq!(of(&second), of(&first), "{reason}");
-        assert!(reason.contains("groups as in the previous run"), "{reason}");
-    }
+    let second = runs.run(&Table::of(&cities), "--set merge.groups=[3,5]");
+    let document = json(second.join("groups.json"));
+    let reason = document["reason"].as_str().unwrap();
+    assert!(document["kept"].is_object(), "{reason}");
+    assert_eq!(of(&second), of(&first), "{reason}");
+    assert!(
+        reason.contains("groups as in the previous run, of 8 segments that were in them and 0 that were not"),
+        "{reason}"
+    );
+    assert!(document["choices"].as_array().unwrap().iter().all(|choice| choice["chosen"] == false));
+    assert_eq!(migration(&second)["stayed_share"], 1.0);
+    // Another question is answered afresh, though the ids stay where they fit.
+    let other = runs.run(&Table::of(&cities), "--set merge.groups=[3,5] --set merge.linkage=ward");
+    assert!(json(other.join("groups.json"))["kept"].is_null());
     let afresh = runs.run(&Table::of(&cities), "--set merge.groups=[3,5] --set merge.keep=\"ids\"");
-    assert!(json(afresh.join("groups.json"))["kept"].is_null());
+    assert_ne!(of(&afresh), of(&first), "made afresh they would be others");
+}
+
+#[test]
+fn groups_of_other_customers_are_the_same_while_they_are_made_of_the_same() {
+    let runs = Runs::new();
+    let first = runs.run(&Table::of(&CITIES), APART);
+    let mut table = Table::of(&CITIES);
+    table.rows.reverse();
+    table.rows.iter_mut().for_each(|row| row.0 = format!("later-{}", row.0));
+    let second = runs.run(&table, APART);
+    let named = |run: &Path| groups(run).into_iter().map(|group| (group.0, group.1)).collect::<Vec<_>>();
+    assert_eq!(named(&second), named(&first));
+    let told = migration(&second);
+    assert_eq!(
+        (&told["stayed"], &told["groups"][0]["status"], &told["matrix"][0]["gone"]),
+        (&0.into(), &"kept".into(), &400.into())
+    );
+    let afresh = runs.run(&table, &format!("{APART} --set merge.keep=\"ids\""));
+    let again = runs.run(&Table::of(&CITIES), &format!("{APART} --set merge.keep=\"ids\""));
+    assert!(groups(&afresh).iter().all(|group| group.0 <= 8), "the same table");
+    assert!(groups(&again).iter().all(|group| group.0 > 8 && group.2.as_deref() == Some("new")), "nobody is in both");
 }
 
 #[test]
@@ -355,12 +401,22 @@ fn two_runs_are_told_apart() {
     let arguments = ["diff", first.to_str().unwrap(), second.to_str().unwrap()];
     let before = digests(&runs.0.path("out"));
     let told = runs.0.start_with(&arguments).end().well().out;
-    for part in ["Highlights gained: 1", "city=深圳", "Highlights lost: 1", "city=武汉", "Highlights of both runs: 7", "is no more"] {
+    for part in [
+        "Highlights gained: 1",
+        "city=深圳",
+        "Highlights lost: 1",
+        "city=武汉",
+        "Highlights of both runs: 7",
+        "is no more",
+    ] {
         assert!(told.contains(part), "{part} in {told}");
     }
     let told = runs.0.start_with(&[&arguments[..], &["--output", "json"]].concat()).end().well().out;
     let told: Value = serde_json::from_str(&told).unwrap();
-    assert_eq!((&told["gained"][0]["segment"], &told["lost"][0]["segment"]), (&"city=深圳".into(), &"city=武汉".into()));
+    assert_eq!(
+        (&told["gained"][0]["segment"], &told["lost"][0]["segment"]),
+        (&"city=深圳".into(), &"city=武汉".into())
+    );
     assert_eq!(told["before"]["customers"], 19_480);
     let [shanghai, canton] = ["上海", "广州"].map(|city| id_of(&first, city));
     assert_eq!(cell(&told["migration"], Some(shanghai), canton), 50);
