@@ -1,12 +1,13 @@
 """How much of the groups stays from one run to the next, and whether two halves of a table have the same groups.
 
-    stability.py halves NICHEMINE JOB... [--seeds 5] [--set KEY=VALUE]...
+    stability.py halves NICHEMINE JOB... [--seeds 5] [--follow] [--set KEY=VALUE]...
     stability.py days NICHEMINE JOB... [--seeds 5] [--set KEY=VALUE]... [--least 0.95]
     stability.py month NICHEMINE JOB... [--days 30] [--set KEY=VALUE]...
 
 `halves`: the table of each job is dealt at random into two halves, each is run by itself, and all customers of both are put into groups by
 the rules of the one and by those of the other run (`assignment_sql`, asked of DuckDB). Printed: the adjusted Rand index of the two
-assignments over all customers (none is a group), and over those whom both rules put into one.
+assignments over all customers (none is a group), and over those whom both rules put into one. With `--follow` the second half runs into the
+folder of the first, and so keeps what its groups were made of while that stands there.
 
 `days`: the job runs on its table and then, into the same folder, on the table of the day after: 1 % of the customers have left, as many are
 new, each with the row of a customer drawn at random, and 2 % of those who stay have the row of another customer drawn at random, metric and
@@ -172,7 +173,7 @@ def halves(arguments):
                 folder = pathlib.Path(folder)
                 rules = []
                 for half in (0, 1):
-                    done = run(arguments, text, folder, f"out{half}", names, order[half::2], delimiter)
+                    done = run(arguments, text, folder, "out" if arguments.follow else f"out{half}", names, order[half::2], delimiter)
                     rules.append(json.loads((done / "groups.json").read_text()))
                 runs.write(folder / "all.csv", names, rows, delimiter)
                 query = ", ".join(f"coalesce(({rule['assignment_sql']}), 0) as rule{i}" for i, rule in enumerate(rules))
@@ -193,6 +194,7 @@ def main():
     arguments.add_argument("nichemine")
     arguments.add_argument("jobs", nargs="+", type=pathlib.Path)
     arguments.add_argument("--seeds", type=int, default=5)
+    arguments.add_argument("--follow", action="store_true")
     arguments.add_argument("--days", type=int, default=30)
     arguments.add_argument("--least", type=float, default=0.95)
     arguments.add_argument("--set", action="append", default=[])

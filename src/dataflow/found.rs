@@ -44,7 +44,7 @@ pub struct Found {
     carried: Vec<(Segment, Direction)>,
     /// The group of the previous run that each highlight, and then each segment carried over, was of.
     home: Vec<Option<u32>>,
-    /// Targets that were left out as there were more than `highlight.top`.
+    /// Targets that were left out as there were too many for `highlight.top`.
     crowded: usize,
     /// Positions of the highlights that become groups, and after them of what is carried over, in the order in which a customer is asked
     /// for them.
@@ -270,7 +270,7 @@ impl Found {
     /// base than `highlight.min_lift`: then stronger highlights had already said what it says. Its customers are asked for the
     /// next one.
     ///
-    /// Of what is carried over together with the highlights no more are left than `highlight.top`: those with the largest impact of
+    /// Of what is carried over together with the highlights not many more are left than `highlight.top`: those with the largest impact of
     /// their own.
     pub fn drop_explained(&mut self, job: &Job, taken: &[MetricSums]) -> bool {
         let before = self.targets.len();

@@ -46,14 +46,16 @@ pub fn keep_order(kept: &[(usize, f64)], others: &[(usize, f64)]) -> Vec<usize> 
     order
 }
 
-/// Of some segments, numbers with the impact that each has over the customers that it takes, the `most` with the largest, in their order;
-/// that of one that was asked for before, as `was` says, counts 1.25 times.
+/// Of some segments, numbers with the impact that each has over the customers that it takes, those with the largest, in their order: that
+/// of one that was asked for before, as `was` says, counts 1.25 times, and 1.25 times `most` are kept. With no room beyond what a first
+/// run has, each new one would take the place of one that was there.
 pub fn keep_most(segments: &[(usize, f64)], was: impl Fn(usize) -> bool, most: usize) -> Vec<usize> {
+    let room = (AHEAD * most as f64).ceil() as usize;
     let mut order: Vec<(f64, usize)> = (segments.iter().enumerate())
         .map(|(place, &(number, impact))| (if was(number) { AHEAD * impact.abs() } else { impact.abs() }, place))
         .collect();
     order.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    let mut places: Vec<usize> = order.into_iter().take(most).map(|(_, place)| place).collect();
+    let mut places: Vec<usize> = order.into_iter().take(room).map(|(_, place)| place).collect();
     places.sort_unstable();
     places.into_iter().map(|place| segments[place].0).collect()
 }
@@ -177,9 +179,9 @@ mod tests {
     #[test]
     fn of_too_many_those_with_the_least_impact_of_their_own_go() {
         let segments = [(7, 10.0), (8, -9.0), (9, 12.0), (3, -11.0)];
-        assert_eq!(keep_most(&segments, |_| false, 4), [7, 8, 9, 3]);
-        assert_eq!(keep_most(&segments, |_| false, 2), [9, 3]);
-        assert_eq!(keep_most(&segments, |number| number == 8, 2), [8, 9], "1.25 times 9 is more than 11");
+        assert_eq!(keep_most(&segments, |_| false, 3), [7, 8, 9, 3], "1.25 times 3 is nearly 4");
+        assert_eq!(keep_most(&segments, |_| false, 1), [9, 3]);
+        assert_eq!(keep_most(&segments, |number| number == 8, 1), [8, 9], "1.25 times 9 is more than 11");
     }
 
     /// Leaves on a line: their places are their shares of an item, in hundredths.

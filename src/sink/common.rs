@@ -40,7 +40,7 @@ pub(super) fn in_common(
 ) -> Result<Vec<Vec<i64>>, VerifyError> {
     let mut shared = vec![vec![0i64; groups]; ids.len()];
     let parts = (other.len()?.div_ceil(AT_ONCE)).next_power_of_two();
-    let part = |key: u64| (u128::from(key) * parts as u128 >> 64) as usize;
+    let part = |key: u64| ((u128::from(key) * parts as u128) >> 64) as usize;
     for at in 0..parts {
         let mut group_of: hashbrown::HashMap<u64, u32, foldhash::fast::FixedState> = hashbrown::HashMap::default();
         group_of.reserve(other.len()? / parts);

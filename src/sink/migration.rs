@@ -208,6 +208,32 @@ impl<'a> Told<'a> {
     }
 }
 
+impl MigrationFile {
+    /// The first line of the matrix that does not add up to its group, in words. A line of which something is not told may be less.
+    pub fn contradiction(&self) -> Option<String> {
+        let check = |what: &str, id: u32, uv: i64, cells: &mut dyn Iterator<Item = Option<i64>>| {
+            let (mut sum, mut all) = (0, true);
+            cells.for_each(|cell| match cell {
+                Some(uv) => sum += uv,
+                None => all = false,
+            });
+            let fits = if all { sum == uv } else { sum <= uv };
+            (!fits).then(|| format!("{what} group {id} are {sum} customers, of {uv}"))
+        };
+        let rows = self.matrix.iter().filter(|row| row.from.is_some());
+        let of_row = |(row, former): (&MatrixRow, &Former)| {
+            let mut cells = row.to.iter().map(|cell| cell.customers).chain([row.gone]);
+            check("from", former.id, former.uv, &mut cells)
+        };
+        let of_column = |(place, group): (usize, &OriginEntry)| {
+            let mut cells = self.matrix.iter().map(|row| row.to.get(place).and_then(|cell| cell.customers));
+            check("in", group.id, group.uv, &mut cells)
+        };
+        let mut lines = rows.zip(&self.previous.groups);
+        lines.find_map(of_row).or_else(|| self.groups.iter().enumerate().find_map(of_column))
+    }
+}
+
 impl<'a> RunResult<'a> {
     /// Who went where, as far as it may be told.
     pub(super) fn told_migration(&self) -> Option<Told<'a>> {
@@ -230,4 +256,48 @@ pub(super) fn write(staging: &Staging, result: &RunResult) -> Result<(), SinkErr
 pub fn read_migration(run: &Path) -> Result<Option<MigrationFile>, VerifyError> {
     let path = run.join(MIGRATION);
     if path.exists() { read_json(path).map(Some) } else { Ok(None) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::merge::Identity;
+
+    fn file(shared: Vec<Vec<i64>>) -> MigrationFile {
+        let of = |id: u32, uv: i64| Former { id, name: format!("g{id}"), direction: Direction::Over, uv };
+        let former = vec![of(1, 100), of(2, 60)];
+        let groups = [of(1, 110), of(3, 50)];
+        let sizes: Vec<_> = groups.iter().map(|group| (group.direction, group.uv)).collect();
+        let identity = Identity::new(former, &sizes, &[], shared);
+        let migration = Migration { run_id: "earlier".into(), customers: 1000, identity };
+        Told::new(&migration, &[110, 50], 10).file(&groups)
+    }
+
+    #[test]
+    fn who_went_where_adds_up_to_the_groups() {
+        let told = file(vec![vec![80, 0], vec![20, 0]]);
+        assert_eq!((told.stayed, told.stayed_share), (Some(80), Some(0.5)));
+        assert_eq!(told.matrix[0].gone, Some(20));
+        assert_eq!(told.matrix[2].to.iter().map(|cell| cell.customers).collect::<Vec<_>>(), [Some(10), Some(50)]);
+        assert_eq!((told.groups[0].same, told.groups[1].origin.status), (Some(1), Status::New));
+        let gone = &told.vanished[0];
+        assert_eq!((gone.former.id, gone.gone, gone.went[0].customers), (2, Some(40), Some(20)));
+        assert_eq!(told.contradiction(), None);
+        let mut twice = told.clone();
+        twice.matrix[0].to[0].customers = Some(90);
+        assert_eq!(twice.contradiction().as_deref(), Some("from group 1 are 110 customers, of 100"));
+        let mut column = told;
+        column.matrix[2].to[1].customers = Some(49);
+        assert_eq!(column.contradiction().as_deref(), Some("in group 3 are 49 customers, of 50"));
+    }
+
+    #[test]
+    fn few_who_stayed_or_went_are_not_told_anywhere() {
+        let told = file(vec![vec![95, 0], vec![7, 0]]);
+        assert_eq!(told.vanished[0].went[0].customers, None);
+        assert_eq!(told.contradiction(), None);
+        assert!(told.matrix[0].gone.is_none(), "5 of the 100 are in no group");
+        let text = serde_json::to_string(&told).expect("a document");
+        assert!(!text.contains(":7,") && !text.contains(":5,") && !text.contains(":8,"), "{text}");
+    }
 }

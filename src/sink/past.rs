@@ -178,7 +178,9 @@ impl Previous {
         assigned: &mut Assigned,
     ) -> Option<Migration> {
         let called: Vec<String> = grouping.groups.iter().map(|g| name(codebook, &g.segments, &g.profile)).collect();
+        let started = std::time::Instant::now();
         let shared = self.past.as_ref().filter(|_| self.same_ids).map(|past| past.in_common(grouping, assigned));
+        tracing::debug!(seconds = started.elapsed().as_secs_f64(), "customers in common counted");
         let shared = shared.transpose().unwrap_or_else(|error| {
             self.notes.push(format!("Groups are not compared with those of a run that cannot be read: {error}."));
             None

@@ -156,11 +156,11 @@ texts! {
     migration_group: "{id} ({name})", "{id}（{name}）";
     migration_new: "Group {group} is new: {uv} customers.", "新增人群 {group}：{uv} 位客户。";
     migration_split: "Group {group} split off: {share} of its customers were in group {was}.",
-        "人群 {group} 由原人群 {was} 拆分而来，其客户有 {share} 来自该人群。";
+        "人群 {group}由原人群 {was}拆分而来，其客户有 {share} 来自该人群。";
     migration_split_half: "Group {group} split off: at least half of its customers were in group {was}.",
-        "人群 {group} 由原人群 {was} 拆分而来，其客户至少一半来自该人群。";
+        "人群 {group}由原人群 {was}拆分而来，其客户至少一半来自该人群。";
     migration_joined: "Group {group} has most of the customers of several groups now: {was}.",
-        "人群 {group} 由多个原人群合并而来，包含以下人群的大部分客户：{was}。";
+        "人群 {group}由多个原人群合并而来，包含以下人群的大部分客户：{was}。";
     migration_vanished: "Group {group} with {uv} customers is no more.", "原人群 {group}（{uv} 位客户）已不存在。";
     migration_vanished_to: "Group {group} with {uv} customers is no more: {parts}.",
         "原人群 {group}（{uv} 位客户）已不存在，客户去向：{parts}。";

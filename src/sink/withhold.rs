@@ -29,13 +29,24 @@ pub(super) fn withheld(cells: &[Vec<i64>], floor: i64) -> Vec<Vec<bool>> {
             |line: &[(usize, usize)]| few(line.iter().filter(|&&(i, j)| hidden[i][j]).map(|&(i, j)| cells[i][j]).sum());
         (0..rows).map(row).filter(|line| short(line)).for_each(&mut next);
         (0..columns).map(column).filter(|line| short(line)).for_each(&mut next);
-        for (i, j) in bridges(&hidden, rows, columns) {
+        let alone = bridges(&hidden, rows, columns);
+        for &(i, j) in &alone {
             if i < rows {
                 next(row(i));
             }
             if j < columns {
                 next(column(j));
             }
+        }
+        if let (true, Some(&cell)) = (more.is_empty(), alone.first()) {
+            // All of its lines is left out already: whatever else joins what it joins.
+            let side = beyond(&hidden, rows, columns, cell);
+            let crosses = |&(i, j): &(usize, usize)| {
+                let [a, b] = nodes(i, j, rows, columns);
+                side[a] != side[b] && !hidden[i][j] && !corner(i, j)
+            };
+            let cells_of = (0..=rows).flat_map(row).filter(crosses);
+            more.extend(cells_of.min_by_key(|&(i, j)| (cells[i][j] == 0, cells[i][j], i, j)));
         }
         if more.is_empty() {
             return hidden;
@@ -44,10 +55,36 @@ pub(super) fn withheld(cells: &[Vec<i64>], floor: i64) -> Vec<Vec<bool>> {
     }
 }
 
-/// The cells left out that are in no cycle of cells left out: nodes are the rows, the columns, and one for all that has no margin.
+/// The lines that a cell is in: the rows, then the columns, and one node for all that has no margin.
+fn nodes(i: usize, j: usize, rows: usize, columns: usize) -> [usize; 2] {
+    let free = rows + columns;
+    [if i < rows { i } else { free }, if j < columns { rows + j } else { free }]
+}
+
+/// The lines that hang together with the first of a cell's by cells left out, but for this one.
+fn beyond(hidden: &[Vec<bool>], rows: usize, columns: usize, cell: (usize, usize)) -> Vec<bool> {
+    let mut side = vec![false; rows + columns + 1];
+    side[nodes(cell.0, cell.1, rows, columns)[0]] = true;
+    loop {
+        let mut grown = false;
+        for (i, row) in hidden.iter().enumerate() {
+            for j in (0..row.len()).filter(|&j| row[j] && (i, j) != cell) {
+                let [a, b] = nodes(i, j, rows, columns);
+                if side[a] != side[b] {
+                    (side[a], side[b], grown) = (true, true, true);
+                }
+            }
+        }
+        if !grown {
+            return side;
+        }
+    }
+}
+
+/// The cells left out that are in no cycle of cells left out.
 fn bridges(hidden: &[Vec<bool>], rows: usize, columns: usize) -> Vec<(usize, usize)> {
     let free = rows + columns;
-    let node = |i: usize, j: usize| [if i < rows { i } else { free }, if j < columns { rows + j } else { free }];
+    let node = |i: usize, j: usize| nodes(i, j, rows, columns);
     let mut edges = Vec::new();
     let mut of: Vec<Vec<usize>> = vec![Vec::new(); free + 1];
     for (i, row) in hidden.iter().enumerate() {

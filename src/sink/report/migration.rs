@@ -139,13 +139,21 @@ impl View<'_, '_> {
             customers: uv.map_or("–".into(), count),
             share: uv.zip(of).filter(|(uv, _)| *uv > 0).map(|(uv, of)| percent(uv as f64 / of as f64)),
         };
+        // Beside the rows that they are, so that who stayed is on the diagonal.
+        let of_old = |old: usize| identity.same.iter().position(|same| *same == Some(old));
+        let mut order: Vec<usize> = (0..identity.former.len()).filter_map(of_old).collect();
+        order.extend((0..groups.len()).filter(|&group| identity.same[group].is_none()));
         let row = |(old, former): (usize, &Former)| {
             let of = |group: usize| cell(told.shared(old, group), identity.same[group] == Some(old), Some(former.uv));
             MatrixRowView {
                 id: former.id.to_string(),
                 name: visible(&former.name),
                 uv: count(former.uv),
-                cells: (0..groups.len()).map(of).chain([cell(told.gone(old), false, Some(former.uv))]).collect(),
+                cells: order
+                    .iter()
+                    .map(|&group| of(group))
+                    .chain([cell(told.gone(old), false, Some(former.uv))])
+                    .collect(),
             }
         };
         let mut rows: Vec<MatrixRowView> = identity.former.iter().enumerate().map(row).collect();
@@ -153,11 +161,11 @@ impl View<'_, '_> {
             id: String::new(),
             name: t.migration_none_before.to_owned(),
             uv: String::new(),
-            cells: (0..groups.len()).map(|group| cell(told.came(group), false, None)).collect(),
+            cells: order.iter().map(|&group| cell(told.came(group), false, None)).collect(),
         });
         let dashes = rows.iter().flat_map(|row| &row.cells).any(|cell| cell.customers == "–");
         MatrixView {
-            columns: groups.iter().map(|group| (group.id.to_string(), visible(&group.name))).collect(),
+            columns: order.iter().map(|&at| (groups[at].id.to_string(), visible(&groups[at].name))).collect(),
             rows,
             note: dashes.then(|| fill(t.migration_withheld, &[("floor", &count(self.result.floor()))])),
         }
