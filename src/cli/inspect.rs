@@ -332,6 +332,16 @@ pub fn verify(run: &Path, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Tells what changed between two published runs.
+pub fn diff(before: &Path, after: &Path, json: bool) -> Result<(), Failure> {
+    let difference = sink::diff(before, after).map_err(|error| Failure::new(FailureKind::Input, &error))?;
+    match json {
+        true => print(&serde_json::to_string(&difference).expect("a difference is JSON")),
+        false => print(&sink::difference(&difference)),
+    }
+    Ok(())
+}
+
 /// Explains a segment by a published run.
 pub fn explain(run: &Path, segment: &str, json: bool) -> Result<(), Failure> {
     let explanation = sink::explain(run, segment).map_err(|error| {

@@ -119,6 +119,13 @@ enum Command {
         /// The folder of a run, such as out/bank/latest.
         run: PathBuf,
     },
+    /// Tell what changed between two published runs: highlights gained and lost, groups, and which customers went where.
+    Diff {
+        /// The folder of the earlier run, such as out/bank/runs/20240229T123456Z-0123abcd.
+        before: PathBuf,
+        /// The folder of the later run, such as out/bank/latest.
+        after: PathBuf,
+    },
     /// Tell everything that a run says of a segment: its figures, each condition of the rule, and where it was folded.
     Explain {
         /// The folder of a run, such as out/bank/latest.
@@ -280,6 +287,7 @@ pub fn main() -> Exit {
         Command::Demo { dir, planting, threads } => demo::demo(&dir, &planting, threads, json, on_terminal),
         Command::Explain { run, segment } => inspect::explain(&run, &segment, json),
         Command::Assign(args) => assign::assign(&args, json),
+        Command::Diff { before, after } => inspect::diff(&before, &after, json),
         Command::Verify { run } => inspect::verify(&run, json),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "nichemine", &mut std::io::stdout());

@@ -13,7 +13,9 @@ use crate::dataflow::{self, Failure, FailureKind, Outcome, Shared};
 use crate::encode::Reading;
 use crate::job::Job;
 use crate::memory::Size;
-use crate::sink::{ErrorKind, FileInfo, Publisher, RunResult, SinkError, TableInfo, clear_staging, terminal};
+use crate::sink::{
+    ErrorKind, FileInfo, Migration, Publisher, RunResult, SinkError, TableInfo, clear_staging, terminal,
+};
 use crate::source::{self, SourceError, Table};
 use crate::telemetry::Progress;
 
@@ -112,14 +114,18 @@ pub fn execute(job: Job, layout: &Layout, memory: Size, bar: bool) -> Result<Opt
     let layout_text = layout.to_string();
     let work = move |worker: &mut timely::worker::Worker| {
         let mut summary = None;
-        let publish = |outcome: Outcome| {
+        let publish = |mut outcome: Outcome| {
             if let Some(path) = table.changed_since_open() {
                 let text = format!("{path:?} changed while it was read; nothing is published");
                 return Err(Failure { kind: FailureKind::Input, place: (usize::MAX, u64::MAX), text });
             }
             let publisher = publisher.lock().expect("no other worker publishes").take();
             let publisher = publisher.expect("worker 0 publishes once, and its process holds the lock");
-            summary = Some(publish(&publisher, &job, &table, &outcome, started, &layout_text)?);
+            let Outcome { codebook, grouping, assigned, previous, notes, .. } = &mut outcome;
+            let migration = previous.settle(codebook, grouping, assigned);
+            notes.extend_from_slice(previous.notes());
+            let (outcome, migration) = (&outcome, migration.as_ref());
+            summary = Some(publish(&publisher, &job, &table, outcome, migration, started, &layout_text)?);
             Ok(())
         };
         dataflow::run(worker, &job, &table, &reading, &shared, &progress, publish)?;
@@ -159,6 +165,7 @@ fn publish(
     job: &Job,
     table: &Table,
     outcome: &Outcome,
+    migration: Option<&Migration>,
     started: SystemTime,
     layout: &str,
 ) -> Result<Summary, Failure> {
@@ -201,6 +208,9 @@ fn publish(
         levels: &outcome.levels,
         layout: layout.to_owned(),
         changes: outcome.changes.as_ref(),
+        migration,
+        previous: outcome.previous.run_id().map(str::to_owned),
+        fingerprint: outcome.previous.fingerprint.clone(),
         notes: outcome.notes.clone(),
     };
     let published = publisher.publish(&result).map_err(|error| sink_failure(&error))?;

@@ -4,11 +4,11 @@ use super::target::{Asked, MetricSums, Overlaps, Pick};
 use crate::enumerate::Answer;
 use crate::highlight::{
     self, Bounds, Condition, Direction, Diversity, Frequent, Funnel, Highlight, Ranking, Scored, Secondary, Unlisted,
-    explained, fold, jaccard, mark, pairs, pool, rule, validate,
+    explained, fold, jaccard, mark, pairs, pool, rule, stands, validate,
 };
 use crate::job::{Guard, Job, PRIVACY_FLOOR};
-use crate::merge::priority;
-use crate::score::{Measures, Shrinkage, measures, standard_deviation, test};
+use crate::merge::{Before, keep_most, keep_order, priority};
+use crate::score::{Measures, Shrinkage, measures, standard_deviation, strength, test};
 use crate::segment::Segment;
 use crate::stats::{DISCOVERY, MetricKind, Moments, Parts, Scale, Stats, VALIDATION};
 
@@ -34,7 +34,14 @@ pub struct Found {
     candidates: Vec<Segment>,
     /// Ranked: candidates until some of them are chosen, then highlights.
     pub highlights: Vec<Highlight>,
-    /// Positions of the highlights that become groups, in the order in which a customer is asked for them.
+    /// Segments of the previous run's groups that still stand and are no highlights, with their directions.
+    pub carried: Vec<(Segment, Direction)>,
+    /// The group of the previous run that each highlight, and then each segment carried over, was of.
+    pub home: Vec<Option<u32>>,
+    /// Targets that were left out as there were too many for `highlight.top`.
+    crowded: usize,
+    /// Positions of the highlights that become groups, and after them of what is carried over, in the order in which a customer is asked
+    /// for them.
     pub targets: Vec<usize>,
 }
 
@@ -72,6 +79,9 @@ impl Found {
             funnel: Funnel::default(),
             candidates: Vec::new(),
             highlights: Vec::new(),
+            carried: Vec::new(),
+            home: Vec::new(),
+            crowded: 0,
             targets: Vec::new(),
         }
     }
@@ -172,6 +182,41 @@ impl Found {
         // Those that held on the validation part, or all if nothing was held out.
         let order = priority(&self.highlights).into_iter();
         self.targets = order.filter(|&i| self.highlights[i].validated != Some(false)).collect();
+        self.home = vec![None; self.highlights.len()];
+    }
+
+    /// Keeps of the previous run's groups what they were made of, as far as it stands: such a segment is a target though it is no
+    /// highlight any more, and customers are asked in the order in which they were.
+    pub fn carry(&mut self, job: &Job, before: &Before) {
+        let frequent = self.frequent();
+        let (mut carried, mut home, mut kept) = (Vec::new(), self.home.clone(), Vec::new());
+        for &(segment, direction, group) in &before.asked {
+            if !stands(segment, direction, &job.highlight, &frequent, self.kind, self.scale) {
+                continue;
+            }
+            let highlight = self.highlights.iter().position(|h| h.segment == segment && h.direction == direction);
+            let target = highlight.unwrap_or_else(|| {
+                carried.push((segment, direction));
+                home.push(None);
+                home.len() - 1
+            });
+            if home[target].replace(group).is_none() {
+                let whole = self.whole[self.position(segment)];
+                let lift = self.shrinkage.shrunken_lift(&whole);
+                kept.push((target, strength(lift, self.shrinkage.shrunken_effect(&whole))));
+            }
+        }
+        let others = self.targets.iter().filter(|&&i| home[i].is_none());
+        let others =
+            others.map(|&i| (i, strength(self.highlights[i].shrunken_lift, self.highlights[i].shrunken_effect)));
+        let targets = keep_order(&kept, &others.collect::<Vec<_>>());
+        (self.carried, self.home, self.targets) = (carried, home, targets);
+    }
+
+    /// The segment and the direction of a highlight, or of what comes after them.
+    pub fn target(&self, position: usize) -> (Segment, Direction) {
+        let carried = || self.carried[position - self.highlights.len()];
+        self.highlights.get(position).map_or_else(carried, |h| (h.segment, h.direction))
     }
 
     /// The highlights with their directions, ranked.
@@ -215,7 +260,7 @@ impl Found {
 
     /// The segments that become groups, in the order in which a customer is asked for them.
     pub fn asked(&self) -> Vec<Segment> {
-        self.targets.iter().map(|&i| self.highlights[i].segment).collect()
+        self.targets.iter().map(|&i| self.target(i).0).collect()
     }
 
     /// Drops the targets that have nothing of their own, given what each takes; says whether there were any.
@@ -223,13 +268,20 @@ impl Found {
     /// Customers go to the strongest of their highlights. What a weaker one is left with may be nobody, or no further from the
     /// base than `highlight.min_lift`: then stronger highlights had already said what it says. Its customers are asked for the
     /// next one.
+    ///
+    /// Of what is carried over together with the highlights not many more are left than `highlight.top`: those with the largest impact of
+    /// their own.
     pub fn drop_explained(&mut self, job: &Job, taken: &[MetricSums]) -> bool {
         let before = self.targets.len();
-        let targets = self.targets.iter().zip(taken).filter(|&(&i, sums)| {
+        let own = |sums: &MetricSums| {
             let stats: Stats = sums[0].iter().copied().sum();
-            let own = measures(self.kind, self.scale, &stats, &self.base(0));
-            let least = job.highlight.min_lift;
-            let stands_out = match (self.highlights[i].direction, own.lift) {
+            (stats, measures(self.kind, self.scale, &stats, &self.base(0)))
+        };
+        let targets = self.targets.iter().zip(taken).filter(|&(&i, sums)| {
+            let (stats, own) = own(sums);
+            // What was not dropped before is not for being a little below.
+            let least = if self.home[i].is_some() { job.highlight.min_lift.sqrt() } else { job.highlight.min_lift };
+            let stands_out = match (self.target(i).1, own.lift) {
                 (Direction::Over, Some(lift)) => own.effect > 0.0 && lift >= least,
                 (Direction::Under, Some(lift)) => own.effect < 0.0 && lift <= 1.0 / least,
                 (Direction::Over, None) => own.effect > 0.0,
@@ -237,15 +289,18 @@ impl Found {
             };
             stands_out && stats.uv >= floor(job)
         });
-        self.targets = targets.map(|(&i, _)| i).collect();
+        let targets: Vec<(usize, f64)> = targets.map(|(&i, sums)| (i, own(sums).1.impact)).collect();
+        let kept = keep_most(&targets, |i| self.home[i].is_some(), job.highlight.top);
+        self.crowded += targets.len() - kept.len();
+        self.targets = kept;
         self.targets.len() < before
     }
 
     /// Pairs of targets whose common customers the distance between them looks at, as far as they may be merged.
     pub fn compared(&self, job: &Job) -> Asked {
         let leaves = self.leaves();
-        let segments: Vec<Segment> = leaves.iter().map(|&i| self.highlights[i].segment).collect();
-        let direction = |leaf: usize| self.highlights[leaves[leaf]].direction;
+        let segments: Vec<Segment> = leaves.iter().map(|&i| self.target(i).0).collect();
+        let direction = |leaf: usize| self.target(leaves[leaf]).1;
         let all = (0..leaves.len()).flat_map(|i| (0..i).map(move |j| [i, j]));
         let pairs = all.filter(|&[i, j]| job.merge.distance.overlaps() && direction(i) == direction(j));
         (segments, pairs.map(|pair| pair.map(|leaf| leaf as u32)).collect())
@@ -266,11 +321,18 @@ impl Found {
         if self.funnel.validated.is_some() {
             reason.push_str(&format!(", {held} of them held on the validation part"));
         }
-        if self.targets.len() < held {
-            let explained = held - self.targets.len();
+        let carried =
+            self.targets.iter().filter(|&&i| self.highlights.get(i).is_none_or(|h| h.validated == Some(false)));
+        let carried = carried.count();
+        if self.targets.len() - carried < held {
+            let out = held + carried - self.targets.len();
+            let why = if self.crowded == 0 { "" } else { ", or more impact of their own (highlight.top)" };
             reason.push_str(&format!(
-                ", {explained} left out as stronger ones have the customers that made them stand out"
+                ", {out} left out as stronger ones have the customers that made them stand out{why}"
             ));
+        }
+        if carried > 0 {
+            reason.push_str(&format!(", {carried} more segments of the previous run's groups that still stand"));
         }
         format!("{reason}; {} were merged: {cut}", self.targets.len())
     }

@@ -26,6 +26,8 @@ pub struct Merged {
     pub leaves: Vec<Leaf>,
     /// Leaves in the order in which a customer is asked for them.
     asked: Vec<usize>,
+    /// Of each leaf, the group of the previous run that it was of.
+    home: Vec<Option<u32>>,
     pub space: Space,
     /// By leaf, over the customers that it takes: those of the leaves are disjoint.
     taken: Vec<Taken>,
@@ -43,16 +45,16 @@ impl Merged {
             all.binary_search_by_key(highlight, |(highlight, ..)| *highlight).expect("every target is a leaf")
         };
         let asked = found.targets.iter().map(leaf_of).collect();
+        let home = all.iter().map(|(target, ..)| found.home[*target]).collect();
         let (mut leaves, mut own) = (Vec::new(), Vec::new());
-        for (highlight, profile, taken) in all {
-            let highlight = &found.highlights[highlight];
-            let (segment, direction) = (highlight.segment, highlight.direction);
+        for (target, profile, taken) in all {
+            let (segment, direction) = found.target(target);
             let stats = found.whole_of(segment);
             leaves.push(Leaf { segment, direction, uv: stats.uv, stats, profile, weight: 1.0 });
             own.push(taken);
         }
         let space = Space::new(found.kind, found.scale, found.base(0), influences);
-        Merged { of: MergeOf::Highlights, leaves, asked, space, taken: own }
+        Merged { of: MergeOf::Highlights, leaves, asked, home, space, taken: own }
     }
 
     /// Cells with their sums. Each counts as much as it has customers, and where it stands is said by the discovery part alone: what its
@@ -66,7 +68,8 @@ impl Merged {
         };
         let leaves = cells.segments.iter().zip(&taken).map(leaf).collect();
         let space = Space::new(found.kind, found.scale, found.bases[0][DISCOVERY], influences);
-        Merged { of: MergeOf::Cells, leaves, asked: (0..taken.len()).collect(), space, taken }
+        let (asked, home) = ((0..taken.len()).collect(), vec![None; taken.len()]);
+        Merged { of: MergeOf::Cells, leaves, asked, home, space, taken }
     }
 
     /// Whether there are so many that all workers grow the tree.
@@ -101,7 +104,9 @@ impl Merged {
         };
         self.with_distances(job, shared, |apart| {
             let judge = Judge::new(found.kind, base, &taken, &self.leaves, apart);
-            cut(tree, job.merge.groups, least, leaves_are, |groups| judge.worth(groups))
+            let fresh = cut(tree, job.merge.groups, least, leaves_are, |groups| judge.worth(groups));
+            let groups = job.merge.groups;
+            merge::keep(&self.leaves, &self.home, apart, fresh, groups, least, |groups| judge.worth(groups))
         })
     }
 
@@ -206,6 +211,8 @@ impl Merged {
             MergeOf::Cells => self.reason(codebook, clusters.reason),
         };
         let ids = clusters.members.iter().map(|members| id_of[members[0]]).collect();
+        let home = |members: &Vec<usize>| members.iter().find_map(|&leaf| self.home[leaf]);
+        let homes = groups.iter().map(|(members, _)| clusters.kept.and_then(|_| home(members))).collect();
         let grouping = Grouping {
             groups: groups.into_iter().map(|(_, group)| group).collect(),
             asked: self.asked.iter().map(|&leaf| (self.leaves[leaf].segment, id_of[leaf])).collect(),
@@ -213,6 +220,10 @@ impl Merged {
             merges: clusters.merges,
             choices: clusters.choices,
             reason,
+            kept: clusters.kept,
+            homes,
+            carried: found.carried.iter().map(|(segment, _)| *segment).collect(),
+            ..Grouping::default()
         };
         (grouping, ids)
     }

@@ -32,7 +32,7 @@ use crate::merge::Grouping;
 use crate::mix::{Dimension, Mix};
 use crate::score::{Component, Measures};
 use crate::screen::Verdict;
-use crate::sink::Quality;
+use crate::sink::{Previous, Quality};
 use crate::source::Table;
 use crate::stats::{MetricKind, Moments, Scale};
 use crate::telemetry::{LevelRecord, Progress, STAGES, StageRecord};
@@ -66,6 +66,8 @@ pub struct Outcome {
     pub levels: Vec<LevelRecord>,
     /// Where the job compares two periods.
     pub changes: Option<Changes>,
+    /// The run whose groups these may be.
+    pub previous: Previous,
     pub notes: Vec<String>,
 }
 
@@ -156,6 +158,16 @@ pub fn run(
         None => picks.follow(worker),
     }
     stages.step("highlights picked");
+    // Process 0 alone sees the outputs.
+    let previous = found.as_mut().map(|found| {
+        let previous = Previous::find(&job.output.dir, job, table.digest(), &found.answer);
+        // Cells are all of the base, and not carried over.
+        if let Some(before) = previous.before(job, &codebook).filter(|_| job.merge.of == MergeOf::Highlights) {
+            found.carry(job, &before);
+        }
+        previous
+    });
+    stages.step("previous run read");
     let added = added(worker, &shard, found.as_ref().map(Found::directed));
     if let Some(found) = &mut found {
         found.add(&added);
@@ -223,7 +235,7 @@ pub fn run(
     };
     drop(shard);
     let published =
-        found.zip(merged).zip(rules.zip(assigned)).map(|((found, (merged, clusters)), (rules, mut assigned))| {
+        found.zip(merged).zip(rules.zip(assigned)).zip(previous).map(|(((found, (merged, clusters)), (rules, mut assigned)), previous)| {
             let (grouping, ids) = merged.grouping(&found, &codebook, clusters, rules, &mut assigned);
             let mix = mixed.map_or_else(Mix::default, |crossed| {
                 Mix::of(dimensions, &crossed, &ids, found.kind, found.scale, floor(job))
@@ -263,6 +275,7 @@ pub fn run(
                 stages: stages.done,
                 levels,
                 changes,
+                previous,
                 notes,
             })
         });

@@ -9,6 +9,7 @@ mod fold;
 mod pairs;
 mod rank;
 mod rule;
+mod stands;
 mod validate;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,7 @@ pub use fold::{explained, fold, jaccard, pool};
 pub use pairs::{Bounds, pairs};
 pub use rank::Ranking;
 pub use rule::{Frequent, Unlisted, mark, q_values, rule, score};
+pub use stands::stands;
 pub use validate::validate;
 
 /// A frequent segment with everything that is said of it: one row of `segments.parquet`.

@@ -36,6 +36,8 @@ pub struct MergeSpec {
     /// Up to so many are merged by one worker, which holds 8 bytes for each two of them; more are merged in rounds by all workers, by
     /// distances of profiles alone.
     pub max_matrix: usize,
+    /// What is kept of the previous run in the same `output.dir`.
+    pub keep: Continuity,
 }
 
 /// What groups are made of.
@@ -46,6 +48,19 @@ pub enum MergeOf {
     Highlights,
     /// The combinations of items of a few features that customers have: every customer is in exactly one group.
     Cells,
+}
+
+/// What a run keeps of the run before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Continuity {
+    /// Ids and names of the groups that share customers with it; and where it is the same job on another table, what its groups were made
+    /// of, as far as that still stands, so that customers change groups for a reason.
+    Groups,
+    /// Ids and names only: groups are made afresh.
+    Ids,
+    /// Nothing: groups are numbered from 1, and nothing is said of who went where.
+    Nothing,
 }
 
 impl Default for MergeSpec {
@@ -59,6 +74,7 @@ impl Default for MergeSpec {
             distance: DistanceSpec::Named(Distance::Profile),
             min_group_share: 0.0,
             max_matrix: 5000,
+            keep: Continuity::Groups,
         }
     }
 }

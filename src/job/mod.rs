@@ -9,7 +9,7 @@ mod profile;
 pub use compare::CompareSpec;
 pub use highlight::{Adjust, HighlightSpec, RankBy};
 pub use load::{Job, JobError, Override, closest};
-pub use merge::{DistanceSpec, Linkage, MergeOf, MergeSpec};
+pub use merge::{Continuity, DistanceSpec, Linkage, MergeOf, MergeSpec};
 pub use profile::ProfileSpec;
 
 use std::collections::BTreeMap;

@@ -14,6 +14,8 @@ pub struct Clusters {
     /// Every number of groups that could be chosen, ascending.
     pub choices: Vec<Choice>,
     pub reason: String,
+    /// What the groups are worth where they are those of an earlier run, and none of the choices.
+    pub kept: Option<Worth>,
 }
 
 /// What the merges that led to a choice have cost at the least on average, as a share of what all of the tree's do together: so
@@ -89,7 +91,7 @@ pub fn cut(
         ));
     }
     let merges = tree.merges[..leaves - choices[best].groups].to_vec();
-    Clusters { members: members(leaves, &merges), merges, choices, reason }
+    Clusters { members: members(leaves, &merges), merges, choices, reason, kept: None }
 }
 
 fn reason(leaves: usize, leaves_are: &str, [fewest, most]: [usize; 2], chosen: &Choice, choices: usize) -> String {

@@ -4,7 +4,10 @@ mod assign;
 mod cells;
 mod cut;
 mod distances;
+mod identity;
+mod keep;
 mod linkage;
+mod matching;
 mod name;
 mod rounds;
 mod rule;
@@ -24,7 +27,10 @@ use crate::stats::Stats;
 pub use assign::priority;
 pub use cells::{Grid, cell_rules};
 pub use cut::{Clusters, cut};
+pub use identity::{Former, Identity, Status, settle};
+pub use keep::{Before, keep, keep_most, keep_order};
 pub use linkage::{Tree, merge, merge_points};
+pub use matching::assignment;
 pub use name::{distinct, name, names};
 pub use rounds::Rounds;
 pub use rule::{ShortRule, short_rule};
@@ -60,7 +66,7 @@ pub struct Choice {
 /// Customers to run one programme for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Group {
-    /// From 1, by absolute impact.
+    /// From 1, by absolute impact, until [`settle`] makes it that of an earlier run's group.
     pub id: u32,
     pub direction: Direction,
     /// Its defining items, for people.
@@ -96,4 +102,15 @@ pub struct Grouping {
     pub choices: Vec<Choice>,
     /// One sentence: where the merging stopped and why, in particular when there are fewer groups than asked for.
     pub reason: String,
+    /// What the groups are worth where they were kept from an earlier run rather than chosen.
+    pub kept: Option<Worth>,
+    /// Segments that customers are asked for though they are no highlights any more, as the groups were made of them. They are numbered
+    /// after the highlights.
+    pub carried: Vec<Segment>,
+    /// Of each group that was kept, the id that it had; by position.
+    pub homes: Vec<Option<u32>>,
+    /// What each group would be called if it had no name yet.
+    pub called: Vec<String>,
+    /// The next number for a group, that none had before.
+    pub next_id: u32,
 }

@@ -1,6 +1,6 @@
 //! What sets a group apart, feature by feature, as people would say it.
 
-use crate::encode::{Codebook, ItemValue};
+use crate::encode::{Codebook, ItemValue, OTHER};
 use crate::profile::ProfileItem;
 use crate::segment::{FeatureId, Item, ItemCode};
 
@@ -69,7 +69,9 @@ impl Trait {
     pub fn values(&self, codebook: &Codebook) -> Vec<ItemValue> {
         let mut values: Vec<ItemValue> = Vec::new();
         for &code in &self.codes {
-            let value = codebook.feature(self.feature).items[usize::from(code)].clone();
+            // Cells are also of values that are no item.
+            let value = codebook.feature(self.feature).items.get(usize::from(code)).cloned();
+            let value = value.unwrap_or_else(|| ItemValue::Text(OTHER.into()));
             match (values.last_mut(), &value) {
                 (Some(ItemValue::Range { high: Some(end), low: start }), ItemValue::Range { low: Some(low), high })
                     if *end == *low && (start.is_some() || high.is_some()) =>

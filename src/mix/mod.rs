@@ -166,7 +166,7 @@ pub struct Value {
     pub share: f64,
     /// Over them; none where the metric has no mean.
     pub metric_mean: Option<f64>,
-    /// The groups, in the order of their ids, then who is in none; none where it must not be told.
+    /// The groups, in their order, then who is in none; none where it must not be told.
     pub sets: Vec<Option<Share>>,
 }
 
@@ -332,11 +332,11 @@ impl Column {
         value.item.map(|code| &self.book.features[0].items[usize::from(code)])
     }
 
-    /// Whether telling how many customers of a group have this value would tell what is withheld here.
-    pub fn withholds(&self, value: &ItemValue, group: u32) -> bool {
-        let place = self.book.features[0].items.iter().position(|item| item == value);
-        let own = place.and_then(|code| self.values.iter().find(|v| v.item == Some(code as ItemCode)));
-        own.is_none_or(|value| value.sets[group as usize - 1].is_none())
+    /// Whether telling how many customers of the group in a place have this value would tell what is withheld here.
+    pub fn withholds(&self, value: &ItemValue, place: usize) -> bool {
+        let known = self.book.features[0].items.iter().position(|item| item == value);
+        let own = known.and_then(|code| self.values.iter().find(|v| v.item == Some(code as ItemCode)));
+        own.is_none_or(|value| value.sets[place].is_none())
     }
 }
 

@@ -128,6 +128,6 @@ fn what_is_withheld_of_a_value_is_withheld_of_the_item_too() {
     let rows = cells(&[&[(4, 0), (500, 0)], &[(15, 0), (300, 0)], &[(80, 0), (200, 0)], &[(1, 0), (11, 0)]]);
     let whole = cells(&[&[(100, 0), (1011, 0)]]).remove(0);
     let found = column(feature(texts(&["a", "b", "c", "d"]), &[504, 315, 280, 12], false), rows, &whole, 10);
-    let withheld = |text: &str| found.withholds(&ItemValue::Text(text.into()), 1);
+    let withheld = |text: &str| found.withholds(&ItemValue::Text(text.into()), 0);
     assert_eq!(["a", "b", "c", "d", "e"].map(withheld), [true, true, false, true, true]);
 }

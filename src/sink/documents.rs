@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::migration::Origin;
 use super::mix::{self, ByColumn, MixEntry, ValueEntry};
 use super::publish::rfc3339;
 use super::staging::{Staging, WriteError};
@@ -15,7 +16,7 @@ use super::{RowAccounts, RunResult, SinkError, TableInfo, VerifyError, audience_
 use crate::encode::{Codebook, Feature};
 use crate::highlight::{Direction, Funnel};
 use crate::job::PRIVACY_FLOOR;
-use crate::merge::{Choice, Group, Merge};
+use crate::merge::{Choice, Merge, Worth};
 use crate::profile::ProfileItem;
 use crate::score::{Component, Measures, Test};
 use crate::screen::Verdict;
@@ -46,6 +47,12 @@ pub struct GroupsFile {
     /// How all customers divide by the columns of `profile.by`.
     #[serde(default)]
     pub mix: ByColumn<ValueEntry>,
+    /// The number that the next new group gets: none is given twice.
+    #[serde(default)]
+    pub next_id: u32,
+    /// What the groups are worth where they were kept from the run before rather than chosen among `choices`.
+    #[serde(default)]
+    pub kept: Option<Worth>,
     /// The group of each customer as an SQL expression over the table's columns, null for those in none: exactly as assigned.
     pub assignment_sql: String,
     /// The same as data: the first of these segments that covers a customer decides. Empty also in a run of an earlier build.
@@ -70,6 +77,12 @@ pub struct AssignmentEntry {
 pub struct GroupEntry {
     pub id: u32,
     pub name: String,
+    /// What it would be called if it had no name from earlier runs.
+    #[serde(default)]
+    pub typical: String,
+    /// What it is to the groups of the run before; none without one.
+    #[serde(flatten)]
+    pub origin: Option<Origin>,
     pub direction: Direction,
     #[serde(flatten)]
     pub measures: Measures,
@@ -154,7 +167,8 @@ pub struct ProfileEntry {
 }
 
 impl GroupEntry {
-    fn of(group: &Group, result: &RunResult, texts: &Texts) -> GroupEntry {
+    fn of(at: usize, result: &RunResult, texts: &Texts) -> GroupEntry {
+        let group = &result.grouping.groups[at];
         let finite = |value: f64| Some(value).filter(|v| v.is_finite());
         let profile = |p: &ProfileItem| ProfileEntry {
             item: texts.item(p.item).to_owned(),
@@ -173,6 +187,8 @@ impl GroupEntry {
         GroupEntry {
             id: group.id,
             name: group.name.clone(),
+            typical: result.grouping.called.get(at).unwrap_or(&group.name).clone(),
+            origin: None,
             direction: group.direction,
             measures: group.measures,
             interval: group.test.as_ref().and_then(IntervalEntry::of),
@@ -185,7 +201,7 @@ impl GroupEntry {
             description: report::describe(group, result, result.job.output.language),
             segments: group.segments.iter().map(|s| texts.segment(*s)).collect(),
             profile: privacy::told(group, result).into_iter().map(profile).collect(),
-            mix: mix::of_group(result, group.id),
+            mix: mix::of_group(result, at),
             sql: result.any_sql(&group.segments),
             rule: {
                 let shown = result.short_rule(group);
@@ -205,11 +221,18 @@ impl GroupEntry {
 pub(super) fn write_groups(staging: &Staging, result: &RunResult) -> Result<(), SinkError> {
     let texts = Texts::of(result.codebook);
     let grouping = result.grouping;
+    let told = result.told_migration();
+    let entry = |at: usize| GroupEntry {
+        origin: told.as_ref().map(|told| told.origin(at)),
+        ..GroupEntry::of(at, result, &texts)
+    };
     let document = GroupsFile {
         base: result.base,
         base_validation: result.base_validation(),
-        groups: grouping.groups.iter().map(|g| GroupEntry::of(g, result, &texts)).collect(),
+        groups: (0..grouping.groups.len()).map(entry).collect(),
         mix: mix::of_base(result),
+        next_id: grouping.next_id,
+        kept: grouping.kept,
         assignment_sql: result.assignment_sql(),
         assignment: (grouping.asked.iter())
             .map(|&(segment, group)| AssignmentEntry { segment: texts.segment(segment), group })
@@ -318,6 +341,12 @@ pub struct Manifest {
     pub job: serde_json::Value,
     pub privacy: PrivacyRecord,
     pub input: TableInfo,
+    /// Of all exact sums: with the digest of the input, whether two runs are of the same table.
+    #[serde(default)]
+    pub fingerprint: String,
+    /// The run that groups have their ids from, if any.
+    #[serde(default)]
+    pub previous: Option<String>,
     pub layout: String,
     pub rows: RowAccounts,
     /// Size of the base.
@@ -357,6 +386,8 @@ impl Manifest {
                 withheld: (result.segments.len() - result.written().len()) as u64,
             },
             input: result.table.clone(),
+            fingerprint: result.fingerprint.clone(),
+            previous: result.previous.clone(),
             layout: result.layout.clone(),
             rows: result.quality.rows,
             customers,

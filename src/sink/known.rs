@@ -337,7 +337,7 @@ impl Row {
 
 /// What a column has to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Text,
     Texts,
     Float,
@@ -360,10 +360,10 @@ impl Kind {
 }
 
 /// A batch whose columns have been looked at.
-struct Columns<'a>(&'a RecordBatch);
+pub(super) struct Columns<'a>(&'a RecordBatch);
 
 impl Columns<'_> {
-    fn rows(&self) -> usize {
+    pub fn rows(&self) -> usize {
         self.0.num_rows()
     }
 
@@ -371,7 +371,7 @@ impl Columns<'_> {
         self.0.column_by_name(name).expect("asked for")
     }
 
-    fn text(&self, name: &str, row: usize) -> &str {
+    pub fn text(&self, name: &str, row: usize) -> &str {
         self.column(name).as_string::<i32>().value(row)
     }
 
@@ -380,12 +380,12 @@ impl Columns<'_> {
         list.as_string::<i32>().iter().flatten().map(str::to_owned).collect()
     }
 
-    fn float(&self, name: &str, row: usize) -> Option<f64> {
+    pub fn float(&self, name: &str, row: usize) -> Option<f64> {
         let column = self.column(name);
         column.is_valid(row).then(|| column.as_primitive::<Float64Type>().value(row))
     }
 
-    fn whole(&self, name: &str, row: usize) -> Option<i128> {
+    pub fn whole(&self, name: &str, row: usize) -> Option<i128> {
         let column = self.column(name);
         column.is_valid(row).then(|| match column.data_type() {
             DataType::Decimal128(..) => column.as_primitive::<Decimal128Type>().value(row),
@@ -393,18 +393,18 @@ impl Columns<'_> {
         })
     }
 
-    fn rank(&self, name: &str, row: usize) -> i64 {
+    pub fn rank(&self, name: &str, row: usize) -> i64 {
         self.column(name).as_primitive::<Int32Type>().value(row).into()
     }
 
-    fn flag(&self, name: &str, row: usize) -> Option<bool> {
+    pub fn flag(&self, name: &str, row: usize) -> Option<bool> {
         let column = self.column(name);
         column.is_valid(row).then(|| column.as_boolean().value(row))
     }
 }
 
 /// Calls `each` with every batch of some columns of a file, and the number of its first row; gives the number of rows.
-fn each_batch(
+pub(super) fn each_batch(
     path: &Path,
     columns: &[(&str, Kind)],
     mut each: impl FnMut(usize, &Columns),

@@ -71,11 +71,11 @@ pub(super) fn of_base(result: &RunResult) -> ByColumn<ValueEntry> {
     columns.collect()
 }
 
-/// By column, the values of one group, by its id.
-pub(super) fn of_group(result: &RunResult, id: u32) -> ByColumn<MixEntry> {
+/// By column, the values of the group in a place.
+pub(super) fn of_group(result: &RunResult, place: usize) -> ByColumn<MixEntry> {
     let columns = result.mix.columns.iter().map(|column| {
         let entry = |value: &Value| {
-            let share = value.sets[id as usize - 1].as_ref()?;
+            let share = value.sets[place].as_ref()?;
             Some(MixEntry { value: column.label(value), own: ShareEntry::of(value, share) })
         };
         (column.name().to_owned(), column.values.iter().filter_map(entry).collect())

@@ -3,14 +3,19 @@
 mod assigned;
 mod change;
 mod columns;
+mod common;
+mod diff;
+mod differences;
 mod documents;
 mod drift;
 mod explain;
 mod explained;
 mod known;
+mod migration;
 mod mix;
 mod number;
 mod packages;
+mod past;
 mod privacy;
 mod prom;
 mod publish;
@@ -23,18 +28,25 @@ mod tables;
 mod terminal;
 mod text;
 mod verify;
+mod withhold;
 
 #[cfg(test)]
 mod sample;
 
 pub use assigned::{AssignedFile, AssignedOrder, AssignedRows, NO_PLACE};
 pub use change::{ChangeFile, FeatureEntry, ItemEntry, StepEntry, read_change};
+pub use diff::{Difference, HighlightEntry, RunEntry, diff};
+pub use differences::difference;
 pub use documents::{GroupEntry, GroupsFile, Manifest, ManifestFile, read_groups, read_manifest};
 pub use drift::{Drift, Example, GroupDrift, ValueDrift, stability};
 pub use explain::{Asked, ExplainError, Explanation, Figures, Tested, explain};
 pub use explained::explained;
+pub use migration::{
+    MatrixCell, MatrixRow, MigrationFile, Origin, OriginEntry, PreviousRun, Shared, VanishedEntry, read_migration,
+};
 pub use mix::{ByColumn, MixEntry, ShareEntry, ValueEntry};
 pub use packages::audience_folder;
+pub use past::{Migration, Previous};
 pub use publish::{ErrorKind, Published, Publisher, SinkError, clear_staging, is_run_id};
 pub use quality::{ColumnQuality, Quality, RejectedRow, RowAccounts};
 pub use report::report;
@@ -125,6 +137,12 @@ pub struct RunResult<'a> {
     pub layout: String,
     /// Where the job compares two periods.
     pub changes: Option<&'a Changes>,
+    /// Where there is a run before this one to compare groups with.
+    pub migration: Option<&'a Migration>,
+    /// The run whose groups these may be.
+    pub previous: Option<String>,
+    /// Of the exact sums.
+    pub fingerprint: String,
     /// Plain statements for the reader, e.g. that the metric is constant.
     pub notes: Vec<String>,
 }
@@ -148,6 +166,11 @@ impl RunResult<'_> {
     /// The name of every metric, the primary one first.
     fn metric_names(&self) -> impl Iterator<Item = &str> {
         std::iter::once("metric").chain(self.secondary.iter().map(|(name, _)| name.as_str()))
+    }
+
+    /// Where a group stands among the groups, as the mix has it.
+    fn place(&self, group: &Group) -> usize {
+        self.grouping.groups.iter().position(|own| own.id == group.id).expect("it is one of them")
     }
 
     /// The base on the validation part; none when nothing was held out, or too few customers are in one of the parts.

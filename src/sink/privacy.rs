@@ -11,7 +11,7 @@ pub(super) fn told<'g>(group: &'g Group, result: &RunResult) -> Vec<&'g ProfileI
         let feature = result.codebook.feature(p.item.feature);
         let value = &feature.items[usize::from(p.item.code)];
         let columns = result.mix.columns.iter().filter(|column| column.name() == feature.name);
-        columns.into_iter().any(|column| column.withholds(value, group.id))
+        columns.into_iter().any(|column| column.withholds(value, result.place(group)))
     };
     let mut items = writable(group, result.codebook, result.floor());
     items.retain(|p| !withheld(p));

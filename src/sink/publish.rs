@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::documents::Manifest;
 use super::staging::{Staging, hex, sync_folder};
-use super::{RunResult, change, documents, packages, prom, report, sums, tables};
+use super::{RunResult, change, documents, migration, packages, prom, report, sums, tables};
 use crate::encode::civil;
 use crate::telemetry::StageRecord;
 
@@ -87,7 +87,7 @@ pub struct Publisher {
 }
 
 const STAGING: &str = ".staging-";
-const SUCCESS: &str = "_SUCCESS";
+pub(super) const SUCCESS: &str = "_SUCCESS";
 
 /// Removes what was staged and never published. Only for whoever holds the lock of the output folder.
 pub fn clear_staging(dir: &Path) -> Result<(), SinkError> {
@@ -156,7 +156,9 @@ impl Publisher {
             }
         };
         self.point_latest(&run_id)?;
-        let expired = self.expire(result.job.output.keep_runs, &run_id);
+        // The next run of the same job on the same table is compared with the run that this one is.
+        let compared = result.previous.as_deref();
+        let expired = self.expire(result.job.output.keep_runs, &run_id, compared);
         Ok(Published { run_id, path, expired })
     }
 
@@ -169,6 +171,7 @@ impl Publisher {
         tables::write_segments(&staging, result)?;
         sums::write_sums(&staging, result)?;
         change::write_change(&staging, result)?;
+        migration::write(&staging, result)?;
         step("segments written");
         tables::write_highlights(&staging, result)?;
         packages::write(&staging, result)?;
@@ -223,8 +226,9 @@ impl Publisher {
         sync_folder(&self.dir)
     }
 
-    /// Removes the oldest runs beyond `keep`. The new run is published by now, so what fails here is only logged.
-    fn expire(&self, keep: usize, new: &str) -> Vec<String> {
+    /// Removes the oldest runs beyond `keep`, but not the one that the new run is compared with. The new run is published by now, so
+    /// what fails here is only logged.
+    fn expire(&self, keep: usize, new: &str, compared: Option<&str>) -> Vec<String> {
         let runs = self.dir.join("runs");
         let mut complete: Vec<String> = names(&runs)
             .unwrap_or_default()
@@ -235,6 +239,7 @@ impl Publisher {
         complete.sort_by(|a, b| age(a).cmp(&age(b)).then_with(|| a.cmp(b)));
         let surplus = (complete.len() + 1).saturating_sub(keep.max(1)).min(complete.len());
         complete.truncate(surplus);
+        complete.retain(|name| Some(name.as_str()) != compared);
         complete.retain(|name| {
             // Renamed first: a run is there whole or not at all, even while it is being removed.
             let doomed = runs.join(format!("{STAGING}expired-{name}"));
@@ -249,13 +254,13 @@ impl Publisher {
 }
 
 /// Oldest first, and `-10` after `-9`: the time, and the number within its second.
-fn age(run_id: &str) -> (&str, u64) {
+pub(super) fn age(run_id: &str) -> (&str, u64) {
     let mut parts = run_id.splitn(3, '-');
     let time = parts.next().unwrap_or_default();
     (time, parts.nth(1).and_then(|n| n.parse().ok()).unwrap_or(1))
 }
 
-fn names(folder: &Path) -> Result<Vec<String>, SinkError> {
+pub(super) fn names(folder: &Path) -> Result<Vec<String>, SinkError> {
     let entries = std::fs::read_dir(folder).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
     let entries = entries.map_err(|source| SinkError::write(folder, source))?;
     let mut names: Vec<String> = entries.iter().filter_map(|e| e.file_name().into_string().ok()).collect();

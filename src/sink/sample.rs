@@ -288,6 +288,7 @@ impl Sample {
                     },
                 ],
                 reason: "2 groups: fewer highlights than merge.groups asks for".into(),
+                ..Grouping::default()
             },
             assigned: Assigned {
                 // Not in order: the outputs must not depend on it.
@@ -398,6 +399,9 @@ impl Sample {
             levels: &self.levels,
             layout: "1 process x 2 threads".into(),
             changes: None,
+            migration: None,
+            previous: None,
+            fingerprint: String::new(),
             notes: self.notes.clone(),
         }
     }

@@ -28,7 +28,7 @@ pub fn visible(text: &str) -> String {
     out
 }
 
-fn cut(text: &str) -> String {
+pub(super) fn cut(text: &str) -> String {
     let text = visible(text);
     match text.char_indices().nth(CUT) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -58,7 +58,7 @@ pub(super) fn right(text: String) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
-fn direction_mark(direction: Direction) -> &'static str {
+pub(super) fn direction_mark(direction: Direction) -> &'static str {
     match direction {
         Direction::Over => "▲",
         Direction::Under => "▼",
@@ -94,10 +94,14 @@ pub fn highlight_table(result: &RunResult, width: Option<u16>) -> String {
 /// All groups.
 pub fn group_table(result: &RunResult, width: Option<u16>) -> String {
     let (t, n) = (Text::of(result.job.output.language), numbers(result));
-    let mut table = table(&["#", t.group, t.uv, t.uv_share, t.mean, t.lift, t.impact, t.held_out_mean], width);
-    for group in &result.grouping.groups {
+    let told = result.told_migration();
+    let mut header = vec!["#", t.group, t.uv, t.uv_share, t.mean, t.lift, t.impact, t.held_out_mean];
+    header.extend(told.is_some().then_some(t.status));
+    let mut table = table(&header, width);
+    for (at, group) in result.grouping.groups.iter().enumerate() {
         let m = &group.measures;
-        table.add_row(vec![
+        let status = |told| Cell::new(report::mark(t, told, at).unwrap_or_else(|| t.status_kept.to_owned()));
+        let mut row = vec![
             right(group.id.to_string()),
             Cell::new(cut(&format!("{} {}", direction_mark(group.direction), group.name))),
             right(count(m.uv)),
@@ -106,7 +110,9 @@ pub fn group_table(result: &RunResult, width: Option<u16>) -> String {
             right(n.lift_or_effect(m.lift, m.effect)),
             right(cut(&n.impact(m.impact))),
             right(result.group_validation(group).map_or("–".into(), |v| n.mean(v.metric_mean))),
-        ]);
+        ];
+        row.extend(told.as_ref().map(status));
+        table.add_row(row);
     }
     table.to_string()
 }

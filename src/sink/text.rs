@@ -215,6 +215,42 @@ texts! {
     def_change_contribution: "Mix + rate. Over all customers, each in one row, the contributions add up to the change of the mean.",
         "结构效应 + 比率效应。每位客户只属于一行时，各行贡献之和等于均值的总变化。";
 
+    migration: "Since the previous run", "与上次运行相比";
+    migration_lead: "The previous run had {groups} groups among {customers} customers; {kept} of them are still there and keep their number and name.",
+        "上次运行共有 {customers} 位客户、{groups} 个人群，其中 {kept} 个延续至今，编号与名称保持不变。";
+    migration_stayed: "{stayed} of the customers who were in groups ({share}) are in the same one.",
+        "原先已归入人群的客户中，{stayed} 位（{share}）仍在原人群。";
+    migration_group: "{id} ({name})", "{id}（{name}）";
+    migration_new: "Group {group} is new: {uv} customers.", "新增人群 {group}：{uv} 位客户。";
+    migration_split: "Group {group} split off: {share} of its customers were in group {was}.",
+        "人群 {group}由原人群 {was}拆分而来，其客户有 {share} 来自该人群。";
+    migration_split_half: "Group {group} split off: at least half of its customers were in group {was}.",
+        "人群 {group}由原人群 {was}拆分而来，其客户至少一半来自该人群。";
+    migration_joined: "Group {group} has most of the customers of several groups now: {was}.",
+        "人群 {group}由多个原人群合并而来，包含以下人群的大部分客户：{was}。";
+    migration_vanished: "Group {group} with {uv} customers is no more.", "原人群 {group}（{uv} 位客户）已不存在。";
+    migration_vanished_to: "Group {group} with {uv} customers is no more: {parts}.",
+        "原人群 {group}（{uv} 位客户）已不存在，客户去向：{parts}。";
+    migration_part: "{uv} went to group {group}", "{uv} 位转入人群 {group}";
+    migration_part_none: "{uv} are in no group, or no customers any more", "{uv} 位不在任何人群，或已不是客户";
+    migration_matrix: "Where the customers of each group went: rows are the groups of the previous run, columns those of this one; below each figure its share of the row.",
+        "客户迁移矩阵：行为上次运行的人群，列为本次的人群；数字下方为占该行的比例。";
+    migration_before: "Previous group", "上次的人群";
+    migration_none_before: "in no group then, or no customer", "上次不在任何人群，或尚不是客户";
+    migration_none_after: "in none, or gone", "不在任何人群或已流失";
+    migration_withheld: "–: not told, as the figure is of fewer than {floor} customers, or such a figure would follow from it.",
+        "–：该数字涉及的客户不足 {floor} 位，或可由此推算出这样的数字，故不予展示。";
+    mark_new: "new", "新增";
+    mark_split: "split from {id}", "拆分自 {id}";
+    mark_joined: "joined {ids}", "合并自 {ids}";
+    typical: "It keeps the name of earlier runs; by its most typical items of today it would be called {name}.",
+        "沿用以往运行的名称；按当前最典型的特征应命名为 {name}。";
+    merging_kept: "The {groups} groups are those of the previous run; made afresh, groups would not be clearly better.",
+        "沿用上次运行的 {groups} 个人群划分：重新合并并不会明显更好。";
+    segment_carried: "segment of the previous run", "上次运行的细分";
+    status: "Since the previous run", "与上次相比";
+    status_kept: "kept", "延续";
+
     funnel: "How the highlights were chosen", "高亮细分筛选漏斗";
     funnel_lead: "Each segment counts under the first condition it fails.", "每个细分只计入第一个未通过的条件。";
     step: "Condition", "条件";

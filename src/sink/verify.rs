@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::change::read_change;
 use super::documents::{GroupsFile, Manifest, ManifestFile, read_groups, read_manifest};
+use super::migration::{MIGRATION, read_migration};
 use super::publish::is_run_id;
 use super::staging::hex;
 
@@ -104,6 +105,13 @@ pub fn verify(run: &Path) -> Result<VerifyReport, VerifyError> {
                 change.features.len()
             ),
         );
+    }
+    if let Some(migration) = read_migration(run)? {
+        if let Some(message) = migration.contradiction() {
+            return Err(VerifyError::Malformed { path: run.join(MIGRATION), message });
+        }
+        let (then, now) = (migration.previous.groups.len(), migration.groups.len());
+        check("migration", format!("who went from {then} groups to {now} adds up to each of them"));
     }
     check("customers", format!("{assigned} of {} customers are in a group", manifest.customers));
     Ok(VerifyReport { run_id: manifest.run_id, checks })

@@ -28,7 +28,7 @@ const MODULES: &str = "
     change    | segment stats job encode enumerate score highlight | what explains the change between two periods
     profile   | segment stats simd encode score      | what sets an audience apart
     mix       | segment stats encode score           | how groups divide by a column
-    merge     | segment stats simd job encode score highlight profile | groups, named and compared by their profiles
+    merge     | segment stats audience simd job encode score highlight profile | groups, named and compared by their profiles
     sink      | above                                | what is published
     assign    | segment job audience source encode sink | a table's customers into a published run's groups
 
@@ -56,9 +56,9 @@ const CRATES: &str = "
     zstd                  | source planted               | compressed CSV
     glob                  | source encode job            | input paths; patterns of feature names and of values
     rayon                 | enumerate highlight change merge sink planted | where no dataflow runs: inside it, workers own the cores
-    hashbrown             | encode enumerate assign      | maps with a fixed seed
-    foldhash              | encode enumerate assign dataflow | their seed
-    xxhash_rust           | source encode planted        | hashes that mean the same in every run
+    hashbrown             | encode enumerate assign sink | maps with a fixed seed
+    foldhash              | encode enumerate assign dataflow sink | their seed
+    xxhash_rust           | source encode sink planted   | hashes that mean the same in every run
     statrs                | score                        | distributions
     askama                | sink                         | the report's template
     comfy_table           | sink planted cli             | tables on a terminal

@@ -5,6 +5,7 @@ mod cells;
 mod faults;
 mod find;
 mod highlights;
+mod identity;
 mod jobs;
 mod docs;
 mod layering;

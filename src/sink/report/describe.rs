@@ -166,7 +166,7 @@ impl View<'_, '_> {
 
     /// By which values of the columns asked for they stand out.
     fn come_from(&self, group: &Group, marks: &[Trait]) -> Option<String> {
-        let (t, place) = (self.t, group.id as usize - 1);
+        let (t, place) = (self.t, self.result.place(group));
         let told = |column: &&Column| {
             let said = marks.iter().any(|own| self.result.codebook.feature(own.feature).name == column.name());
             !said && column.values.len() > 1

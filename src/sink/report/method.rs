@@ -99,6 +99,9 @@ impl View<'_, '_> {
             return visible(&grouping.reason);
         }
         let groups = grouping.groups.len().to_string();
+        if grouping.kept.is_some() {
+            return fill(t.merging_kept, &[("groups", &groups)]);
+        }
         let chosen = grouping.choices.iter().find(|choice| choice.chosen);
         match chosen.and_then(|choice| choice.next_distance.zip(choice.jump)) {
             Some((distance, jump)) => {
@@ -113,11 +116,14 @@ impl View<'_, '_> {
 
     pub(super) fn merges(&self) -> Vec<MergeRow> {
         let leaves = &self.result.grouping.leaves;
-        let rank = |leaf: &Segment| self.result.highlights.iter().position(|h| h.segment == *leaf);
+        let rank = |leaf: &Segment| self.result.highlights.iter().position(|h| h.segment == *leaf).map(|i| i + 1);
         let texts = Texts::of(self.result.codebook);
         let node = |node: usize| match leaves.get(node) {
             Some(leaf) if self.result.job.merge.of == MergeOf::Cells => visible(&texts.segment(*leaf)),
-            Some(leaf) => fill(self.t.highlight_number, &[("n", &rank(leaf).map_or(0, |i| i + 1).to_string())]),
+            Some(leaf) => match rank(leaf) {
+                Some(rank) => fill(self.t.highlight_number, &[("n", &rank.to_string())]),
+                None => self.t.segment_carried.to_owned(),
+            },
             None => fill(self.t.result_of, &[("n", &(node - leaves.len() + 1).to_string())]),
         };
         let row = |m: &crate::merge::Merge| MergeRow {

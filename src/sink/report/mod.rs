@@ -5,14 +5,19 @@
 mod change;
 mod describe;
 mod method;
+mod migration;
 mod mix;
 
 use askama::Template;
 
 use change::ChangeView;
 use method::{FeatureRow, FunnelRow, MergeRow, QualityView};
+use migration::MigrationView;
 use mix::{MixHead, MixView};
 
+pub(super) use migration::mark;
+
+use super::migration::Told;
 use super::number::{Numbers, chance, count, decimal, percent};
 use super::tables::Texts;
 use super::terminal::visible;
@@ -52,6 +57,7 @@ struct Page {
     /// Heading of the expected profits, where there are any.
     profit: Option<&'static str>,
     change: Option<ChangeView>,
+    migration: Option<MigrationView>,
     funnel: Vec<FunnelRow>,
     stop: String,
     merges: Vec<MergeRow>,
@@ -86,6 +92,10 @@ struct Figures {
 struct GroupView {
     id: u32,
     name: String,
+    /// What it is to the groups of the run before, unless it is one of them.
+    mark: Option<String>,
+    /// What it would be called today, where that is another name.
+    typical: Option<String>,
     figures: Figures,
     /// Of the lift, over its customers.
     interval: Option<String>,
@@ -171,6 +181,7 @@ impl View<'_, '_> {
         cards.extend(validated.map(|v| (count(v), t.card_validated)));
         cards.push((count(result.grouping.groups.len() as i64), t.card_groups));
         let metric = visible(&result.job.metric.column);
+        let told = result.told_migration();
         Page {
             t,
             title: fill(t.title, &[("metric", &metric)]),
@@ -186,13 +197,14 @@ impl View<'_, '_> {
                 held_out: result.base_validation().map_or("–".into(), |v| n.mean(v.metric_mean)),
             },
             has_secondary: !result.secondary.is_empty(),
-            groups: result.grouping.groups.iter().map(|g| self.group(g, &texts)).collect(),
+            groups: (0..result.grouping.groups.len()).map(|at| self.group(at, told.as_ref(), &texts)).collect(),
             mix: self.mix(),
             mix_heads: self.mix_heads(),
             highlights: result.highlights.iter().enumerate().map(|(i, h)| self.highlight(i + 1, h, &texts)).collect(),
             ranked_by: self.ranked_by(),
             profit: self.profit(),
             change: self.change(&texts),
+            migration: self.migration(),
             funnel: self.funnel(),
             stop: self.stop(),
             merges: self.merges(),
@@ -304,7 +316,9 @@ impl View<'_, '_> {
         }
     }
 
-    fn group(&self, group: &Group, texts: &Texts) -> GroupView {
+    fn group(&self, at: usize, told: Option<&Told>, texts: &Texts) -> GroupView {
+        let group = &self.result.grouping.groups[at];
+        let typical = self.result.grouping.called.get(at).filter(|_| told.is_some());
         let [up, down] = self.strongest(group);
         let highest = up.iter().map(|p| p.index).fold(100.0, f64::max);
         let bar = |p: &ProfileItem| {
@@ -319,6 +333,10 @@ impl View<'_, '_> {
         GroupView {
             id: group.id,
             name: visible(&group.name),
+            mark: told.and_then(|told| mark(self.t, told, at)),
+            typical: typical
+                .filter(|called| !group.name.starts_with(called.as_str()))
+                .map(|called| fill(self.t.typical, &[("name", &visible(called))])),
             figures: self.figures(group.direction, &group.measures),
             held_out: self.result.group_validation(group).map_or("–".into(), |v| self.n.mean(v.metric_mean)),
             interval: group

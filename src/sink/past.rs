@@ -1,0 +1,330 @@
+//! The run that a new one is compared with.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use xxhash_rust::xxh3::Xxh3;
+
+use super::common::{Customers, in_common};
+use super::documents::{Manifest, read_features, read_json, read_manifest};
+use super::migration::MIGRATION;
+use super::publish::{SUCCESS, age, is_run_id, names};
+use super::verify::verify_file;
+use super::{VerifyError, audience_folder};
+use crate::audience::Assigned;
+use crate::encode::{Codebook, ItemValue};
+use crate::enumerate::Answer;
+use crate::job::{Continuity, Job};
+use crate::merge::{Before, Former, Grouping, Identity, names as names_of, settle};
+use crate::segment::{FeatureId, Item, ItemCode, Segment};
+
+/// What a run has of those before it: the run it is compared with, if any, and the numbers of groups that were given.
+#[derive(Clone, Debug, Default)]
+pub struct Previous {
+    /// What the exact sums of the run itself hash to.
+    pub fingerprint: String,
+    past: Option<Past>,
+    /// Whether a customer's id means the same in both.
+    same_ids: bool,
+    /// The next number that no group ever had.
+    next_id: u32,
+    /// Why there is nothing to compare with, where there might have been.
+    notes: Vec<String>,
+}
+
+/// A published run, as far as it is compared.
+#[derive(Clone, Debug)]
+pub(super) struct Past {
+    pub path: PathBuf,
+    pub manifest: Manifest,
+    groups: PastGroups,
+    /// What the segments of its groups mean.
+    codebook: Codebook,
+}
+
+/// What is read of `groups.json`, also of an earlier version.
+#[derive(Clone, Debug, Deserialize)]
+struct PastGroups {
+    base: PastBase,
+    groups: Vec<Former>,
+    #[serde(default)]
+    assignment: Vec<PastAsked>,
+    #[serde(default)]
+    next_id: u32,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct PastBase {
+    metric_mean: f64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct PastAsked {
+    segment: String,
+    group: u32,
+}
+
+/// The groups of two runs and who went where.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Migration {
+    /// The earlier run.
+    pub run_id: String,
+    /// Size of its base.
+    pub customers: u64,
+    pub identity: Identity,
+}
+
+impl Previous {
+    /// Looks for the newest run in an output folder that is of another table, of another job, or of another version of the program.
+    ///
+    /// A run of the same job on the same table is passed over: it was compared with the run before it, and so will this one be, that
+    /// both have the same bytes. A table is the same whose digest is, which does not cover all of it, and that gave the same sums. A run
+    /// that cannot be read is passed over with a note.
+    pub fn find(dir: &Path, job: &Job, digest: &str, answer: &Answer) -> Previous {
+        let mut previous = Previous { fingerprint: fingerprint(answer), ..Previous::default() };
+        if job.merge.keep == Continuity::Nothing {
+            return previous;
+        }
+        let runs = dir.join("runs");
+        let mut ids: Vec<String> = names(&runs).unwrap_or_default();
+        ids.retain(|id| is_run_id(id) && runs.join(id).join(SUCCESS).is_file());
+        ids.sort_by(|a, b| age(b).cmp(&age(a)).then_with(|| b.cmp(a)));
+        let mut same = Vec::new();
+        for id in ids {
+            let path = runs.join(&id);
+            match read_manifest(&path) {
+                Ok(manifest) if previous.is(&manifest, job, digest) => same.push((path, manifest)),
+                Ok(manifest) => {
+                    if previous.compare(path, manifest, job, digest) {
+                        return previous;
+                    }
+                }
+                Err(error) => previous.unreadable(&runs.join(&id), &error.to_string()),
+            }
+        }
+        // The run that those were compared with was removed by hand: what has their ids is better than none.
+        for (path, manifest) in same {
+            if path.join(MIGRATION).is_file() && previous.compare(path, manifest, job, digest) {
+                break;
+            }
+        }
+        previous
+    }
+
+    /// Whether a run is of this job on this table.
+    fn is(&self, manifest: &Manifest, job: &Job, digest: &str) -> bool {
+        manifest.version == env!("CARGO_PKG_VERSION")
+            && manifest.input.digest == digest
+            && manifest.fingerprint == self.fingerprint
+            && question(&manifest.job) == question(&serde_json::to_value(&**job).expect("a job has text keys only"))
+    }
+
+    /// Takes a run to compare with, if it can be; says whether to look no further.
+    fn compare(&mut self, path: PathBuf, manifest: Manifest, job: &Job, digest: &str) -> bool {
+        let past = match Past::read(path.clone(), manifest) {
+            Ok(past) => past,
+            Err(error) => {
+                self.unreadable(&path, &error.to_string());
+                return false;
+            }
+        };
+        self.next_id = self.next_id.max(past.groups.next_id).max(first_ids(&past.groups));
+        let comparable = past.comparable(job.input.id.as_deref(), digest);
+        self.same_ids = comparable.is_ok();
+        self.notes.extend(
+            comparable
+                .err()
+                .map(|reason| format!("Who went from which group of the previous run to which is not told: {reason}.")),
+        );
+        self.past = Some(past);
+        true
+    }
+
+    fn unreadable(&mut self, run: &Path, error: &str) {
+        // Numbers that it gave are told by its folders, whatever else is damaged.
+        let given = names(&run.join("audience")).unwrap_or_default().into_iter();
+        let given = given.filter_map(|name| name.strip_prefix("group=")?.parse::<u32>().ok());
+        self.next_id = self.next_id.max(given.map(|id| id.saturating_add(1)).max().unwrap_or(0));
+        self.notes.push(format!("Groups are not compared with those of a run that cannot be read: {error}."));
+    }
+
+    /// Plain statements for the reader.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The run whose groups these may be.
+    pub fn run_id(&self) -> Option<&str> {
+        self.past.as_ref().map(|past| past.manifest.run_id.as_str())
+    }
+
+    /// What the groups were made of, in the items of this run; none unless the same job ran on another table and is to keep them.
+    pub fn before(&self, job: &Job, codebook: &Codebook) -> Option<Before> {
+        let past = self.past.as_ref().filter(|past| past.same_job(job) && job.merge.keep == Continuity::Groups)?;
+        let direction = |id: u32| past.groups.groups.iter().find(|g| g.id == id).map(|g| g.direction);
+        let segment = |asked: &PastAsked| {
+            let old = super::explain::segment_of(&asked.segment, &past.codebook)?;
+            Some((translated(old, &past.codebook, codebook)?, direction(asked.group)?, asked.group))
+        };
+        Some(Before { asked: past.groups.assignment.iter().filter_map(segment).collect() })
+    }
+
+    /// Gives groups the ids and names of the previous run's that they are, and the others numbers of their own; says who went where.
+    pub fn settle(
+        &mut self,
+        codebook: &Codebook,
+        grouping: &mut Grouping,
+        assigned: &mut Assigned,
+    ) -> Option<Migration> {
+        let called = names_of(codebook, grouping.groups.iter().map(|g| (&g.segments[..], &g.profile[..])));
+        let started = std::time::Instant::now();
+        let shared = self.past.as_ref().filter(|_| self.same_ids).map(|past| past.in_common(grouping, assigned));
+        tracing::debug!(seconds = started.elapsed().as_secs_f64(), "customers in common counted");
+        let shared = shared.transpose().unwrap_or_else(|error| {
+            self.notes.push(format!("Groups are not compared with those of a run that cannot be read: {error}."));
+            None
+        });
+        let told = shared.is_some();
+        let migration = self.past.as_ref().map(|past| past.migration(grouping, shared));
+        let (nobody, none) = (vec![None; grouping.groups.len()], Vec::new());
+        let (same, former) = migration.as_ref().map_or((&nobody, &none), |m| (&m.identity.same, &m.identity.former));
+        grouping.next_id = settle(same, former, &called, self.next_id, grouping, assigned);
+        grouping.called = called;
+        migration.filter(|_| told)
+    }
+}
+
+/// The number after the largest that a run's groups have.
+fn first_ids(groups: &PastGroups) -> u32 {
+    groups.groups.iter().map(|group| group.id.saturating_add(1)).max().unwrap_or(1)
+}
+
+/// A job as a manifest has it, without where its outputs go.
+fn question(job: &serde_json::Value) -> serde_json::Value {
+    let mut job = job.clone();
+    job.as_object_mut().map(|sections| sections.remove("output"));
+    job
+}
+
+/// A hash of all exact sums, the same however the work was divided.
+fn fingerprint(answer: &Answer) -> String {
+    let mut hash = Xxh3::new();
+    answer.uv.iter().flatten().for_each(|uv| hash.update(&uv.to_le_bytes()));
+    answer.sums.iter().for_each(|sum| hash.update(&sum.to_le_bytes()));
+    format!("{:032x}", hash.digest128())
+}
+
+impl Past {
+    /// Of a published run's folder.
+    pub fn open(run: &Path) -> Result<Past, VerifyError> {
+        Past::read(run.to_owned(), read_manifest(run)?)
+    }
+
+    fn read(path: PathBuf, manifest: Manifest) -> Result<Past, VerifyError> {
+        let listed = |name: &str| {
+            let file = manifest.files.iter().find(|file| file.path == name);
+            verify_file(&path, file.ok_or_else(|| VerifyError::Unlisted { path: name.to_owned() })?)
+        };
+        listed("groups.json")?;
+        listed("features.json")?;
+        let groups: PastGroups = read_json(path.join("groups.json"))?;
+        let distinct: BTreeSet<u32> = groups.groups.iter().map(|group| group.id).collect();
+        if distinct.len() < groups.groups.len() {
+            let message = "two groups have one id".into();
+            return Err(VerifyError::Malformed { path: path.join("groups.json"), message });
+        }
+        for group in &groups.groups {
+            listed(&format!("{}/part-0.parquet", audience_folder(group.id)))?;
+        }
+        let (codebook, _) = read_features(&path)?;
+        Ok(Past { path, manifest, groups, codebook })
+    }
+
+    /// Whether it is this job on another table, or on the same.
+    fn same_job(&self, job: &Job) -> bool {
+        let without_table = |job: &serde_json::Value| {
+            let mut job = question(job);
+            job["input"].as_object_mut().map(|input| input.remove("path"));
+            job
+        };
+        let own = serde_json::to_value(&**job).expect("a job has text keys only");
+        self.manifest.version == env!("CARGO_PKG_VERSION") && without_table(&self.manifest.job) == without_table(&own)
+    }
+
+    /// The column of customers' ids; none where every row is one.
+    pub fn id_column(&self) -> Option<&str> {
+        self.manifest.job["input"]["id"].as_str()
+    }
+
+    pub fn metric_mean(&self) -> f64 {
+        self.groups.base.metric_mean
+    }
+
+    pub fn formers(&self) -> Vec<Former> {
+        self.groups.groups.clone()
+    }
+
+    /// Whether a customer's id means the same as in a run with this column of ids on a table of this digest.
+    pub fn comparable(&self, id: Option<&str>, digest: &str) -> Result<(), String> {
+        match (self.id_column(), id) {
+            (Some(then), Some(now)) if then == now => Ok(()),
+            (None, None) if self.manifest.input.digest == digest => Ok(()),
+            (None, None) => {
+                Err("without input.id a customer is a row, and the rows of another table are other customers".into())
+            }
+            (then, now) => {
+                let named = |id: Option<&str>| id.map_or("their rows".to_owned(), |id| format!("{id:?}"));
+                Err(format!("customers were known by {} and are known by {}", named(then), named(now)))
+            }
+        }
+    }
+
+    pub fn ids(&self) -> Vec<u32> {
+        self.groups.groups.iter().map(|group| group.id).collect()
+    }
+
+    /// Customers that each group of this run has in common with each of another.
+    fn in_common(&self, grouping: &Grouping, assigned: &Assigned) -> Result<Vec<Vec<i64>>, VerifyError> {
+        let mut position = vec![0u32; grouping.groups.iter().map(|group| group.id as usize + 1).max().unwrap_or(0)];
+        (0..).zip(&grouping.groups).for_each(|(at, group)| position[group.id as usize] = at);
+        let groups: Vec<u32> = assigned.group.iter().map(|&id| position[id as usize]).collect();
+        in_common(&self.path, &self.ids(), &Customers::Here(assigned, &groups), grouping.groups.len())
+    }
+
+    /// Where customers in common are not known, groups are the same that are made of the same segments.
+    fn migration(&self, grouping: &Grouping, shared: Option<Vec<Vec<i64>>>) -> Migration {
+        let now: Vec<_> = grouping.groups.iter().map(|group| (group.direction, group.stats.uv)).collect();
+        let former = self.formers();
+        let shared = shared.unwrap_or_else(|| vec![vec![0; now.len()]; former.len()]);
+        Migration {
+            run_id: self.manifest.run_id.clone(),
+            customers: self.manifest.customers,
+            identity: Identity::new(former, &now, &grouping.homes, shared),
+        }
+    }
+}
+
+/// A segment in another codebook's numbers: the same values, and of bands, as many of a feature as there were, those in the same place.
+fn translated(segment: Segment, from: &Codebook, to: &Codebook) -> Option<Segment> {
+    let bands = |items: &[ItemValue]| -> Vec<usize> {
+        (0..items.len()).filter(|&at| matches!(items[at], ItemValue::Range { .. })).collect()
+    };
+    let item = |item: Item| {
+        let old = from.feature(item.feature);
+        let place = to.features.iter().position(|feature| feature.name == old.name)?;
+        let (value, items) = (&old.items[usize::from(item.code)], &to.features[place].items);
+        let code = match value {
+            ItemValue::Range { .. } => {
+                let (then, now) = (bands(&old.items), bands(items));
+                let rank = then.iter().position(|&at| at == usize::from(item.code))?;
+                now.get(rank).copied().filter(|_| then.len() == now.len())?
+            }
+            value => items.iter().position(|other| other == value)?,
+        };
+        Some(Item { feature: place as FeatureId, code: code as ItemCode })
+    };
+    let mut items: Vec<Item> = segment.items().map(item).collect::<Option<_>>()?;
+    items.sort_unstable();
+    Some(Segment::of_items(&items))
+}
