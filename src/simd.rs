@@ -186,6 +186,29 @@ on_best! {
     }
 }
 
+/// Parts of which the distances of a row are added at a time.
+pub const PARTS: usize = 16;
+
+on_best! {
+    /// Adds to the distances of each row what its code adds to each, modulo 2^32.
+    pub fn add_distances(codes: &[u8], table: &[[i32; PARTS]; 256], sums: &mut [[i32; PARTS]]) {
+        for (sums, &code) in sums.iter_mut().zip(codes) {
+            let added = &table[usize::from(code)];
+            sums.iter_mut().zip(added).for_each(|(sum, added)| *sum = sum.wrapping_add(*added));
+        }
+    }
+}
+
+on_best! {
+    /// Each distance becomes the smallest of a row, if that is smaller.
+    pub fn least_distances(sums: &[[i32; PARTS]], least: &mut [i32]) {
+        for (least, sums) in least.iter_mut().zip(sums) {
+            let own = sums.iter().fold(i32::MAX, |a, &b| if b < a { b } else { a });
+            *least = if own < *least { own } else { *least };
+        }
+    }
+}
+
 /// Which codes are this one, one bit a code.
 pub fn equal_bits(codes: &[u8], code: u8) -> Vec<u64> {
     let mut bits = Vec::with_capacity(codes.len().div_ceil(64));

@@ -194,6 +194,7 @@ fn publish(
         highlights: &outcome.highlights,
         funnel: &outcome.funnel,
         grouping: &outcome.grouping,
+        alternatives: &outcome.alternatives,
         assigned: &outcome.assigned,
         quality: &outcome.quality,
         stages: &outcome.stages,

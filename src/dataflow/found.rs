@@ -106,6 +106,11 @@ impl Found {
         [self.base(0), discovery, validation].map(|base| measures(self.kind, self.scale, &base, &base))
     }
 
+    /// The base's sums of the primary metric.
+    pub fn bases(&self) -> Parts<Stats> {
+        self.bases[0]
+    }
+
     /// The base of each secondary metric.
     pub fn secondary_bases(&self, scales: &[Scale]) -> Vec<Measures> {
         let of = |metric: usize| {

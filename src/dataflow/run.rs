@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use timely::worker::Worker;
 
 use super::agree::{Failure, decide};
+use super::alternatives::{Given, alternatives};
 use super::change::compared;
 use super::collective::{broadcast, gather};
 use super::enumerate::{Enumeration, Sought, enumerate};
@@ -18,6 +19,7 @@ use super::screen::screened;
 use super::shared::Shared;
 use super::target::{Picks, Taken, added, assign, described, overlaps, taken};
 use super::winsorise::{Caps, cut_notes};
+use crate::alternatives::Division;
 use crate::audience::Assigned;
 use crate::change::Changes;
 use crate::encode::{Codebook, Reading};
@@ -52,6 +54,8 @@ pub struct Outcome {
     pub highlights: Vec<Highlight>,
     pub funnel: Funnel,
     pub grouping: Grouping,
+    /// The groups beside other methods, where the job asks for that.
+    pub alternatives: Vec<Division>,
     pub assigned: Assigned,
     pub quality: Quality,
     pub file_rows: Vec<u64>,
@@ -171,6 +175,13 @@ pub fn run(
         (found, clusters, audience.taken, audience.assigned)
     });
     let listed = found.as_ref().map(|(found, clusters, ..)| found.listed(clusters, &sums));
+    let given =
+        found.as_ref().zip(listed.as_ref()).map(|((found, ..), listed)| Given::of(found, job, listed, &sums));
+    let alternatives = match job.merge.compare {
+        true => alternatives(worker, &shard, &codebook, &influences, given),
+        false => Vec::new(),
+    };
+    stages.step("other methods compared");
     let lists = listed.clone().map_or(Vec::new(), |(_, lists)| lists);
     let lists = lists.into_iter().zip(described(worker, &shard, listed)).collect::<Vec<_>>();
     drop(shard);
@@ -203,6 +214,7 @@ pub fn run(
             highlights: found.highlights,
             funnel: found.funnel,
             grouping,
+            alternatives,
             assigned,
             quality,
             file_rows,

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::alternatives::AlternativeEntry;
 use super::publish::rfc3339;
 use super::staging::{Staging, WriteError};
 use super::tables::Texts;
@@ -49,6 +50,9 @@ pub struct GroupsFile {
     pub merges: Vec<Merge>,
     pub choices: Vec<Choice>,
     pub reason: String,
+    /// The groups beside other methods, where these are compared.
+    #[serde(default)]
+    pub alternatives: Vec<AlternativeEntry>,
 }
 
 /// One group of `groups.json`.
@@ -192,6 +196,7 @@ pub(super) fn write_groups(staging: &Staging, result: &RunResult) -> Result<(), 
         merges: grouping.merges.clone(),
         choices: grouping.choices.clone(),
         reason: grouping.reason.clone(),
+        alternatives: AlternativeEntry::all(result),
     };
     write_json(staging, "groups.json", &document)
 }

@@ -1,5 +1,6 @@
 //! One run's result to published files: tables, audience packages, documents and the report, all at once or not at all.
 
+mod alternatives;
 mod change;
 mod columns;
 mod documents;
@@ -23,6 +24,7 @@ mod verify;
 #[cfg(test)]
 mod sample;
 
+pub use alternatives::{AlternativeEntry, PartEntry};
 pub use change::{ChangeFile, FeatureEntry, ItemEntry, StepEntry, read_change};
 pub use documents::{GroupEntry, GroupsFile, Manifest, ManifestFile, read_groups, read_manifest};
 pub use explain::{Asked, ExplainError, Explanation, Figures, Tested, explain};
@@ -38,6 +40,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use crate::alternatives::Division;
 use crate::audience::Assigned;
 use crate::change::Changes;
 use crate::encode::Codebook;
@@ -105,6 +108,8 @@ pub struct RunResult<'a> {
     pub highlights: &'a [Highlight],
     pub funnel: &'a Funnel,
     pub grouping: &'a Grouping,
+    /// The groups beside other methods; empty unless they are compared.
+    pub alternatives: &'a [Division],
     pub assigned: &'a Assigned,
     pub quality: &'a Quality,
     /// Those before the sink, which times itself.

@@ -2,11 +2,13 @@
 //!
 //! Neither clock times nor the run's id are in it: it has the same bytes whenever the result is the same.
 
+mod alternatives;
 mod change;
 mod method;
 
 use askama::Template;
 
+use alternatives::AlternativesView;
 use change::ChangeView;
 use method::{FeatureRow, FunnelRow, MergeRow, QualityView};
 
@@ -51,6 +53,7 @@ struct Page {
     merges: Vec<MergeRow>,
     merge_log: String,
     choices: Vec<[String; 7]>,
+    alternatives: Option<AlternativesView>,
     features: Vec<FeatureRow>,
     influence: &'static str,
     quality: QualityView,
@@ -188,6 +191,7 @@ impl View<'_, '_> {
             merges: self.merges(),
             merge_log: fill(t.merge_log, &[("steps", &result.grouping.merges.len().to_string())]),
             choices: self.choices(),
+            alternatives: self.alternatives(),
             features: self.features(),
             influence: if result.kind == MetricKind::Rate { t.influence_rate } else { t.influence_other },
             quality: self.quality(),
