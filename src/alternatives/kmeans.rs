@@ -13,7 +13,7 @@ use crate::encode::{Codes, Shard};
 use crate::profile::{CodeBits, Profile};
 use crate::score::proportions_z;
 use crate::segment::Item;
-use crate::simd::{self, PARTS};
+use crate::simd::{self, Distances, PARTS};
 
 /// Customers by item. Their mean, a share an item, is the centre of a part.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,12 +76,20 @@ impl Weights {
 /// feature from a table; of tags `w · Σ c²`, and `w · (1 - 2 c)` for each that the customer has. The numbers are rounded to a part in 2^24
 /// or so of the largest distance there can be, and below them stands the number of the centre: of equally near ones the first is the nearest.
 pub struct Nearest {
+    groups: Vec<Group>,
     blocks: Vec<Block>,
 }
 
+/// Features that are looked up at once, each with how far apart its codes are in the key; or one of tags.
+enum Group {
+    Key(Vec<(usize, u16)>),
+    Tags(usize),
+}
+
+/// As many centres as are added at a time.
 struct Block {
     start: [i32; PARTS],
-    /// By feature, then code; of a feature whose codes are bytes 256.
+    /// By group, then key or tag.
     tables: Vec<Vec<[i32; PARTS]>>,
 }
 
@@ -92,68 +100,122 @@ const _: () = assert!(super::MOST_PARTS < 1 << NUMBER, "one part more than that 
 /// Rows whose distances stay in the first-level cache.
 const CHUNK: usize = 256;
 
+/// Of many rows features are looked up several at once, in tables of at most so many entries: all of them stay in the second-level cache.
+const ENTRIES: usize = 1 << 10;
+/// Fewer rows than this are done before such tables are made.
+const MANY_ROWS: usize = 1 << 17;
+
+/// Features in order, as many at once as a table has entries for.
+fn groups(codes: &[usize], tags: &[bool], most: usize) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut entries = 1;
+    for (feature, (&codes, &tags)) in codes.iter().zip(tags).enumerate() {
+        match groups.last_mut() {
+            _ if tags => groups.push(Group::Tags(feature)),
+            Some(Group::Key(features)) if entries * codes <= most => {
+                features.push((feature, entries as u16));
+                entries *= codes;
+            }
+            _ => {
+                groups.push(Group::Key(vec![(feature, 1)]));
+                entries = codes;
+            }
+        }
+    }
+    groups
+}
+
 impl Nearest {
-    pub fn new(weights: &Weights, centres: &[Centre]) -> Nearest {
-        let features = || weights.of_feature.iter().zip(&weights.tags).enumerate();
-        let codes = |feature: usize| centres.first().map_or(0, |centre| centre.profile.counts[feature].len());
+    /// For so many rows.
+    pub fn new(weights: &Weights, centres: &[Centre], rows: usize) -> Nearest {
+        let codes: Vec<usize> =
+            centres.first().map_or(Vec::new(), |centre| centre.profile.counts.iter().map(Vec::len).collect());
+        let features = || weights.of_feature.iter().zip(&weights.tags).zip(&codes);
         // Of one item a customer both sides are of length 1 at the most; of tags every one may differ.
-        let range: f64 = features().map(|(f, (weight, &tags))| weight * if tags { codes(f).max(2) as f64 } else { 2.0 }).sum();
+        let range: f64 = features().map(|((w, &tags), &codes)| w * if tags { codes.max(2) as f64 } else { 2.0 }).sum();
         let room = f64::from(1u32 << (30 - NUMBER)) - weights.of_feature.len() as f64;
         let scale = (room / range.max(f64::MIN_POSITIVE)).log2().floor().exp2();
         let fixed = |value: f64| ((value * scale).round() as i32) << NUMBER;
+        let groups = groups(&codes, &weights.tags, if rows < MANY_ROWS { 0 } else { ENTRIES });
+        let squares = |centre: &Centre, feature: usize| -> f64 {
+            (0..codes[feature]).map(|code| centre.share(feature, code).powi(2)).sum()
+        };
+        // What each code of a feature adds to the distances from some centres.
+        let own = |centres: &[Centre], feature: usize| {
+            let mut table = vec![[0; PARTS]; codes[feature]];
+            let weight = weights.of_feature[feature];
+            for (lane, centre) in centres.iter().enumerate() {
+                let own = if weights.tags[feature] { 1.0 } else { 1.0 + squares(centre, feature) };
+                for (code, entry) in table.iter_mut().enumerate() {
+                    entry[lane] = fixed(weight * (own - 2.0 * centre.share(feature, code)));
+                }
+            }
+            table
+        };
         let block = |(first, centres): (usize, &[Centre])| {
             let mut start = [i32::MAX; PARTS];
-            let squares = |centre: &Centre, feature: usize| -> f64 {
-                (0..codes(feature)).map(|code| centre.share(feature, code).powi(2)).sum()
-            };
             for (lane, centre) in centres.iter().enumerate() {
-                let of_tags = features().filter(|(_, (_, tags))| **tags);
-                let all: f64 = of_tags.map(|(feature, (weight, _))| weight * squares(centre, feature)).sum();
+                let of_tags = features().enumerate().filter(|(_, ((_, tags), _))| **tags);
+                let all: f64 = of_tags.map(|(feature, ((weight, _), _))| weight * squares(centre, feature)).sum();
                 start[lane] = fixed(all) + (first * PARTS + lane) as i32;
             }
-            let table = |(feature, (&weight, &tags)): (usize, (&f64, &bool))| {
-                let mut table = vec![[0; PARTS]; codes(feature).max(256)];
-                for (lane, centre) in centres.iter().enumerate() {
-                    let own = if tags { 1.0 } else { 1.0 + squares(centre, feature) };
-                    for (code, entry) in table[..codes(feature)].iter_mut().enumerate() {
-                        entry[lane] = fixed(weight * (own - 2.0 * centre.share(feature, code)));
-                    }
-                }
-                table
+            let table = |group: &Group| match group {
+                Group::Tags(feature) => own(centres, *feature),
+                Group::Key(features) => features.iter().fold(vec![[0; PARTS]], |table, &(feature, _)| {
+                    let own = own(centres, feature);
+                    let sum = |own: &[i32; PARTS], before: &[i32; PARTS]| std::array::from_fn(|i| own[i] + before[i]);
+                    own.iter().flat_map(|own| table.iter().map(|before| sum(own, before))).collect()
+                }),
             };
-            Block { start, tables: features().map(table).collect() }
+            Block { start, tables: groups.iter().map(table).collect() }
         };
-        Nearest { blocks: centres.chunks(PARTS).enumerate().map(block).collect() }
+        let blocks = centres.chunks(PARTS).enumerate().map(block).collect();
+        Nearest { groups, blocks }
     }
 
     /// Of each of these rows the squared distance to the nearest centre, above the number of that centre.
     fn least(&self, shard: &Shard, rows: Range<usize>) -> Vec<i32> {
         let mut least = vec![i32::MAX; rows.len()];
         let mut sums = [[0; PARTS]; CHUNK];
+        let mut keys = vec![[0u16; CHUNK]; self.groups.len()];
         for (start, least) in rows.clone().step_by(CHUNK).zip(least.chunks_mut(CHUNK)) {
             let rows = start..start + least.len();
-            for block in &self.blocks {
-                let sums = &mut sums[..least.len()];
-                sums.fill(block.start);
-                for (column, table) in shard.features.iter().zip(&block.tables) {
-                    let add = |sums: &mut [i32; PARTS], code: u16| {
-                        let added = table[usize::from(code)].iter();
-                        sums.iter_mut().zip(added).for_each(|(sum, added)| *sum = sum.wrapping_add(*added));
-                    };
-                    match column {
-                        Codes::U8(codes) => {
-                            let table = table.first_chunk().expect("a table has an entry for every byte");
-                            simd::add_distances(&codes[rows.clone()], table, sums);
-                        }
-                        Codes::U16(codes) => {
-                            sums.iter_mut().zip(&codes[rows.clone()]).for_each(|(sums, &code)| add(sums, code));
-                        }
-                        Codes::Tags(tags) => {
-                            let each = sums.iter_mut().zip(rows.clone());
-                            each.for_each(|(sums, row)| tags.row(row).iter().for_each(|&tag| add(sums, tag)));
+            for (group, keys) in self.groups.iter().zip(&mut keys) {
+                let keys = &mut keys[..least.len()];
+                if let Group::Key(features) = group {
+                    keys.fill(0);
+                    for &(feature, stride) in features {
+                        match &shard.features[feature] {
+                            Codes::U8(codes) => simd::add_scaled([(&codes[rows.clone()], stride)], keys),
+                            Codes::U16(codes) => {
+                                let both = keys.iter_mut().zip(&codes[rows.clone()]);
+                                both.for_each(|(key, code)| *key = key.wrapping_add(code.wrapping_mul(stride)));
+                            }
+                            Codes::Tags(_) => unreachable!("tags are not part of a key"),
                         }
                     }
                 }
+            }
+            for block in &self.blocks {
+                let sums = &mut sums[..least.len()];
+                sums.fill(block.start);
+                let mut keyed: Vec<Distances> = Vec::with_capacity(self.groups.len());
+                for ((group, keys), table) in self.groups.iter().zip(&keys).zip(&block.tables) {
+                    match group {
+                        Group::Key(_) => keyed.push((&keys[..least.len()], table)),
+                        Group::Tags(feature) => {
+                            let Codes::Tags(tags) = &shard.features[*feature] else {
+                                unreachable!("a feature of tags has a set a row")
+                            };
+                            for (sums, row) in sums.iter_mut().zip(rows.clone()) {
+                                let added =
+                                    tags.row(row).iter().flat_map(|&tag| table[usize::from(tag)].iter().enumerate());
+                                added.for_each(|(lane, added)| sums[lane] = sums[lane].wrapping_add(*added));
+                            }
+                        }
+                    }
+                }
+                simd::add_distances(&keyed, sums);
                 simd::least_distances(sums, least);
             }
         }
@@ -213,7 +275,13 @@ impl Drawn {
 ///
 /// Each customer has an exponential time of a rate in proportion to that distance, by a hash, and the first of all is drawn (Efraimidis and
 /// Spirakis, 2006); so the order of the rows does not matter, nor who has which.
-pub fn draw(shard: &Shard, hashes: &[u64], cardinality: &[usize], nearest: Option<&Nearest>, seed: u64) -> Option<Drawn> {
+pub fn draw(
+    shard: &Shard,
+    hashes: &[u64],
+    cardinality: &[usize],
+    nearest: Option<&Nearest>,
+    seed: u64,
+) -> Option<Drawn> {
     let distances = nearest.map(|nearest| nearest.distances(shard));
     let key = |row: usize| {
         let hash = mixed(hashes[row] ^ mixed(seed));
@@ -300,7 +368,7 @@ pub struct Seeding;
 
 impl Seeding {
     /// Starts of which the best is kept.
-    pub const STARTS: usize = 8;
+    pub const STARTS: usize = 4;
     /// Customers that the centres are found on, about, of more.
     pub const CUSTOMERS: u64 = 1 << 14;
 
@@ -381,8 +449,8 @@ mod tests {
                     centre(&own)
                 })
                 .collect();
-            let nearest = Nearest::new(&weights, &centres);
-            let labels = nearest.labels(&shard);
+            let labels = Nearest::new(&weights, &centres, 1).labels(&shard);
+            prop_assert_eq!(&Nearest::new(&weights, &centres, MANY_ROWS).labels(&shard), &labels, "with keys of several features");
             for (row, &label) in labels.iter().enumerate() {
                 let all: Vec<f64> = centres.iter().map(|c| squared(&customers[order[row]], c, &weights)).collect();
                 let least = all.iter().copied().fold(f64::INFINITY, f64::min);
@@ -408,14 +476,14 @@ mod tests {
             let hashes: Vec<u64> = (0..shard.rows() as u64).map(mixed).collect();
             let mut centres: Vec<Centre> = Vec::new();
             for number in 0..parts {
-                let nearest = (!centres.is_empty()).then(|| Nearest::new(&weights, &centres));
+                let nearest = (!centres.is_empty()).then(|| Nearest::new(&weights, &centres, 1));
                 let drawn = draw(&shard, &hashes, &CARDINALITY, nearest.as_ref(), Seeding::of(0, number));
                 centres.extend(drawn.map(|drawn| drawn.centre));
             }
             let mut lloyd = Lloyd::new(weights.clone(), vec![centres]);
             let mut before = f64::INFINITY;
             while let [asked] = &lloyd.asked()[..] {
-                let labels = Nearest::new(&weights, asked).labels(&shard);
+                let labels = Nearest::new(&weights, asked, 1).labels(&shard);
                 lloyd.counted(vec![spread_over(&shard, &CARDINALITY, &labels, asked.len())]);
                 let after = lloyd.starts[0].scatter;
                 prop_assert!(after <= before * (1.0 + 1e-5) + 1e-5, "{} after {}", after, before);
@@ -429,11 +497,20 @@ mod tests {
     fn who_is_far_is_drawn_more_often_in_proportion() {
         // 90 customers at the centre's place, 9 in one feature away (distance 1), 1 in both (1.6): 9 to 1.6.
         let customer = |codes| Customer { codes, tags: Vec::new(), part: 0, value: 0, den: 1 };
-        let customers: Vec<Customer> =
-            (0..100).map(|i| customer(if i < 90 { [0, 0] } else if i < 99 { [1, 0] } else { [1, 1] })).collect();
+        let customers: Vec<Customer> = (0..100)
+            .map(|i| {
+                customer(if i < 90 {
+                    [0, 0]
+                } else if i < 99 {
+                    [1, 0]
+                } else {
+                    [1, 1]
+                })
+            })
+            .collect();
         let (shard, order) = shard(&customers, MetricKind::Rate);
         let weights = weights(0.2);
-        let at = Nearest::new(&weights, &[centre(&[&customers[0]])]);
+        let at = Nearest::new(&weights, &[centre(&[&customers[0]])], 1);
         let hashes: Vec<u64> = order.iter().map(|&customer| mixed(customer as u64)).collect();
         let far = (0..4000u64).filter(|&seed| {
             let drawn = draw(&shard, &hashes, &CARDINALITY, Some(&at), seed).expect("some are away");
@@ -443,9 +520,17 @@ mod tests {
         // 4,000 times 1.6 / 10.6 is 603.8, and its standard deviation 22.6.
         let far = far.count() as f64;
         assert!((far - 603.8).abs() < 4.0 * 22.6, "{far}");
-        let all_there = draw(&shard, &hashes, &CARDINALITY, Some(&Nearest::new(&weights, &[
-            centre(&[&customers[0]]), centre(&[&customers[95]]), centre(&[&customers[99]]),
-        ])), 1);
+        let all_there = draw(
+            &shard,
+            &hashes,
+            &CARDINALITY,
+            Some(&Nearest::new(
+                &weights,
+                &[centre(&[&customers[0]]), centre(&[&customers[95]]), centre(&[&customers[99]])],
+                1,
+            )),
+            1,
+        );
         assert_eq!(all_there, None);
     }
 

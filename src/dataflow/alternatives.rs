@@ -37,9 +37,7 @@ impl Given {
     pub fn of(found: &Found, job: &Job, (segments, lists): &Listed, taken: &[MetricSums]) -> Given {
         let judged = Judged { kind: found.kind, scale: found.scale, base: found.bases() };
         let add = |a: Parts<Stats>, b: &MetricSums| [DISCOVERY, VALIDATION].map(|part| a[part] + b[0][part]);
-        let group = |list: &Vec<u32>| {
-            list.iter().map(|&i| &taken[i as usize]).fold([Stats::default(); 2], add)
-        };
+        let group = |list: &Vec<u32>| list.iter().map(|&i| &taken[i as usize]).fold([Stats::default(); 2], add);
         let items = |segment: &u32| Segment::level(segments[*segment as usize]);
         let customers: Stats = judged.base.iter().copied().sum();
         Given {
@@ -150,7 +148,7 @@ fn kmeans(worker: &mut Worker, shard: &Shard, shape: &Shape, ask: &Ask, given: O
     let sample = Sample { rows: shard.some(&rows), hashes, cardinality: &shape.cardinality };
     let mut divided = |parts: usize| {
         let centres = sample.fit(worker, &ask.weights, parts);
-        let labels = Nearest::new(&ask.weights, &centres).labels(shard);
+        let labels = Nearest::new(&ask.weights, &centres, shard.rows()).labels(shard);
         (summed(worker, shard, &labels, centres.len()), centres)
     };
     let ((sums, centres), (more, _)) = (divided(ask.parts), divided(ask.parts + 1));
@@ -175,7 +173,7 @@ impl Sample<'_> {
         let mut starts: Vec<Vec<Centre>> = vec![Vec::new(); Seeding::STARTS];
         for number in 0..parts {
             let draw = |(start, centres): (usize, &Vec<Centre>)| {
-                let nearest = (number > 0).then(|| Nearest::new(weights, centres));
+                let nearest = (number > 0).then(|| Nearest::new(weights, centres, self.rows.rows()));
                 draw(&self.rows, &self.hashes, self.cardinality, nearest.as_ref(), Seeding::of(start, number))
             };
             let drawn: Vec<Option<Drawn>> = starts.iter().enumerate().map(draw).collect();
@@ -196,7 +194,7 @@ impl Sample<'_> {
                 return broadcast(worker, centres);
             }
             let nearest = |centres: &Vec<Centre>| {
-                let labels = Nearest::new(weights, centres).labels(&self.rows);
+                let labels = Nearest::new(weights, centres, self.rows.rows()).labels(&self.rows);
                 spread_over(&self.rows, self.cardinality, &labels, centres.len())
             };
             let mut all = gather(worker, asked.iter().map(nearest).collect::<Vec<Vec<Centre>>>()).into_iter();

@@ -175,8 +175,7 @@ pub fn run(
         (found, clusters, audience.taken, audience.assigned)
     });
     let listed = found.as_ref().map(|(found, clusters, ..)| found.listed(clusters, &sums));
-    let given =
-        found.as_ref().zip(listed.as_ref()).map(|((found, ..), listed)| Given::of(found, job, listed, &sums));
+    let given = found.as_ref().zip(listed.as_ref()).map(|((found, ..), listed)| Given::of(found, job, listed, &sums));
     let alternatives = match job.merge.compare {
         true => alternatives(worker, &shard, &codebook, &influences, given),
         false => Vec::new(),

@@ -84,10 +84,7 @@ pub(super) fn shown<'a>(division: &'a Division, result: &RunResult) -> Vec<Shown
     let told = result.base_validation().is_some();
     let parts = division.parts.iter().enumerate().filter(|(i, _)| !left_out.contains(i));
     parts
-        .map(|(i, part)| Shown {
-            part,
-            validation: part.validation.as_ref().filter(|_| told && !unheld.contains(&i)),
-        })
+        .map(|(i, part)| Shown { part, validation: part.validation.as_ref().filter(|_| told && !unheld.contains(&i)) })
         .collect()
 }
 

@@ -109,7 +109,8 @@ fn part(uv: i64, yes: i64, told: Told) -> Part {
 }
 
 fn division(method: Method, count: usize, conditions: Option<usize>, parts: Vec<Part>) -> Division {
-    let worth = |parts, explained| Explained { parts, explained: Some(explained), validation_explained: Some(explained / 2.0) };
+    let worth =
+        |parts, explained| Explained { parts, explained: Some(explained), validation_explained: Some(explained / 2.0) };
     Division {
         method,
         worth: worth(count, 0.125),

@@ -28,6 +28,7 @@ const MODULES: &str = "
     change    | segment stats job encode enumerate score highlight | what explains the change between two periods
     profile   | segment stats simd encode score      | what sets an audience apart
     merge     | segment stats simd job encode score highlight profile | groups, named and compared by their profiles
+    alternatives | segment stats simd audience encode score profile | other methods, to compare groups with
     sink      | above                                | what is published
 
     the stages, spread over workers

@@ -1,3 +1,4 @@
+mod alternatives;
 mod bad_files;
 mod bad_input;
 mod faults;
