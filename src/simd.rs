@@ -193,26 +193,18 @@ pub const PARTS: usize = 16;
 pub type Distances<'a> = (&'a [u16], &'a [[i32; PARTS]]);
 
 on_best! {
-    /// Adds to the distances of each row what its keys add to each, modulo 2^32.
+    /// Of each row the smallest of its distances, if that is smaller than what there is: what they start from, and what the row's keys
+    /// add to each, modulo 2^32.
     ///
     /// Key by key within a row: the other way round the compiler takes 16 rows for the lanes, and gathers and scatters each
     /// number, ten times as slowly.
-    pub fn add_distances(keys: &[Distances<'_>], sums: &mut [[i32; PARTS]]) {
-        for (row, sums) in sums.iter_mut().enumerate() {
-            let mut own = *sums;
+    pub fn least_distances(start: &[[i32; PARTS]], keys: &[Distances<'_>], least: &mut [i32]) {
+        for (row, (least, start)) in least.iter_mut().zip(start).enumerate() {
+            let mut sums = *start;
             for (keys, table) in keys {
                 let added = &table[usize::from(keys[row])];
-                own.iter_mut().zip(added).for_each(|(sum, added)| *sum = sum.wrapping_add(*added));
+                sums.iter_mut().zip(added).for_each(|(sum, added)| *sum = sum.wrapping_add(*added));
             }
-            *sums = own;
-        }
-    }
-}
-
-on_best! {
-    /// Each distance becomes the smallest of a row, if that is smaller.
-    pub fn least_distances(sums: &[[i32; PARTS]], least: &mut [i32]) {
-        for (least, sums) in least.iter_mut().zip(sums) {
             let own = sums.iter().fold(i32::MAX, |a, &b| if b < a { b } else { a });
             *least = if own < *least { own } else { *least };
         }

@@ -1,6 +1,6 @@
 """Groups by every linkage, side by side.
 
-    groups.py NICHEMINE JOB...
+    groups.py NICHEMINE JOB... [--linkages smallest_first,ward]
 
 Runs each job with each `merge.linkage` and prints a table: highlights merged, groups, smallest and largest group, customers in groups
 as the sum over them and as the manifest counts them, the share of the metric's variance between the groups, and the silhouette.
@@ -22,17 +22,19 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("nichemine")
     arguments.add_argument("jobs", nargs="+", type=pathlib.Path)
+    arguments.add_argument("--linkages", default=",".join(LINKAGES))
     arguments = arguments.parse_args()
+    linkages = arguments.linkages.split(",")
     print("| job | linkage | merged | groups | smallest | largest | in groups | explained | silhouette |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     others = []
     for job in arguments.jobs:
-        for linkage in LINKAGES:
+        for linkage in linkages:
             with tempfile.TemporaryDirectory() as folder:
                 settings = [f"merge.linkage={linkage}", f'output.dir="{folder}"']
                 run = pathlib.Path(runs.run(arguments.nichemine, job, settings)["path"])
                 groups, manifest = (json.loads((run / name).read_text()) for name in ("groups.json", "manifest.json"))
-            if linkage == LINKAGES[0]:
+            if linkage == linkages[0]:
                 others += [(job.stem, entry) for entry in groups["alternatives"]]
             sizes = [group["uv"] for group in groups["groups"]]
             assert sum(sizes) == manifest["assigned"], f"{job}: {sum(sizes)} and {manifest['assigned']}"

@@ -70,14 +70,15 @@ impl Weights {
     }
 }
 
-/// Finds the nearest of some centres for each row.
+/// Finds the nearest of some centres for each row, for several sets of centres at once.
 ///
 /// The squared distance of a customer from a centre with shares c is `Σ w(f) · (1 + Σ c² - 2 c(own item))`, so it is a sum of one number a
 /// feature from a table; of tags `w · Σ c²`, and `w · (1 - 2 c)` for each that the customer has. The numbers are rounded to a part in 2^24
 /// or so of the largest distance there can be, and below them stands the number of the centre: of equally near ones the first is the nearest.
 pub struct Nearest {
     groups: Vec<Group>,
-    blocks: Vec<Block>,
+    /// By set.
+    blocks: Vec<Vec<Block>>,
 }
 
 /// Features that are looked up at once, each with how far apart its codes are in the key; or one of tags.
@@ -127,9 +128,9 @@ fn groups(codes: &[usize], tags: &[bool], most: usize) -> Vec<Group> {
 
 impl Nearest {
     /// For so many rows.
-    pub fn new(weights: &Weights, centres: &[Centre], rows: usize) -> Nearest {
-        let codes: Vec<usize> =
-            centres.first().map_or(Vec::new(), |centre| centre.profile.counts.iter().map(Vec::len).collect());
+    pub fn new(weights: &Weights, sets: &[Vec<Centre>], rows: usize) -> Nearest {
+        let first = sets.iter().flatten().next();
+        let codes: Vec<usize> = first.map_or(Vec::new(), |centre| centre.profile.counts.iter().map(Vec::len).collect());
         let features = || weights.of_feature.iter().zip(&weights.tags).zip(&codes);
         // Of one item a customer both sides are of length 1 at the most; of tags every one may differ.
         let range: f64 = features().map(|((w, &tags), &codes)| w * if tags { codes.max(2) as f64 } else { 2.0 }).sum();
@@ -169,72 +170,92 @@ impl Nearest {
             };
             Block { start, tables: groups.iter().map(table).collect() }
         };
-        let blocks = centres.chunks(PARTS).enumerate().map(block).collect();
+        let blocks = sets.iter().map(|centres| centres.chunks(PARTS).enumerate().map(block).collect()).collect();
         Nearest { groups, blocks }
     }
 
-    /// Of each of these rows the squared distance to the nearest centre, above the number of that centre.
-    fn least(&self, shard: &Shard, rows: Range<usize>) -> Vec<i32> {
-        let mut least = vec![i32::MAX; rows.len()];
+    /// By set, of each of these rows the squared distance to the nearest centre, above the number of that centre.
+    fn least(&self, shard: &Shard, rows: Range<usize>) -> Vec<Vec<i32>> {
+        let mut least = vec![vec![i32::MAX; rows.len()]; self.blocks.len()];
         let mut sums = [[0; PARTS]; CHUNK];
         let mut keys = vec![[0u16; CHUNK]; self.groups.len()];
-        for (start, least) in rows.clone().step_by(CHUNK).zip(least.chunks_mut(CHUNK)) {
-            let rows = start..start + least.len();
+        for from in (0..rows.len()).step_by(CHUNK) {
+            let chunk = from..rows.len().min(from + CHUNK);
+            let rows = rows.start + chunk.start..rows.start + chunk.end;
             for (group, keys) in self.groups.iter().zip(&mut keys) {
-                let keys = &mut keys[..least.len()];
                 if let Group::Key(features) = group {
-                    keys.fill(0);
-                    for &(feature, stride) in features {
-                        match &shard.features[feature] {
-                            Codes::U8(codes) => simd::add_scaled([(&codes[rows.clone()], stride)], keys),
-                            Codes::U16(codes) => {
-                                let both = keys.iter_mut().zip(&codes[rows.clone()]);
-                                both.for_each(|(key, code)| *key = key.wrapping_add(code.wrapping_mul(stride)));
-                            }
-                            Codes::Tags(_) => unreachable!("tags are not part of a key"),
-                        }
-                    }
+                    group_keys(shard, features, rows.clone(), &mut keys[..chunk.len()]);
                 }
             }
-            for block in &self.blocks {
-                let sums = &mut sums[..least.len()];
-                sums.fill(block.start);
-                let mut keyed: Vec<Distances> = Vec::with_capacity(self.groups.len());
-                for ((group, keys), table) in self.groups.iter().zip(&keys).zip(&block.tables) {
-                    match group {
-                        Group::Key(_) => keyed.push((&keys[..least.len()], table)),
-                        Group::Tags(feature) => {
-                            let Codes::Tags(tags) = &shard.features[*feature] else {
-                                unreachable!("a feature of tags has a set a row")
-                            };
-                            for (sums, row) in sums.iter_mut().zip(rows.clone()) {
-                                let added =
-                                    tags.row(row).iter().flat_map(|&tag| table[usize::from(tag)].iter().enumerate());
-                                added.for_each(|(lane, added)| sums[lane] = sums[lane].wrapping_add(*added));
-                            }
+            for (blocks, least) in self.blocks.iter().zip(&mut least) {
+                for block in blocks {
+                    let sums = &mut sums[..chunk.len()];
+                    sums.fill(block.start);
+                    let mut keyed: Vec<Distances> = Vec::with_capacity(self.groups.len());
+                    for ((group, keys), table) in self.groups.iter().zip(&keys).zip(&block.tables) {
+                        match group {
+                            Group::Key(_) => keyed.push((&keys[..chunk.len()], table)),
+                            Group::Tags(feature) => add_tags(shard, *feature, rows.clone(), table, sums),
                         }
                     }
+                    simd::least_distances(sums, &keyed, &mut least[chunk.clone()]);
                 }
-                simd::add_distances(&keyed, sums);
-                simd::least_distances(sums, least);
             }
         }
         least
     }
 
-    /// The number of the nearest centre of each row.
-    pub fn labels(&self, shard: &Shard) -> Vec<u8> {
-        let mut labels = Vec::with_capacity(shard.rows());
+    /// By set, the number of the nearest centre of each row.
+    pub fn labels(&self, shard: &Shard) -> Vec<Vec<u8>> {
+        let mut labels: Vec<Vec<u8>> = self.blocks.iter().map(|_| Vec::with_capacity(shard.rows())).collect();
         for start in (0..shard.rows()).step_by(TILE) {
             let least = self.least(shard, start..shard.rows().min(start + TILE));
-            labels.extend(least.into_iter().map(|least| (least & ((1 << NUMBER) - 1)) as u8));
+            let number = |least: i32| (least & ((1 << NUMBER) - 1)) as u8;
+            labels.iter_mut().zip(least).for_each(|(labels, least)| labels.extend(least.into_iter().map(number)));
         }
         labels
     }
 
-    /// The squared distance of each row to its nearest centre, in units of this alone.
-    fn distances(&self, shard: &Shard) -> Vec<i32> {
-        self.least(shard, 0..shard.rows()).into_iter().map(|least| (least >> NUMBER).max(0)).collect()
+    /// By set, the squared distance of each row to its nearest centre, in units of this alone.
+    pub fn distances(&self, shard: &Shard) -> Vec<Vec<i32>> {
+        let mut least = self.least(shard, 0..shard.rows());
+        least.iter_mut().flatten().for_each(|least| *least = (*least >> NUMBER).max(0));
+        least
+    }
+}
+
+/// The keys of rows over some features.
+fn group_keys(shard: &Shard, features: &[(usize, u16)], rows: Range<usize>, keys: &mut [u16]) {
+    let mut bytes: Vec<(&[u8], u16)> = Vec::with_capacity(features.len());
+    keys.fill(0);
+    for &(feature, stride) in features {
+        match &shard.features[feature] {
+            Codes::U8(codes) => bytes.push((&codes[rows.clone()], stride)),
+            Codes::U16(codes) => {
+                let both = keys.iter_mut().zip(&codes[rows.clone()]);
+                both.for_each(|(key, code)| *key = key.wrapping_add(code.wrapping_mul(stride)));
+            }
+            Codes::Tags(_) => unreachable!("tags are not part of a key"),
+        }
+    }
+    let (fours, rest) = bytes.as_chunks::<4>();
+    fours.iter().for_each(|four| simd::add_scaled(*four, keys));
+    match *rest {
+        [a] => simd::add_scaled([a], keys),
+        [a, b] => simd::add_scaled([a, b], keys),
+        [a, b, c] => simd::add_scaled([a, b, c], keys),
+        _ => {}
+    }
+}
+
+/// Adds to the distances of rows what their tags add.
+fn add_tags(shard: &Shard, feature: usize, rows: Range<usize>, table: &[[i32; PARTS]], sums: &mut [[i32; PARTS]]) {
+    let Codes::Tags(tags) = &shard.features[feature] else { unreachable!("a feature of tags has a set a row") };
+    for (sums, row) in sums.iter_mut().zip(rows) {
+        for &tag in tags.row(row) {
+            let added = table[usize::from(tag)].iter();
+            sums.iter_mut().zip(added).for_each(|(sum, added)| *sum = sum.wrapping_add(*added));
+        }
     }
 }
 
@@ -270,7 +291,7 @@ impl Drawn {
     }
 }
 
-/// Draws one of the rows with a chance in proportion to its squared distance from the centres so far, or any if there are none. Nobody
+/// Draws one of the rows with a chance in proportion to its squared distance from the centres so far, or any where there are none. Nobody
 /// where all are at a centre.
 ///
 /// Each customer has an exponential time of a rate in proportion to that distance, by a hash, and the first of all is drawn (Efraimidis and
@@ -279,14 +300,13 @@ pub fn draw(
     shard: &Shard,
     hashes: &[u64],
     cardinality: &[usize],
-    nearest: Option<&Nearest>,
+    distances: Option<&[i32]>,
     seed: u64,
 ) -> Option<Drawn> {
-    let distances = nearest.map(|nearest| nearest.distances(shard));
     let key = |row: usize| {
         let hash = mixed(hashes[row] ^ mixed(seed));
         let uniform = ((hash >> 11) + 1) as f64 / (1u64 << 53) as f64;
-        let rate = distances.as_ref().map_or(1.0, |distances| f64::from(distances[row]));
+        let rate = distances.map_or(1.0, |distances| f64::from(distances[row]));
         (rate > 0.0).then(|| (row, (-uniform.ln() / rate, hash)))
     };
     let before = |a: &(f64, u64), b: &(f64, u64)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
@@ -368,7 +388,7 @@ pub struct Seeding;
 
 impl Seeding {
     /// Starts of which the best is kept.
-    pub const STARTS: usize = 4;
+    pub const STARTS: usize = 8;
     /// Customers that the centres are found on, about, of more.
     pub const CUSTOMERS: u64 = 1 << 14;
 
@@ -449,15 +469,17 @@ mod tests {
                     centre(&own)
                 })
                 .collect();
-            let labels = Nearest::new(&weights, &centres, 1).labels(&shard);
-            prop_assert_eq!(&Nearest::new(&weights, &centres, MANY_ROWS).labels(&shard), &labels, "with keys of several features");
+            let sets = [centres.clone(), centres[..1].to_vec()];
+            let [labels, one] = &Nearest::new(&weights, &sets, 1).labels(&shard)[..] else { panic!("two sets") };
+            prop_assert!(one.iter().all(|label| *label == 0));
+            prop_assert_eq!(&Nearest::new(&weights, &sets[..1], MANY_ROWS).labels(&shard)[0], labels, "with keys of several features");
             for (row, &label) in labels.iter().enumerate() {
                 let all: Vec<f64> = centres.iter().map(|c| squared(&customers[order[row]], c, &weights)).collect();
                 let least = all.iter().copied().fold(f64::INFINITY, f64::min);
                 // Rounded, as said where it is.
                 prop_assert!(all[usize::from(label)] <= least + 1e-5, "{} of {}", all[usize::from(label)], least);
             }
-            let found = spread_over(&shard, &CARDINALITY, &labels, parts);
+            let found = spread_over(&shard, &CARDINALITY, labels, parts);
             for (part, found) in found.iter().enumerate() {
                 let own: Vec<&Customer> =
                     (0..labels.len()).filter(|&row| usize::from(labels[row]) == part).map(|row| &customers[order[row]]).collect();
@@ -476,15 +498,16 @@ mod tests {
             let hashes: Vec<u64> = (0..shard.rows() as u64).map(mixed).collect();
             let mut centres: Vec<Centre> = Vec::new();
             for number in 0..parts {
-                let nearest = (!centres.is_empty()).then(|| Nearest::new(&weights, &centres, 1));
-                let drawn = draw(&shard, &hashes, &CARDINALITY, nearest.as_ref(), Seeding::of(0, number));
+                let away = Nearest::new(&weights, &[centres.clone()], 1).distances(&shard);
+                let away = (number > 0).then_some(&away[0][..]);
+                let drawn = draw(&shard, &hashes, &CARDINALITY, away, Seeding::of(0, number));
                 centres.extend(drawn.map(|drawn| drawn.centre));
             }
             let mut lloyd = Lloyd::new(weights.clone(), vec![centres]);
             let mut before = f64::INFINITY;
             while let [asked] = &lloyd.asked()[..] {
-                let labels = Nearest::new(&weights, asked, 1).labels(&shard);
-                lloyd.counted(vec![spread_over(&shard, &CARDINALITY, &labels, asked.len())]);
+                let labels = Nearest::new(&weights, std::slice::from_ref(asked), 1).labels(&shard);
+                lloyd.counted(vec![spread_over(&shard, &CARDINALITY, &labels[0], asked.len())]);
                 let after = lloyd.starts[0].scatter;
                 prop_assert!(after <= before * (1.0 + 1e-5) + 1e-5, "{} after {}", after, before);
                 before = after;
@@ -497,20 +520,14 @@ mod tests {
     fn who_is_far_is_drawn_more_often_in_proportion() {
         // 90 customers at the centre's place, 9 in one feature away (distance 1), 1 in both (1.6): 9 to 1.6.
         let customer = |codes| Customer { codes, tags: Vec::new(), part: 0, value: 0, den: 1 };
-        let customers: Vec<Customer> = (0..100)
-            .map(|i| {
-                customer(if i < 90 {
-                    [0, 0]
-                } else if i < 99 {
-                    [1, 0]
-                } else {
-                    [1, 1]
-                })
-            })
-            .collect();
+        let customers: Vec<Customer> = (0..100).map(|i| customer([u16::from(i >= 90), u16::from(i >= 99)])).collect();
         let (shard, order) = shard(&customers, MetricKind::Rate);
         let weights = weights(0.2);
-        let at = Nearest::new(&weights, &[centre(&[&customers[0]])], 1);
+        let away = |centres: &[usize]| {
+            let set = centres.iter().map(|&customer| centre(&[&customers[customer]])).collect();
+            Nearest::new(&weights, &[set], 1).distances(&shard).remove(0)
+        };
+        let at = away(&[0]);
         let hashes: Vec<u64> = order.iter().map(|&customer| mixed(customer as u64)).collect();
         let far = (0..4000u64).filter(|&seed| {
             let drawn = draw(&shard, &hashes, &CARDINALITY, Some(&at), seed).expect("some are away");
@@ -520,17 +537,7 @@ mod tests {
         // 4,000 times 1.6 / 10.6 is 603.8, and its standard deviation 22.6.
         let far = far.count() as f64;
         assert!((far - 603.8).abs() < 4.0 * 22.6, "{far}");
-        let all_there = draw(
-            &shard,
-            &hashes,
-            &CARDINALITY,
-            Some(&Nearest::new(
-                &weights,
-                &[centre(&[&customers[0]]), centre(&[&customers[95]]), centre(&[&customers[99]])],
-                1,
-            )),
-            1,
-        );
+        let all_there = draw(&shard, &hashes, &CARDINALITY, Some(&away(&[0, 95, 99])), 1);
         assert_eq!(all_there, None);
     }
 

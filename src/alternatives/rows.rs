@@ -41,7 +41,7 @@ impl Counts {
 }
 
 /// Rows of a tile of which fewer than one in so many are of the part are counted row by row: the bitmaps of all items would take longer.
-const ROWS_A_BITMAP: usize = 8;
+const ROWS_A_BITMAP: usize = 24;
 
 /// What all customers of a run have in common, if the primary metric is the same for all.
 fn alike(shard: &Shard, run: &Run) -> Option<Stats> {
@@ -120,10 +120,12 @@ fn add_values(shard: &Shard, rows: &[u32], start: usize, counts: &mut Counts) {
 
 /// Gives the rows that a split moves their new label, of both parts.
 pub fn move_rows(shard: &Shard, split: &Split, labels: &mut [u8]) {
-    fn moved<T: Copy + Into<u16>>(codes: &[T], rows: &[u32], split: &Split, labels: &mut [u8]) {
-        let to = |row: &u32| split.moves[usize::from(codes[*row as usize].into())];
-        rows.iter().filter(|row| to(row)).for_each(|&row| labels[row as usize] = split.new);
+    // Written whether or not it changes: a branch could not be predicted.
+    fn moved<T: Copy + Into<u16>>(codes: &[T], rows: &[u32], label_of: &[u8], labels: &mut [u8]) {
+        let label = |row: usize| label_of[usize::from(codes[row].into())];
+        rows.iter().for_each(|&row| labels[row as usize] = label(row as usize));
     }
+    let label_of: Vec<u8> = split.moves.iter().map(|&moves| if moves { split.new } else { split.part }).collect();
     let column = &shard.features[usize::from(split.feature)];
     let mut rows = Vec::new();
     for tile in shard.runs().iter().flat_map(tiles) {
@@ -139,8 +141,8 @@ pub fn move_rows(shard: &Shard, split: &Split, labels: &mut [u8]) {
         }
         list(bits.iter().copied(), &mut rows);
         match column {
-            Codes::U8(codes) => moved(&codes[tile], &rows, split, labels),
-            Codes::U16(codes) => moved(&codes[tile], &rows, split, labels),
+            Codes::U8(codes) => moved(&codes[tile], &rows, &label_of, labels),
+            Codes::U16(codes) => moved(&codes[tile], &rows, &label_of, labels),
             Codes::Tags(_) => rows.iter().for_each(|&row| labels[row as usize] = split.new),
         }
     }
@@ -153,10 +155,13 @@ pub fn sums(shard: &Shard, labels: &[u8], parts: usize) -> Vec<Parts<Stats>> {
     for run in shard.runs() {
         if alike(shard, run).is_some() {
             let one = metric.stats_of(run.rows.clone().take(1));
-            let mut customers = [0u32; 1 << 8];
-            labels[run.rows.clone()].iter().for_each(|&label| customers[usize::from(label)] += 1);
-            let both = sums.iter_mut().zip(customers);
-            both.for_each(|(sums, uv)| sums[run.part] = sums[run.part] + one.times(i64::from(uv)));
+            // Four counters of each label in turn: adding to one again has to wait for the sum before.
+            let mut customers = [[0u32; 4]; 1 << 8];
+            let (fours, rest) = labels[run.rows.clone()].as_chunks::<4>();
+            fours.iter().for_each(|four| (0..4).for_each(|i| customers[usize::from(four[i])][i] += 1));
+            rest.iter().for_each(|&label| customers[usize::from(label)][0] += 1);
+            let both = sums.iter_mut().zip(customers.iter().map(|four| four.iter().map(|&uv| i64::from(uv)).sum()));
+            both.for_each(|(sums, uv): (_, i64)| sums[run.part] = sums[run.part] + one.times(uv));
         } else {
             for row in run.rows.clone() {
                 let sum = &mut sums[usize::from(labels[row])][run.part];

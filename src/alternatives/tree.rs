@@ -292,7 +292,7 @@ mod tests {
             let best = |parts: &[Vec<&Customer>]| {
                 let mut best = 0.0f64;
                 for part in parts {
-                    let own = between(&[part.clone()], &growth);
+                    let own = between(std::slice::from_ref(part), &growth);
                     // Sets of codes of the first two features, and single tags, as bits.
                     let sets = (1u32..8).map(|set| (0, set)).chain((1..64).map(|set| (1, set)));
                     for (feature, set) in sets.chain((0..4).map(|tag| (2, 1 << tag))) {

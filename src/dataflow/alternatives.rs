@@ -146,12 +146,11 @@ fn tree(worker: &mut Worker, shard: &Shard, shape: &Shape, ask: &Ask, given: Opt
 fn kmeans(worker: &mut Worker, shard: &Shard, shape: &Shape, ask: &Ask, given: Option<&Given>) -> Option<Division> {
     let (rows, hashes): (Vec<u32>, Vec<u64>) = shard.hashed_up_to(DISCOVERY, ask.limit, SAMPLE).into_iter().unzip();
     let sample = Sample { rows: shard.some(&rows), hashes, cardinality: &shape.cardinality };
-    let mut divided = |parts: usize| {
-        let centres = sample.fit(worker, &ask.weights, parts);
-        let labels = Nearest::new(&ask.weights, &centres, shard.rows()).labels(shard);
-        (summed(worker, shard, &labels, centres.len()), centres)
-    };
-    let ((sums, centres), (more, _)) = (divided(ask.parts), divided(ask.parts + 1));
+    let sets = [ask.parts, ask.parts + 1].map(|parts| sample.fit(worker, &ask.weights, parts));
+    let labels = Nearest::new(&ask.weights, &sets, shard.rows()).labels(shard);
+    let mut of_set = |set: usize| summed(worker, shard, &labels[set], sets[set].len());
+    let (sums, more) = (of_set(0), of_set(1));
+    let [centres, _] = sets;
     let judged = given?.judged;
     let mut all = Centre::none(&shape.cardinality);
     centres.iter().for_each(|centre| all.add(centre));
@@ -172,11 +171,12 @@ impl Sample<'_> {
     fn fit(&self, worker: &mut Worker, weights: &Weights, parts: usize) -> Vec<Centre> {
         let mut starts: Vec<Vec<Centre>> = vec![Vec::new(); Seeding::STARTS];
         for number in 0..parts {
-            let draw = |(start, centres): (usize, &Vec<Centre>)| {
-                let nearest = (number > 0).then(|| Nearest::new(weights, centres, self.rows.rows()));
-                draw(&self.rows, &self.hashes, self.cardinality, nearest.as_ref(), Seeding::of(start, number))
+            let away = (number > 0).then(|| Nearest::new(weights, &starts, self.rows.rows()).distances(&self.rows));
+            let draw = |start: usize| {
+                let away = away.as_ref().map(|away| &away[start][..]);
+                draw(&self.rows, &self.hashes, self.cardinality, away, Seeding::of(start, number))
             };
-            let drawn: Vec<Option<Drawn>> = starts.iter().enumerate().map(draw).collect();
+            let drawn: Vec<Option<Drawn>> = (0..starts.len()).map(draw).collect();
             let mut all = gather(worker, drawn);
             let first = (!all.is_empty()).then(|| {
                 let of = |start: usize| Drawn::first(all.iter_mut().filter_map(|drawn| drawn[start].take()));
@@ -193,11 +193,12 @@ impl Sample<'_> {
                 tracing::debug!(parts, scatter, "k-means");
                 return broadcast(worker, centres);
             }
-            let nearest = |centres: &Vec<Centre>| {
-                let labels = Nearest::new(weights, centres, self.rows.rows()).labels(&self.rows);
-                spread_over(&self.rows, self.cardinality, &labels, centres.len())
+            let labels = Nearest::new(weights, &asked, self.rows.rows()).labels(&self.rows);
+            let spread = |(labels, centres): (&Vec<u8>, &Vec<Centre>)| {
+                spread_over(&self.rows, self.cardinality, labels, centres.len())
             };
-            let mut all = gather(worker, asked.iter().map(nearest).collect::<Vec<Vec<Centre>>>()).into_iter();
+            let spread: Vec<Vec<Centre>> = labels.iter().zip(&asked).map(spread).collect();
+            let mut all = gather(worker, spread).into_iter();
             if let (Some(lloyd), Some(mut total)) = (&mut lloyd, all.next()) {
                 for more in all {
                     total.iter_mut().flatten().zip(more.iter().flatten()).for_each(|(a, b)| a.add(b));

@@ -398,6 +398,17 @@ mod tests {
             assert!(!groups["merges"][0][key].is_null(), "{key}");
         }
         assert_eq!(groups["choices"][0]["groups"], 2);
+        let methods = ["groups", "kmeans", "tree"].map(|method| {
+            let all = groups["alternatives"].as_array().expect("a list");
+            all.iter().find(|entry| entry["method"] == method).expect("every method")
+        });
+        for (key, own) in [("count", 2.0), ("explained", 0.125), ("uv", 90.0), ("smallest", 40.0), ("conditions", 3.0)]
+        {
+            assert_eq!(methods[0][key].as_f64(), Some(own), "{key}");
+        }
+        assert_eq!(methods[1]["parts"][0]["marks"], serde_json::json!(["渠道==cmd()", "-x<b>=</script>"]));
+        let rule = serde_json::json!({ "feature": "职业", "within": true, "items": ["退休", "学生"] });
+        assert_eq!((&methods[2]["parts"][0]["rule"][0], &methods[2]["one_more"]["count"]), (&rule, &3.into()));
         assert_eq!(read_groups(&run).expect("typed").groups[0].measures.uv, 40);
     }
 

@@ -206,7 +206,7 @@ texts! {
     kmeans_parts: "The parts of k-means, by the items that are most over-represented in them", "k-means 的各部分（以其中最突出的特征表示）";
     leaf: "Rule", "规则";
     marks: "Marked by", "突出特征";
-    further_items: "and {n} more", "等（另有 {n} 个）";
+    further_items: "and {n} more", "另有 {n} 个";
     def_explained: "Variance explained: the share of the metric's variance over all customers that lies between the parts. Customers of no group are a part too where it is computed, so the other methods have as many with one part more.",
         "解释的方差：指标在全体客户上的方差中，各部分之间的差异所占的比例。计算时未归入人群的客户也算作一部分，因此其他方法多分一部分时，部分数才与之相同。";
     def_conditions: "Conditions: how many it takes to say who belongs to which part. None say it for k-means: it needs all features of a customer.",

@@ -131,3 +131,39 @@ impl View<'_, '_> {
         format!("{name} {} {{{}}}", if condition.within { "∈" } else { "∉" }, items.join(self.t.list_comma))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::job::Language;
+    use crate::sink::report::report;
+    use crate::sink::sample::Sample;
+
+    #[test]
+    fn other_methods_stand_beside_the_groups_where_they_were_asked() {
+        let mut sample = Sample::new();
+        let html = report(&sample.result(), Language::En);
+        for part in [
+            "What other methods would give",
+            "Decision tree",
+            "职业 ∈ {退休, 学生}",
+            "职业 ∉ {退休, 学生} &#38; -x&#60;b&#62;≠",
+        ] {
+            assert!(html.contains(part), "{part}");
+        }
+        let html = report(&sample.result(), Language::Zh);
+        assert!(html.contains("其他方法的结果") && html.contains("职业 ∈ {退休、学生}"));
+        sample.alternatives.clear();
+        assert!(!report(&sample.result(), Language::En).contains("What other methods would give"));
+    }
+
+    #[test]
+    fn a_condition_of_many_items_is_cut_short() {
+        let mut sample = Sample::new();
+        let crate::alternatives::Told::Rule(rule) = &mut sample.alternatives[2].parts[0].told else {
+            panic!("a leaf has a rule")
+        };
+        rule[0].items = rule[0].items.iter().cycle().take(20).copied().collect();
+        let html = report(&sample.result(), Language::En);
+        assert!(html.contains("学生, and 12 more}"), "eight of twenty are listed");
+    }
+}
