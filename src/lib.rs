@@ -22,6 +22,7 @@ pub mod highlight;
 pub mod change;
 pub mod merge;
 pub mod profile;
+pub mod alternatives;
 pub mod mix;
 pub mod sink;
 pub mod assign;

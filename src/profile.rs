@@ -78,6 +78,11 @@ impl CodeBits {
         };
         CodeBits { start, of_feature: cardinalities.iter().enumerate().map(of_feature).collect() }
     }
+
+    /// Nothing of rows from `start`, where so few of them are counted that they are counted row by row.
+    pub fn none(features: usize, start: usize) -> CodeBits {
+        CodeBits { start, of_feature: vec![Vec::new(); features] }
+    }
 }
 
 /// One item's place in a group.

@@ -252,6 +252,31 @@ on_best! {
     }
 }
 
+/// Parts of which the distances of a row are added at a time.
+pub const PARTS: usize = 16;
+
+/// Keys of rows, and what each key adds to the distances of a row.
+pub type Distances<'a> = (&'a [u16], &'a [[i32; PARTS]]);
+
+on_best! {
+    /// Of each row the smallest of its distances, if that is smaller than what there is: what they start from, and what the row's keys
+    /// add to each, modulo 2^32.
+    ///
+    /// Key by key within a row: the other way round the compiler takes 16 rows for the lanes, and gathers and scatters each
+    /// number, ten times as slowly.
+    pub fn least_distances(start: &[[i32; PARTS]], keys: &[Distances<'_>], least: &mut [i32]) {
+        for (row, (least, start)) in least.iter_mut().zip(start).enumerate() {
+            let mut sums = *start;
+            for (keys, table) in keys {
+                let added = &table[usize::from(keys[row])];
+                sums.iter_mut().zip(added).for_each(|(sum, added)| *sum = sum.wrapping_add(*added));
+            }
+            let own = sums.iter().fold(i32::MAX, |a, &b| if b < a { b } else { a });
+            *least = if own < *least { own } else { *least };
+        }
+    }
+}
+
 /// Which codes are this one, one bit a code.
 pub fn equal_bits(codes: &[u8], code: u8) -> Vec<u64> {
     let mut bits = Vec::with_capacity(codes.len().div_ceil(64));

@@ -201,6 +201,7 @@ fn publish(
         highlights: &outcome.highlights,
         funnel: &outcome.funnel,
         grouping: &outcome.grouping,
+        alternatives: &outcome.alternatives,
         assigned: &outcome.assigned,
         mix: &outcome.mix,
         quality: &outcome.quality,

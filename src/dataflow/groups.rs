@@ -14,7 +14,7 @@ use crate::merge::{
 use crate::profile::{Profile, profile};
 use crate::score::{measures, test};
 use crate::segment::Segment;
-use crate::stats::{DISCOVERY, Stats, VALIDATION};
+use crate::stats::{DISCOVERY, Parts, Stats, VALIDATION};
 
 /// A list of [`Merged::listed`], with what each segment of it selects and how many of these are the group's.
 pub type Selected = (Vec<u32>, Vec<[i64; 2]>);
@@ -117,6 +117,20 @@ impl Merged {
         let asked = self.asked.iter().map(|&leaf| self.leaves[leaf].segment).collect();
         let list = |members: &Vec<usize>| self.by_size(members).into_iter().map(|leaf| place[leaf]).collect();
         (asked, clusters.members.iter().map(list).collect())
+    }
+
+    /// What the customers of each cluster sum up to, over the primary metric.
+    pub fn sums(&self, clusters: &Clusters) -> Vec<Parts<Stats>> {
+        let add = |a: Parts<Stats>, leaf: &usize| {
+            let own = &self.taken[*leaf].stats[0];
+            [DISCOVERY, VALIDATION].map(|part| a[part] + own[part])
+        };
+        clusters.members.iter().map(|members| members.iter().fold([Stats::default(); 2], add)).collect()
+    }
+
+    /// How many items all segments of the clusters say.
+    pub fn items(&self, clusters: &Clusters) -> usize {
+        clusters.members.iter().flatten().map(|&leaf| self.leaves[leaf].segment.level()).sum()
     }
 
     fn uv(&self, leaf: usize) -> i64 {

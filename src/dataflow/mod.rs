@@ -1,6 +1,7 @@
 //! The stages, spread over workers: what crosses between them, and when it is complete.
 
 mod agree;
+mod alternatives;
 mod cells;
 mod change;
 mod collective;

@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use timely::worker::Worker;
 
 use super::agree::{Failure, decide};
+use super::alternatives::{Given, alternatives};
 use super::cells::{Cells, grid};
 use super::change::compared;
 use super::collective::{broadcast, gather};
@@ -22,6 +23,7 @@ use super::screen::screened;
 use super::shared::Shared;
 use super::target::{Overlaps, Picks, Taken, added, assign, described, overlaps, taken};
 use super::winsorise::{Caps, cut_notes};
+use crate::alternatives::Division;
 use crate::audience::Assigned;
 use crate::change::Changes;
 use crate::encode::{Codebook, Reading};
@@ -57,6 +59,8 @@ pub struct Outcome {
     pub highlights: Vec<Highlight>,
     pub funnel: Funnel,
     pub grouping: Grouping,
+    /// The groups beside other methods, where the job asks for that.
+    pub alternatives: Vec<Division>,
     pub assigned: Assigned,
     /// How the groups divide by the columns that the job names.
     pub mix: Mix,
@@ -216,6 +220,14 @@ pub fn run(
         let clusters = merged.cut(job, found, &tree, &shared_customers);
         (merged, clusters)
     });
+    let given = found.as_ref().zip(merged.as_ref());
+    let given =
+        given.map(|(found, (merged, clusters))| Given::of(found, job, merged.sums(clusters), merged.items(clusters)));
+    let alternatives = match job.merge.compare {
+        true => alternatives(worker, &shard, &codebook, &influences, given),
+        false => Vec::new(),
+    };
+    stages.step("other methods compared");
     stages.end(merged.as_ref().map_or(0, |(_, clusters)| clusters.members.len()));
     let mixed;
     let rules = match job.merge.of {
@@ -234,8 +246,8 @@ pub fn run(
         }
     };
     drop(shard);
-    let published =
-        found.zip(merged).zip(rules.zip(assigned)).zip(previous).map(|(((found, (merged, clusters)), (rules, mut assigned)), previous)| {
+    let published = found.zip(merged).zip(rules.zip(assigned)).zip(previous).map(
+        |(((found, (merged, clusters)), (rules, mut assigned)), previous)| {
             let (grouping, ids) = merged.grouping(&found, &codebook, clusters, rules, &mut assigned);
             let mix = mixed.map_or_else(Mix::default, |crossed| {
                 Mix::of(dimensions, &crossed, &ids, found.kind, found.scale, floor(job))
@@ -268,6 +280,7 @@ pub fn run(
                 highlights: found.highlights,
                 funnel: found.funnel,
                 grouping,
+                alternatives,
                 assigned,
                 mix,
                 quality,
@@ -278,7 +291,8 @@ pub fn run(
                 previous,
                 notes,
             })
-        });
+        },
+    );
     decide(worker, published)
 }
 

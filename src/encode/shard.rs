@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::Map;
+use super::ids::{IdRef, hash};
 use super::tags::{TagCodes, TagLoad};
 use crate::audience::CustomerIds;
 use crate::segment::Item;
@@ -154,6 +156,32 @@ impl Shard {
     /// The ids of the customers who were in these places when the rows were read.
     pub fn ids(&self, places: &[usize]) -> CustomerIds {
         self.ids.at(places)
+    }
+
+    /// The rows of a part whose customers have a hash of at most `limit`, in order, with these hashes: the same customers however the
+    /// table is divided or ordered.
+    pub fn hashed_up_to(&self, part: usize, limit: u64, seed: u64) -> Vec<(u32, u64)> {
+        let mut hashes = Map::default();
+        let mut look = |(place, id): (usize, IdRef)| match hash(id, seed) {
+            hash if hash <= limit => {
+                hashes.insert(place as u32, hash);
+            }
+            _ => {}
+        };
+        match &self.ids {
+            CustomerIds::Row(rows) => rows.iter().map(|&row| IdRef::Int(row as i64)).enumerate().for_each(&mut look),
+            CustomerIds::Runs(rows) => {
+                rows.iter().flatten().map(|row| IdRef::Int(row as i64)).enumerate().for_each(&mut look)
+            }
+            CustomerIds::Int(ids) => ids.iter().map(|&id| IdRef::Int(id)).enumerate().for_each(&mut look),
+            CustomerIds::Text(ids) => ids.iter().map(|id| IdRef::Text(id)).enumerate().for_each(&mut look),
+        }
+        let mut chosen = vec![0u64; self.rows().div_ceil(64)];
+        hashes.keys().for_each(|place| chosen[*place as usize / 64] |= 1 << (place % 64));
+        let rows = self.runs.iter().filter(|run| run.part == part).flat_map(|run| run.rows.clone());
+        let placed = rows.map(|row| (row as u32, self.order[row]));
+        let chosen = placed.filter(|&(_, place)| chosen[place as usize / 64] >> (place % 64) & 1 == 1);
+        chosen.map(|(row, place)| (row, hashes[&place])).collect()
     }
 
     /// The same rows with these features only, by flag.

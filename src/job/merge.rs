@@ -31,6 +31,8 @@ pub struct MergeSpec {
     /// How far apart two highlights are: `"profile"` (how their customers spread over the items, and the metric), `"overlap"` (customers
     /// they share), `"items"` (items their segments share), or weights of these, as in `{ profile = 0.7, items = 0.3 }`.
     pub distance: DistanceSpec,
+    /// Whether to tell what k-means and a decision tree of as many parts would give, beside the groups, where these are 2 to 60.
+    pub compare: bool,
     /// Numbers of groups of which one has a smaller share of the customers than this are passed over, if there are others. 0 to 1.
     pub min_group_share: f64,
     /// Up to so many are merged by one worker, which holds 8 bytes for each two of them; more are merged in rounds by all workers, by
@@ -72,6 +74,7 @@ impl Default for MergeSpec {
             groups: [6, 10],
             linkage: Linkage::SmallestFirst,
             distance: DistanceSpec::Named(Distance::Profile),
+            compare: true,
             min_group_share: 0.0,
             max_matrix: 5000,
             keep: Continuity::Groups,

@@ -16,7 +16,6 @@ const MOST_VALUES: usize = 1000;
 /// Values of a column that a reader is shown.
 const MOST_SHOWN: usize = 12;
 
-
 /// A column that groups are told by: which of its codes are counted together.
 #[derive(Clone, Debug)]
 pub struct Dimension {

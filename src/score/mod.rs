@@ -118,6 +118,20 @@ pub fn impact_reference(kind: MetricKind, scale: Scale, base: &Stats) -> f64 {
     }
 }
 
+/// How far a set of customers is above as many average ones, in scaled units of the sum: its impact, before it is put into a unit.
+pub fn excess(kind: MetricKind, set: &Stats, base: &Stats) -> f64 {
+    match divisor(kind, base) {
+        0 => 0.0,
+        all => product_difference(set.sum, all, base.sum, divisor(kind, set)) / all as f64,
+    }
+}
+
+/// What a set of customers adds to the squares between sets, `excess² / uv`, in scaled units squared. 0 for nobody.
+pub fn squares_between(kind: MetricKind, set: &Stats, base: &Stats) -> f64 {
+    let excess = excess(kind, set, base);
+    if set.uv == 0 { 0.0 } else { excess * excess / set.uv as f64 }
+}
+
 /// The share of the variance over all customers that lies between these disjoint sets, which are all customers together (eta squared;
 /// of a ratio, of what is left of the numerator when `mean * denominator` is taken off). None where nothing varies.
 pub fn between_share(kind: MetricKind, sets: &[Stats], base: &Stats) -> Option<f64> {
@@ -131,11 +145,7 @@ pub fn between_share(kind: MetricKind, sets: &[Stats], base: &Stats) -> Option<f
         MetricKind::Rate | MetricKind::Amount => (base.sum as f64, base.uv as f64),
     };
     let whole = base.sq as f64 - 2.0 * mean * cross + mean * mean * square;
-    let of = |set: &Stats| {
-        let excess = product_difference(set.sum, all, base.sum, divisor(kind, set)) / all as f64;
-        if set.uv == 0 { 0.0 } else { excess * excess / set.uv as f64 }
-    };
-    (whole > 0.0).then(|| sets.iter().map(of).sum::<f64>() / whole)
+    (whole > 0.0).then(|| sets.iter().map(|set| squares_between(kind, set, base)).sum::<f64>() / whole)
 }
 
 /// What no `uv` or fewer of these customers can exceed in absolute impact: for a rate, as if they were all of its yes or all of

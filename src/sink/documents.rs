@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::alternatives::AlternativeEntry;
 use super::migration::Origin;
 use super::mix::{self, ByColumn, MixEntry, ValueEntry};
 use super::publish::rfc3339;
@@ -63,6 +64,9 @@ pub struct GroupsFile {
     pub merges: Vec<Merge>,
     pub choices: Vec<Choice>,
     pub reason: String,
+    /// The groups beside other methods, where these are compared.
+    #[serde(default)]
+    pub alternatives: Vec<AlternativeEntry>,
 }
 
 /// A segment whose customers go to a group, but those of the segments before it.
@@ -241,6 +245,7 @@ pub(super) fn write_groups(staging: &Staging, result: &RunResult) -> Result<(), 
         merges: grouping.merges.clone(),
         choices: grouping.choices.clone(),
         reason: grouping.reason.clone(),
+        alternatives: AlternativeEntry::all(result),
     };
     write_json(staging, "groups.json", &document)
 }
@@ -450,6 +455,17 @@ mod tests {
             assert!(!groups["merges"][0][key].is_null(), "{key}");
         }
         assert_eq!(groups["choices"][0]["groups"], 2);
+        let methods = ["groups", "kmeans", "tree"].map(|method| {
+            let all = groups["alternatives"].as_array().expect("a list");
+            all.iter().find(|entry| entry["method"] == method).expect("every method")
+        });
+        for (key, own) in [("count", 2.0), ("explained", 0.125), ("uv", 90.0), ("smallest", 40.0), ("conditions", 3.0)]
+        {
+            assert_eq!(methods[0][key].as_f64(), Some(own), "{key}");
+        }
+        assert_eq!(methods[1]["parts"][0]["marks"], serde_json::json!(["渠道==cmd()", "-x<b>=</script>"]));
+        let rule = serde_json::json!({ "feature": "职业", "within": true, "items": ["退休", "学生"] });
+        assert_eq!((&methods[2]["parts"][0]["rule"][0], &methods[2]["one_more"]["count"]), (&rule, &3.into()));
         assert_eq!(read_groups(&run).expect("typed").groups[0].measures.uv, 40);
     }
 

@@ -1,5 +1,6 @@
 //! One run's result to published files: tables, audience packages, documents and the report, all at once or not at all.
 
+mod alternatives;
 mod assigned;
 mod change;
 mod columns;
@@ -33,6 +34,7 @@ mod withhold;
 #[cfg(test)]
 mod sample;
 
+pub use alternatives::{AlternativeEntry, PartEntry};
 pub use assigned::{AssignedFile, AssignedOrder, AssignedRows, NO_PLACE};
 pub use change::{ChangeFile, FeatureEntry, ItemEntry, StepEntry, read_change};
 pub use diff::{Difference, HighlightEntry, RunEntry, diff};
@@ -58,6 +60,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use crate::alternatives::Division;
 use crate::audience::Assigned;
 use crate::change::Changes;
 use crate::encode::Codebook;
@@ -126,6 +129,8 @@ pub struct RunResult<'a> {
     pub highlights: &'a [Highlight],
     pub funnel: &'a Funnel,
     pub grouping: &'a Grouping,
+    /// The groups beside other methods; empty unless they are compared.
+    pub alternatives: &'a [Division],
     pub assigned: &'a Assigned,
     /// How the groups divide by the columns that the job names.
     pub mix: &'a Mix,

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{ColumnQuality, FileInfo, Quality, RejectedRow, RowAccounts, RunResult, TableInfo};
+use crate::alternatives::{Clause, Division, Explained, Method, Part, Told};
 use crate::audience::{Assigned, CustomerIds};
 use crate::encode::{Codebook, Feature, ItemValue};
 use crate::enumerate::Answer;
@@ -26,6 +27,7 @@ pub(super) struct Sample {
     pub highlights: Vec<Highlight>,
     pub funnel: Funnel,
     pub grouping: Grouping,
+    pub alternatives: Vec<Division>,
     pub assigned: Assigned,
     pub mix: Mix,
     pub quality: Quality,
@@ -98,6 +100,27 @@ fn segment(items: &[(u16, u16)]) -> Segment {
 fn profile(feature: u16, code: u16, uv: i64, of: i64, base_share: f64, z: f64) -> ProfileItem {
     let share = uv as f64 / of as f64;
     ProfileItem { item: Item { feature, code }, uv, share, base_share, index: share / base_share * 100.0, z, q: 0.0 }
+}
+
+fn condition(feature: u16, within: bool, codes: &[u16]) -> Clause {
+    Clause { feature, within, items: codes.iter().map(|&code| Item { feature, code }).collect() }
+}
+
+fn part(uv: i64, yes: i64, told: Told) -> Part {
+    Part { measures: rate(uv, yes), validation: Some(rate(uv * 3 / 10, yes * 3 / 10)), told }
+}
+
+fn division(method: Method, count: usize, conditions: Option<usize>, parts: Vec<Part>) -> Division {
+    let worth =
+        |parts, explained| Explained { parts, explained: Some(explained), validation_explained: Some(explained / 2.0) };
+    Division {
+        method,
+        worth: worth(count, 0.125),
+        one_more: (!parts.is_empty()).then(|| worth(count + 1, 0.25)),
+        customers: if parts.is_empty() { 90 } else { 1000 },
+        conditions,
+        parts,
+    }
 }
 
 fn feature(name: &str, values: &[&str], uv: &[u64], rest: bool) -> Feature {
@@ -290,6 +313,27 @@ impl Sample {
                 reason: "2 groups: fewer highlights than merge.groups asks for".into(),
                 ..Grouping::default()
             },
+            alternatives: vec![
+                division(Method::Groups, 2, Some(3), Vec::new()),
+                division(
+                    Method::Kmeans,
+                    2,
+                    None,
+                    vec![
+                        part(400, 70, Told::Marks(vec![Item { feature: 1, code: 0 }, Item { feature: 2, code: 0 }])),
+                        part(600, 30, Told::Marks(Vec::new())),
+                    ],
+                ),
+                division(
+                    Method::Tree,
+                    2,
+                    Some(2),
+                    vec![
+                        part(400, 80, Told::Rule(vec![condition(0, true, &[0, 1])])),
+                        part(600, 20, Told::Rule(vec![condition(0, false, &[0, 1]), condition(2, false, &[1])])),
+                    ],
+                ),
+            ],
             assigned: Assigned {
                 // Not in order: the outputs must not depend on it.
                 ids: CustomerIds::Text(
@@ -392,6 +436,7 @@ impl Sample {
             highlights: &self.highlights,
             funnel: &self.funnel,
             grouping: &self.grouping,
+            alternatives: &self.alternatives,
             assigned: &self.assigned,
             mix: &self.mix,
             quality: &self.quality,

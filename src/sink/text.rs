@@ -291,6 +291,32 @@ texts! {
     choice_smallest: "Smallest group", "最小人群";
     choice_chosen: "Chosen", "选用";
 
+    alternatives: "What other methods would give", "其他方法的结果";
+    alternatives_lead: "The same customers divided by two other methods into as many parts, for comparison; nothing else in this report uses them. Both were found on the customers that the highlights were found on, and divide everybody. Groups leave the other customers out: they are small shares with a large influence.",
+        "用另外两种方法把同一批客户分成同样多的部分，仅供对照，与报告其余内容无关。两种方法与高亮细分都只用发现集客户得出，并且划分全部客户；目标人群只取占比小、影响大的客户，其余客户不归入任何人群。";
+    method: "Method", "方法";
+    method_groups: "Target groups", "目标人群";
+    method_kmeans: "k-means", "k-means 聚类";
+    method_tree: "Decision tree", "决策树";
+    parts: "Parts", "部分数";
+    explained_held_out: "Held out", "验证集上";
+    one_more: "With one part more", "多分一部分时";
+    in_parts: "Customers in parts", "覆盖的客户";
+    smallest: "Smallest", "最小部分";
+    largest: "Largest", "最大部分";
+    conditions: "Conditions", "条件数";
+    lifts_held_out: "Held-out lift, lowest and highest", "验证集提升度（最低与最高）";
+    lifts_all: "Lift, lowest and highest", "提升度（最低与最高）";
+    tree_leaves: "The leaves of the decision tree", "决策树的叶节点";
+    kmeans_parts: "The parts of k-means, by the items that are most over-represented in them", "k-means 的各部分（以其中最突出的特征表示）";
+    leaf: "Rule", "规则";
+    marks: "Marked by", "突出特征";
+    further_items: "and {n} more", "另有 {n} 个";
+    def_explained: "Variance explained: the share of the metric's variance over all customers that lies between the parts. Customers of no group are a part too where it is computed, so the other methods have as many with one part more.",
+        "解释的方差：指标在全体客户上的方差中，各部分之间的差异所占的比例。计算时未归入人群的客户也算作一部分，因此其他方法多分一部分时，部分数才与之相同。";
+    def_conditions: "Conditions: how many it takes to say who belongs to which part. None say it for k-means: it needs all features of a customer.",
+        "条件数：说明客户属于哪一部分所需的条件个数。k-means 无法用条件表达，需要客户的全部特征。";
+
     features: "Features", "特征筛选";
     features_lead: "Which columns were combined, and why others were not.", "哪些字段参与组合，哪些没有以及原因。";
     feature: "Feature", "特征";

@@ -29,6 +29,7 @@ const MODULES: &str = "
     profile   | segment stats simd encode score      | what sets an audience apart
     mix       | segment stats encode score           | how groups divide by a column
     merge     | segment stats audience simd job encode score highlight profile | groups, named and compared by their profiles
+    alternatives | segment stats simd audience encode score profile | other methods, to compare groups with
     sink      | above                                | what is published
     assign    | segment job audience source encode sink | a table's customers into a published run's groups
 

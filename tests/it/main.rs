@@ -1,3 +1,4 @@
+mod alternatives;
 mod assign;
 mod bad_files;
 mod bad_input;

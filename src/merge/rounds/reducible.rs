@@ -248,7 +248,8 @@ impl Reducible {
                 }
                 simd::squares(point, tile, &mut squares);
                 squares.iter_mut().for_each(|square| *square = square.sqrt());
-                for ((&of, distance), other) in of.iter().zip(squares).zip(weights).take_while(|((of, _), _)| **of < i) {
+                for ((&of, distance), other) in of.iter().zip(squares).zip(weights).take_while(|((of, _), _)| **of < i)
+                {
                     let found = &mut found[of as usize];
                     match self.linkage {
                         Linkage::Complete => *found = found.max(distance),

@@ -2,6 +2,7 @@
 //!
 //! Neither clock times nor the run's id are in it: it has the same bytes whenever the result is the same.
 
+mod alternatives;
 mod change;
 mod describe;
 mod method;
@@ -10,6 +11,7 @@ mod mix;
 
 use askama::Template;
 
+use alternatives::AlternativesView;
 use change::ChangeView;
 use method::{FeatureRow, FunnelRow, MergeRow, QualityView};
 use migration::MigrationView;
@@ -63,6 +65,7 @@ struct Page {
     merges: Vec<MergeRow>,
     merge_log: String,
     choices: Vec<[String; 7]>,
+    alternatives: Option<AlternativesView>,
     features: Vec<FeatureRow>,
     influence: &'static str,
     quality: QualityView,
@@ -210,6 +213,7 @@ impl View<'_, '_> {
             merges: self.merges(),
             merge_log: self.merge_log(),
             choices: self.choices(),
+            alternatives: self.alternatives(),
             features: self.features(),
             influence: if result.kind == MetricKind::Rate { t.influence_rate } else { t.influence_other },
             quality: self.quality(),

@@ -1,0 +1,169 @@
+//! What the report says of other methods beside the groups.
+
+use super::View;
+use crate::alternatives::{Clause, Division, Explained, Method, Told};
+use crate::sink::alternatives::{AlternativeEntry, EndEntry, Shown, labels, shown};
+use crate::sink::number::{Numbers, count, percent};
+use crate::sink::terminal::visible;
+use crate::sink::text::fill;
+
+pub(super) struct AlternativesView {
+    /// Whether there are columns of customers held out.
+    pub held_out: bool,
+    /// Heading of the lifts.
+    pub lifts: &'static str,
+    /// The groups first.
+    pub rows: Vec<MethodRow>,
+    pub lists: Vec<PartsView>,
+}
+
+pub(super) struct MethodRow {
+    pub method: &'static str,
+    pub figures: Vec<String>,
+}
+
+pub(super) struct PartsView {
+    pub title: &'static str,
+    pub heading: &'static str,
+    pub parts: Vec<PartRow>,
+}
+
+pub(super) struct PartRow {
+    pub name: String,
+    pub figures: Vec<String>,
+}
+
+/// Items of a condition that are listed.
+const ITEMS: usize = 8;
+
+impl View<'_, '_> {
+    pub(super) fn alternatives(&self) -> Option<AlternativesView> {
+        let (result, t) = (self.result, self.t);
+        let held_out = result.base_validation.is_some();
+        let rows: Vec<MethodRow> = AlternativeEntry::all(result).iter().map(|entry| self.method(entry)).collect();
+        let order = |method: Method| result.alternatives.iter().find(move |division| division.method == method);
+        let lists = [Method::Tree, Method::Kmeans].into_iter().filter_map(order).map(|division| self.parts(division));
+        (!rows.is_empty()).then(|| AlternativesView {
+            held_out,
+            lifts: if held_out { t.lifts_held_out } else { t.lifts_all },
+            rows,
+            lists: lists.collect(),
+        })
+    }
+
+    fn method(&self, entry: &AlternativeEntry) -> MethodRow {
+        let t = self.t;
+        let share = |value: Option<f64>| value.map_or("–".to_owned(), percent);
+        let held_out = self.result.base_validation.is_some();
+        let both = |more: Explained| match held_out {
+            true => format!("{} / {}", share(more.explained), share(more.validation_explained)),
+            false => share(more.explained),
+        };
+        let some = |value: Option<i64>| value.map_or("–".to_owned(), count);
+        let end = |end: EndEntry| self.n.lift_or_effect(end.lift, end.effect);
+        let ends = entry.lowest.zip(entry.highest).map(|(low, high)| format!("{} – {}", end(low), end(high)));
+        let mut figures = vec![count(entry.worth.parts as i64), share(entry.worth.explained)];
+        if held_out {
+            figures.push(share(entry.worth.validation_explained));
+        }
+        figures.extend([
+            entry.one_more.map_or("–".to_owned(), both),
+            format!("{} ({})", count(entry.uv), percent(entry.uv_share)),
+            some(entry.smallest),
+            some(entry.largest),
+            entry.conditions.map_or("–".to_owned(), |n| count(n as i64)),
+            ends.unwrap_or("–".to_owned()),
+        ]);
+        let method = match entry.method {
+            Method::Groups => t.method_groups,
+            Method::Kmeans => t.method_kmeans,
+            Method::Tree => t.method_tree,
+        };
+        MethodRow { method, figures }
+    }
+
+    fn parts(&self, division: &Division) -> PartsView {
+        let (title, heading) = match division.method {
+            Method::Tree => (self.t.tree_leaves, self.t.leaf),
+            Method::Kmeans | Method::Groups => (self.t.kmeans_parts, self.t.marks),
+        };
+        PartsView { title, heading, parts: shown(division, self.result).iter().map(|part| self.part(part)).collect() }
+    }
+
+    fn part(&self, shown: &Shown) -> PartRow {
+        let (codebook, m) = (self.result.codebook, &shown.part.measures);
+        let name = match &shown.part.told {
+            Told::Rule(conditions) if conditions.is_empty() => self.t.all_customers.to_owned(),
+            Told::Rule(conditions) => {
+                conditions.iter().map(|condition| self.condition(condition)).collect::<Vec<_>>().join(" & ")
+            }
+            Told::Marks(items) if items.is_empty() => "–".to_owned(),
+            Told::Marks(items) => {
+                items.iter().map(|&item| visible(&codebook.item_text(item))).collect::<Vec<_>>().join(" · ")
+            }
+        };
+        let mut figures = vec![
+            count(m.uv),
+            percent(m.uv_share),
+            self.n.mean(m.metric_mean),
+            self.n.lift_or_effect(m.lift, m.effect),
+            Numbers { unit: None, ..self.n }.impact(m.impact),
+        ];
+        if self.result.base_validation.is_some() {
+            figures.push(shown.validation.map_or("–".to_owned(), |v| self.n.mean(v.metric_mean)));
+        }
+        PartRow { name, figures }
+    }
+
+    /// `job=retired`, `job≠retired`, `job ∈ {retired, student}` or `job ∉ {retired, student}`.
+    fn condition(&self, condition: &Clause) -> String {
+        let codebook = self.result.codebook;
+        let name = visible(&codebook.feature(condition.feature).name);
+        let mut items: Vec<String> = labels(&condition.items, codebook).iter().map(|item| visible(item)).collect();
+        if let [item] = &items[..] {
+            return format!("{name}{}{item}", if condition.within { "=" } else { "≠" });
+        }
+        if items.len() > ITEMS {
+            let further = fill(self.t.further_items, &[("n", &count((items.len() - ITEMS) as i64))]);
+            items.truncate(ITEMS);
+            items.push(further);
+        }
+        format!("{name} {} {{{}}}", if condition.within { "∈" } else { "∉" }, items.join(self.t.list_comma))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::job::Language;
+    use crate::sink::report::report;
+    use crate::sink::sample::Sample;
+
+    #[test]
+    fn other_methods_stand_beside_the_groups_where_they_were_asked() {
+        let mut sample = Sample::new();
+        let html = report(&sample.result(), Language::En);
+        for part in [
+            "What other methods would give",
+            "Decision tree",
+            "职业 ∈ {退休, 学生}",
+            "职业 ∉ {退休, 学生} &#38; -x&#60;b&#62;≠",
+        ] {
+            assert!(html.contains(part), "{part}");
+        }
+        let html = report(&sample.result(), Language::Zh);
+        assert!(html.contains("其他方法的结果") && html.contains("职业 ∈ {退休、学生}"));
+        sample.alternatives.clear();
+        assert!(!report(&sample.result(), Language::En).contains("What other methods would give"));
+    }
+
+    #[test]
+    fn a_condition_of_many_items_is_cut_short() {
+        let mut sample = Sample::new();
+        let crate::alternatives::Told::Rule(rule) = &mut sample.alternatives[2].parts[0].told else {
+            panic!("a leaf has a rule")
+        };
+        rule[0].items = rule[0].items.iter().cycle().take(20).copied().collect();
+        let html = report(&sample.result(), Language::En);
+        assert!(html.contains("学生, and 12 more}"), "eight of twenty are listed");
+    }
+}
