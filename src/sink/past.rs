@@ -328,3 +328,41 @@ fn translated(segment: Segment, from: &Codebook, to: &Codebook) -> Option<Segmen
     items.sort_unstable();
     Some(Segment::of_items(&items))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::Feature;
+    use crate::sink::sample::Sample;
+
+    #[test]
+    fn segments_are_told_in_other_numbers_by_values_and_bands_by_their_place() {
+        let feature = |name: &str, items: Vec<ItemValue>| Feature {
+            name: name.into(),
+            uv: vec![0; items.len()],
+            items,
+            ..Sample::new().codebook.features[0].clone()
+        };
+        let bands = |borders: &[f64]| -> Vec<ItemValue> {
+            let ends = std::iter::once(None).chain(borders.iter().copied().map(Some));
+            let next = borders.iter().copied().map(Some).chain([None]);
+            ends.zip(next).map(|(low, high)| ItemValue::Range { low, high }).collect()
+        };
+        let text = |value: &str| ItemValue::Text(value.into());
+        let missing_first = |borders: &[f64]| [vec![ItemValue::Missing], bands(borders)].concat();
+        let old = Codebook {
+            features: vec![feature("age", bands(&[30.0, 50.0])), feature("job", vec![text("nurse"), text("clerk")])],
+        };
+        let of = |items: [Item; 2]| Segment::of_items(&items);
+        let segment = of([Item { feature: 0, code: 1 }, Item { feature: 1, code: 0 }]);
+        // Another order of features and values, borders that moved, and somebody without an age.
+        let jobs = feature("job", vec![text("clerk"), text("judge"), text("nurse")]);
+        let new = Codebook { features: vec![jobs.clone(), feature("age", missing_first(&[31.0, 52.0]))] };
+        let expected = of([Item { feature: 0, code: 2 }, Item { feature: 1, code: 2 }]);
+        assert_eq!(translated(segment, &old, &new), Some(expected));
+        let other = Codebook { features: vec![jobs, feature("age", bands(&[31.0, 40.0, 52.0]))] };
+        assert_eq!(translated(segment, &old, &other), None, "four bands are not three");
+        let gone = Codebook { features: vec![feature("age", bands(&[30.0, 50.0]))] };
+        assert_eq!(translated(segment, &old, &gone), None);
+    }
+}

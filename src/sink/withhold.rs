@@ -19,9 +19,9 @@ pub(super) fn withheld(cells: &[Vec<i64>], floor: i64) -> Vec<Vec<bool>> {
         let mut more = Vec::new();
         // The cells of a line that has a margin, and the one to leave out next: of customers if there is one, else the one without margin.
         let mut next = |line: Vec<(usize, usize)>| {
-            let told = line.iter().copied().filter(|&(i, j)| !hidden[i][j] && !corner(i, j));
+            let mut told = line.iter().copied().filter(|&(i, j)| !hidden[i][j] && !corner(i, j));
             let smallest = told.clone().filter(|&(i, j)| cells[i][j] > 0).min_by_key(|&(i, j)| (cells[i][j], i, j));
-            more.extend(smallest.or(told.next_back()));
+            more.extend(smallest.or_else(|| told.next_back()));
         };
         let row = |i: usize| (0..=columns).map(|j| (i, j)).collect::<Vec<_>>();
         let column = |j: usize| (0..=rows).map(|i| (i, j)).collect::<Vec<_>>();

@@ -158,14 +158,20 @@ fn a_run_again_has_the_same_bytes_in_every_layout_and_its_predecessor_never_expi
     for layout in ["-w 1", "-w 3", "-w 1 --processes 3", "-w 2 --processes 2", "-w 2"] {
         assert_eq!(answer(&runs.run(&table, &format!("{keep} {layout}"))), expected, "{layout}");
     }
-    let left = std::fs::read_dir(runs.0.path("out/runs")).unwrap().count();
-    assert_eq!(left, 3, "two, and the one that both are compared with");
+    let left = || std::fs::read_dir(runs.0.path("out/runs")).unwrap().count();
+    assert_eq!(left(), 3, "two, and the one that both are compared with");
     let other = runs.run(&table, &format!("{keep} --set output.language=zh"));
     assert_eq!(answer(&other)["migration.json"], expected["migration.json"], "another language is no other run");
     let report = std::fs::read_to_string(other.join("report.html")).unwrap();
     for part in ["与上次运行相比", "仍在原人群", "客户迁移矩阵", "city=上海"] {
         assert!(report.contains(part), "{part}");
     }
+    // Somebody removes the run that it was compared with: the ids are those of the run again.
+    let previous = json(other.join("manifest.json"))["previous"].as_str().unwrap().to_owned();
+    std::fs::remove_dir_all(runs.0.path("out/runs").join(previous)).unwrap();
+    let without = runs.run(&table, &keep);
+    assert_eq!(groups(&without), groups(&other));
+    assert_eq!(migration(&without)["stayed_share"], 1.0);
 }
 
 #[test]
