@@ -188,7 +188,7 @@ mod tests {
     fn leaves(places: &[i64]) -> Vec<Leaf> {
         let of = |&place: &i64| Leaf {
             segment: Segment::BASE,
-            uv: 1000,
+            uv: 100,
             weight: 1.0,
             direction: if place < 0 { Direction::Under } else { Direction::Over },
             stats: Stats { uv: 100, sum: 20, sq: 20, ..Stats::default() },

@@ -218,11 +218,13 @@ mod tests {
         fn points_alike_and_far_apart_are_merged_as_a_matrix_does(
             points in prop::collection::vec((0u8..6, prop::collection::vec(0.0..1f64, 3), any::<bool>()), 1..250),
         ) {
-            // Around six places, and some exactly in them.
+            // Around six places, and some exactly in them; no two places are as far apart as two others, as the tree would not be one.
+            const PLACES: [[f64; 3]; 6] =
+                [[0.0; 3], [5.1, 0.3, 0.2], [0.4, 6.3, 0.7], [1.1, 0.9, 7.7], [9.3, 8.1, 0.6], [4.2, 10.9, 11.7]];
             let points: Vec<Vec<f64>> = points
                 .into_iter()
                 .map(|(place, point, exact)| {
-                    let near = |(d, x): (usize, &f64)| f64::from(place >> d & 1) * 5.0 + if exact { 0.0 } else { *x };
+                    let near = |(d, x): (usize, &f64)| PLACES[usize::from(place)][d] + if exact { 0.0 } else { *x };
                     point.iter().enumerate().map(near).collect()
                 })
                 .collect();
