@@ -259,21 +259,23 @@ fn add_tags(shard: &Shard, feature: usize, rows: Range<usize>, table: &[[i32; PA
     }
 }
 
-/// How the customers of each label below `parts` spread over the items.
-pub fn spread_over(shard: &Shard, cardinality: &[usize], labels: &[u8], parts: usize) -> Vec<Centre> {
-    let mut centres = vec![Centre::none(cardinality); parts];
+/// How the customers of each label spread over the items, by set of labels; `parts` has how many each set has.
+pub fn spread_over(shard: &Shard, cardinality: &[usize], labels: &[Vec<u8>], parts: &[usize]) -> Vec<Vec<Centre>> {
+    let mut sets: Vec<Vec<Centre>> = parts.iter().map(|&parts| vec![Centre::none(cardinality); parts]).collect();
     let mut rows = Vec::new();
     for start in (0..shard.rows()).step_by(TILE) {
-        let labels = &labels[start..shard.rows().min(start + TILE)];
-        let codes = CodeBits::of(shard, cardinality, start, labels.len());
-        for (label, centre) in (0..).zip(&mut centres) {
-            let bits = simd::equal_bits(labels, label);
-            list(bits.iter().copied(), &mut rows);
-            centre.uv += rows.len() as i64;
-            centre.profile.add_rows(shard, &codes, &rows, &bits);
+        let end = shard.rows().min(start + TILE);
+        let codes = CodeBits::of(shard, cardinality, start, end - start);
+        for (labels, centres) in labels.iter().zip(&mut sets) {
+            for (label, centre) in (0..).zip(centres) {
+                let bits = simd::equal_bits(&labels[start..end], label);
+                list(bits.iter().copied(), &mut rows);
+                centre.uv += rows.len() as i64;
+                centre.profile.add_rows(shard, &codes, &rows, &bits);
+            }
         }
     }
-    centres
+    sets
 }
 
 /// A customer who may be the next centre of a start.
@@ -402,7 +404,7 @@ impl Seeding {
     /// Starts of which the best is kept.
     pub const STARTS: usize = 8;
     /// Customers that the centres are found on, about, of more.
-    pub const CUSTOMERS: u64 = 1 << 14;
+    pub const CUSTOMERS: u64 = 1 << 13;
 
     /// The seed of the next centre of a start.
     pub fn of(start: usize, centre: usize) -> u64 {
@@ -491,7 +493,7 @@ mod tests {
                 // Rounded, as said where it is.
                 prop_assert!(all[usize::from(label)] <= least + 1e-5, "{} of {}", all[usize::from(label)], least);
             }
-            let found = spread_over(&shard, &CARDINALITY, labels, parts);
+            let found = spread_over(&shard, &CARDINALITY, std::slice::from_ref(labels), &[parts]).remove(0);
             for (part, found) in found.iter().enumerate() {
                 let own: Vec<&Customer> =
                     (0..labels.len()).filter(|&row| usize::from(labels[row]) == part).map(|row| &customers[order[row]]).collect();
@@ -519,7 +521,7 @@ mod tests {
             let mut before = f64::INFINITY;
             while let [asked] = &lloyd.asked()[..] {
                 let labels = Nearest::new(&weights, std::slice::from_ref(asked), 1).labels(&shard);
-                lloyd.counted(vec![spread_over(&shard, &CARDINALITY, &labels[0], asked.len())]);
+                lloyd.counted(spread_over(&shard, &CARDINALITY, &labels, &[asked.len()]));
                 let after = lloyd.starts[0].scatter;
                 prop_assert!(after <= before * (1.0 + 1e-5) + 1e-5, "{} after {}", after, before);
                 before = after;
