@@ -259,21 +259,23 @@ fn add_tags(shard: &Shard, feature: usize, rows: Range<usize>, table: &[[i32; PA
     }
 }
 
-/// How the customers of each label below `parts` spread over the items.
-pub fn spread_over(shard: &Shard, cardinality: &[usize], labels: &[u8], parts: usize) -> Vec<Centre> {
-    let mut centres = vec![Centre::none(cardinality); parts];
+/// How the customers of each label spread over the items, by set of labels; `parts` has how many each set has.
+pub fn spread_over(shard: &Shard, cardinality: &[usize], labels: &[Vec<u8>], parts: &[usize]) -> Vec<Vec<Centre>> {
+    let mut sets: Vec<Vec<Centre>> = parts.iter().map(|&parts| vec![Centre::none(cardinality); parts]).collect();
     let mut rows = Vec::new();
     for start in (0..shard.rows()).step_by(TILE) {
-        let labels = &labels[start..shard.rows().min(start + TILE)];
-        let codes = CodeBits::of(shard, cardinality, start, labels.len());
-        for (label, centre) in (0..).zip(&mut centres) {
-            let bits = simd::equal_bits(labels, label);
-            list(bits.iter().copied(), &mut rows);
-            centre.uv += rows.len() as i64;
-            centre.profile.add_rows(shard, &codes, &rows, &bits);
+        let end = shard.rows().min(start + TILE);
+        let codes = CodeBits::of(shard, cardinality, start, end - start);
+        for (labels, centres) in labels.iter().zip(&mut sets) {
+            for (label, centre) in (0..).zip(centres) {
+                let bits = simd::equal_bits(&labels[start..end], label);
+                list(bits.iter().copied(), &mut rows);
+                centre.uv += rows.len() as i64;
+                centre.profile.add_rows(shard, &codes, &rows, &bits);
+            }
         }
     }
-    centres
+    sets
 }
 
 /// A customer who may be the next centre of a start.
@@ -345,8 +347,13 @@ struct Start {
     still: bool,
 }
 
-/// Rounds after which a start is taken as it is: measured, most are still after 10 to 25.
+/// Rounds after which only the best starts go on, and how many of them: the order seldom changes after.
+const TRIAL: usize = 6;
+const FINALISTS: usize = 2;
+/// Rounds after which a start is taken as it is.
 const MOST_ROUNDS: usize = 40;
+/// A start whose squared distances fall by a smaller share than this in a round is taken as it is, too.
+const LEAST_STEP: f64 = 1e-4;
 
 impl Lloyd {
     pub fn new(weights: Weights, starts: Vec<Vec<Centre>>) -> Lloyd {
@@ -363,6 +370,7 @@ impl Lloyd {
     pub fn counted(&mut self, counted: Vec<Vec<Centre>>) {
         self.rounds += 1;
         for (start, counted) in self.starts.iter_mut().filter(|start| !start.still).zip(counted) {
+            let before = start.scatter;
             start.scatter = counted.iter().map(|centre| self.weights.scatter(centre)).sum();
             let mut moved = false;
             for (centre, counted) in start.centres.iter_mut().zip(counted) {
@@ -371,7 +379,13 @@ impl Lloyd {
                     (*centre, moved) = (counted, true);
                 }
             }
-            start.still = !moved || self.rounds == MOST_ROUNDS;
+            let small_step = start.scatter >= before * (1.0 - LEAST_STEP);
+            start.still = !moved || small_step || self.rounds == MOST_ROUNDS;
+        }
+        if self.rounds == TRIAL {
+            let mut order: Vec<usize> = (0..self.starts.len()).collect();
+            order.sort_by(|&a, &b| self.starts[a].scatter.total_cmp(&self.starts[b].scatter));
+            order.into_iter().skip(FINALISTS).for_each(|start| self.starts[start].still = true);
         }
     }
 
@@ -390,7 +404,7 @@ impl Seeding {
     /// Starts of which the best is kept.
     pub const STARTS: usize = 8;
     /// Customers that the centres are found on, about, of more.
-    pub const CUSTOMERS: u64 = 1 << 14;
+    pub const CUSTOMERS: u64 = 1 << 13;
 
     /// The seed of the next centre of a start.
     pub fn of(start: usize, centre: usize) -> u64 {
@@ -479,7 +493,7 @@ mod tests {
                 // Rounded, as said where it is.
                 prop_assert!(all[usize::from(label)] <= least + 1e-5, "{} of {}", all[usize::from(label)], least);
             }
-            let found = spread_over(&shard, &CARDINALITY, labels, parts);
+            let found = spread_over(&shard, &CARDINALITY, std::slice::from_ref(labels), &[parts]).remove(0);
             for (part, found) in found.iter().enumerate() {
                 let own: Vec<&Customer> =
                     (0..labels.len()).filter(|&row| usize::from(labels[row]) == part).map(|row| &customers[order[row]]).collect();
@@ -507,7 +521,7 @@ mod tests {
             let mut before = f64::INFINITY;
             while let [asked] = &lloyd.asked()[..] {
                 let labels = Nearest::new(&weights, std::slice::from_ref(asked), 1).labels(&shard);
-                lloyd.counted(vec![spread_over(&shard, &CARDINALITY, &labels[0], asked.len())]);
+                lloyd.counted(spread_over(&shard, &CARDINALITY, &labels, &[asked.len()]));
                 let after = lloyd.starts[0].scatter;
                 prop_assert!(after <= before * (1.0 + 1e-5) + 1e-5, "{} after {}", after, before);
                 before = after;
@@ -539,6 +553,27 @@ mod tests {
         assert!((far - 603.8).abs() < 4.0 * 22.6, "{far}");
         let all_there = draw(&shard, &hashes, &CARDINALITY, Some(&away(&[0, 95, 99])), 1);
         assert_eq!(all_there, None);
+    }
+
+    #[test]
+    fn only_the_best_starts_go_on_after_some_rounds() {
+        // One feature of two items. Start `s` has two centres of 50 customers that get purer round by round, the sooner the larger s is.
+        let weights = Weights { of_feature: vec![1.0], tags: vec![false] };
+        let centres = |pure: i64| {
+            let of = |counts: [i64; 2]| Centre { uv: 50, profile: Profile { counts: vec![counts.to_vec()] } };
+            vec![of([25 + pure, 25 - pure]), of([25 - pure, 25 + pure])]
+        };
+        let mut lloyd = Lloyd::new(weights, vec![centres(0); 5]);
+        for round in 1..=TRIAL as i64 {
+            assert_eq!(lloyd.asked().len(), 5, "round {round}");
+            lloyd.counted((1..=5).map(|start| centres(round + start)).collect());
+        }
+        assert_eq!(lloyd.asked(), [centres(10), centres(11)]);
+        lloyd.counted(vec![centres(10), centres(13)]);
+        assert_eq!(lloyd.asked(), [centres(13)], "one of them did not move");
+        // 2 centres of 38 and 12: each 50 - (38² + 12²) / 50 = 18.24.
+        let (best, scatter) = lloyd.best();
+        assert!(best == centres(13) && (scatter - 36.48).abs() < 1e-12, "{scatter}");
     }
 
     #[test]

@@ -138,7 +138,7 @@ fn tree(worker: &mut Worker, shard: &Shard, shape: &Shape, ask: &Ask, given: Opt
 fn kmeans(worker: &mut Worker, shard: &Shard, shape: &Shape, ask: &Ask, given: Option<&Given>) -> Option<Division> {
     let (rows, hashes): (Vec<u32>, Vec<u64>) = shard.hashed_up_to(DISCOVERY, ask.limit, SAMPLE).into_iter().unzip();
     let sample = Sample { rows: shard.some(&rows), hashes, cardinality: &shape.cardinality };
-    let sets = [ask.parts, ask.parts + 1].map(|parts| sample.fit(worker, &ask.weights, parts));
+    let sets = sample.fit(worker, &ask.weights, ask.parts);
     let labels = Nearest::new(&ask.weights, &sets, shard.rows()).labels(shard);
     let mut of_set = |set: usize| summed(worker, shard, &labels[set], sets[set].len());
     let (sums, more) = (of_set(0), of_set(1));
@@ -159,10 +159,11 @@ struct Sample<'a> {
 }
 
 impl Sample<'_> {
-    /// The centres of the best of several starts, at all workers; fewer than asked for where customers have fewer profiles.
-    fn fit(&self, worker: &mut Worker, weights: &Weights, parts: usize) -> Vec<Centre> {
+    /// The centres of so many parts, and of one more, each of the best of several starts, at all workers; fewer where customers have
+    /// fewer profiles. Both start from the same customers, so that they are drawn once.
+    fn fit(&self, worker: &mut Worker, weights: &Weights, parts: usize) -> [Vec<Centre>; 2] {
         let mut starts: Vec<Vec<Centre>> = vec![Vec::new(); Seeding::STARTS];
-        for number in 0..parts {
+        for number in 0..=parts {
             let away = (number > 0).then(|| Nearest::new(weights, &starts, self.rows.rows()).distances(&self.rows));
             let draw = |start: usize| {
                 let away = away.as_ref().map(|away| &away[start][..]);
@@ -177,25 +178,27 @@ impl Sample<'_> {
             let first = broadcast(worker, first);
             starts.iter_mut().zip(first).for_each(|(start, drawn)| start.extend(drawn.map(|drawn| drawn.centre)));
         }
-        let mut lloyd = (worker.index() == 0).then(|| Lloyd::new(weights.clone(), starts));
+        let fewer = starts.iter().map(|start| start[..parts.min(start.len())].to_vec()).collect();
+        let mut both = (worker.index() == 0).then(|| [fewer, starts].map(|starts| Lloyd::new(weights.clone(), starts)));
         loop {
-            let asked = broadcast(worker, lloyd.as_ref().map(Lloyd::asked));
+            let asked = both.as_ref().map(|both| both.each_ref().map(Lloyd::asked).concat());
+            let asked = broadcast(worker, asked);
             if asked.is_empty() {
-                let (centres, scatter) = lloyd.map(Lloyd::best).unzip();
-                tracing::debug!(parts, scatter, "k-means");
-                return broadcast(worker, centres);
+                let best = both.map(|both| both.map(Lloyd::best));
+                let scatter = best.as_ref().map(|best| best.each_ref().map(|(_, scatter)| *scatter));
+                tracing::debug!(parts, ?scatter, "k-means");
+                return broadcast(worker, best.map(|best| best.map(|(centres, _)| centres)));
             }
             let labels = Nearest::new(weights, &asked, self.rows.rows()).labels(&self.rows);
-            let spread = |(labels, centres): (&Vec<u8>, &Vec<Centre>)| {
-                spread_over(&self.rows, self.cardinality, labels, centres.len())
-            };
-            let spread: Vec<Vec<Centre>> = labels.iter().zip(&asked).map(spread).collect();
-            let mut all = gather(worker, spread).into_iter();
-            if let (Some(lloyd), Some(mut total)) = (&mut lloyd, all.next()) {
-                for more in all {
-                    total.iter_mut().flatten().zip(more.iter().flatten()).for_each(|(a, b)| a.add(b));
+            let parts: Vec<usize> = asked.iter().map(Vec::len).collect();
+            let mut all = gather(worker, spread_over(&self.rows, self.cardinality, &labels, &parts)).into_iter();
+            if let (Some([fewer, more]), Some(mut total)) = (&mut both, all.next()) {
+                for other in all {
+                    total.iter_mut().flatten().zip(other.iter().flatten()).for_each(|(a, b)| a.add(b));
                 }
-                lloyd.counted(total);
+                let of_more = total.split_off(fewer.asked().len());
+                fewer.counted(total);
+                more.counted(of_more);
             }
         }
     }
