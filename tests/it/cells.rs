@@ -50,7 +50,7 @@ fn folder(rows: &[Row]) -> Folder {
         "job.toml",
         "[input]\npath = \"t.csv\"\nid = \"id\"\n[metric]\ncolumn = \"bought\"\nkind = \"rate\"\n[features]\ninclude = [\"city\", \
          \"tier\", \"age\", \"tags\"]\n[features.age]\nbin = { edges = [30, 40, 50, 60] }\n[features.tags]\nkind = \"tags\"\n\
-         [enumerate]\nmin_uv = 50\n[merge]\nof = \"cells\"\n[output]\ndir = \"out\"\n",
+         [enumerate]\nmin_uv = 50\n[merge]\nof = \"cells\"\nkeep = \"nothing\"\n[output]\ndir = \"out\"\n",
     );
     folder
 }
