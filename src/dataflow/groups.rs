@@ -236,7 +236,6 @@ impl Merged {
             reason,
             kept: clusters.kept,
             homes,
-            carried: found.carried.iter().map(|(segment, _)| *segment).collect(),
             ..Grouping::default()
         };
         (grouping, ids)

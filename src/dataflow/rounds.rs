@@ -14,16 +14,13 @@ use timely::worker::Worker;
 use super::collective::exchange;
 use super::enumerate::QUANTUM;
 use super::shared::Shared;
-use crate::merge::{Nearest, Rounds, Tree};
+use crate::merge::{Nearest, ROWS, Rounds, Tree};
 
 /// Rounds since the start.
 type Round = u64;
 
 /// The worker that it is for; the number of the first search, and what it and those after it found.
 type Found = (u64, u64, Vec<Nearest>);
-
-/// Searches that a worker takes at a time: as many as are done together.
-const PIECE: usize = 64;
 
 /// Grows worker 0's tree; elsewhere the result is none.
 ///
@@ -109,7 +106,7 @@ fn search<'scope>(
                 let started = Instant::now();
                 let mut session = output.session(time);
                 while started.elapsed() < QUANTUM {
-                    let Some((from, found)) = shared.search_next(place.process, place.processes, PIECE) else {
+                    let Some((from, found)) = shared.search_next(place.process, place.processes, ROWS) else {
                         drop(session);
                         round = None;
                         return;

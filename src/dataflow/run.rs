@@ -165,8 +165,7 @@ pub fn run(
     // Process 0 alone sees the outputs.
     let previous = found.as_mut().map(|found| {
         let previous = Previous::find(&job.output.dir, job, table.digest(), &found.answer);
-        // Cells are all of the base, and not carried over.
-        if let Some(before) = previous.before(job, &codebook).filter(|_| job.merge.of == MergeOf::Highlights) {
+        if let Some(before) = previous.before(job, &codebook) {
             found.carry(job, &before);
         }
         previous
@@ -178,19 +177,19 @@ pub fn run(
     }
     stages.end(found.as_ref().map_or(0, |found| found.highlights.len()));
 
-    // What each highlight is left with once stronger ones have taken their customers decides which of them are merged.
-    let sums = loop {
-        let sums = taken(worker, &shard, found.as_ref().map(Found::asked));
-        let explained = found.as_mut().map(|found| found.drop_explained(job, &sums));
-        stages.step("taken counted");
-        if !broadcast(worker, explained) {
-            break sums;
-        }
-    };
     let influences: Vec<f64> = verdicts.iter().filter(|v| v.kept).map(|v| v.influence).collect();
     let (mut shared_customers, mut of_cell) = (Overlaps::default(), Vec::new());
     let (merged, assigned) = match job.merge.of {
         MergeOf::Highlights => {
+            // What each highlight is left with once stronger ones have taken their customers decides which of them are merged.
+            let sums = loop {
+                let sums = taken(worker, &shard, found.as_ref().map(Found::asked));
+                let explained = found.as_mut().map(|found| found.drop_explained(job, &sums));
+                stages.step("taken counted");
+                if !broadcast(worker, explained) {
+                    break sums;
+                }
+            };
             shared_customers = overlaps(worker, &shard, found.as_ref().map(|found| found.compared(job)));
             let audience = assign(worker, &shard, &shape.cardinality, found.as_ref().map(Found::asked));
             found.as_ref().zip(audience).map(|(found, audience)| {

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Group, Grouping, assignment, distinct};
+use super::name::distinct;
+use super::{Group, Grouping, assignment};
 use crate::audience::Assigned;
 use crate::highlight::Direction;
 

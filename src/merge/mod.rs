@@ -31,11 +31,11 @@ pub use identity::{Former, Identity, Status, settle};
 pub use keep::{Before, keep, keep_most, keep_order};
 pub use linkage::{Tree, merge, merge_points};
 pub use matching::assignment;
-pub use name::{distinct, name, names};
+pub use name::names;
 pub use rounds::Rounds;
 pub use rule::{ShortRule, short_rule};
 pub use space::{Apart, Leaf, Space, Weights};
-pub use tiles::Nearest;
+pub use tiles::{Nearest, ROWS};
 pub use traits::{Trait, short, traits};
 pub use worth::{Judge, Worth};
 
@@ -104,9 +104,6 @@ pub struct Grouping {
     pub reason: String,
     /// What the groups are worth where they were kept from an earlier run rather than chosen.
     pub kept: Option<Worth>,
-    /// Segments that customers are asked for though they are no highlights any more, as the groups were made of them. They are numbered
-    /// after the highlights.
-    pub carried: Vec<Segment>,
     /// Of each group that was kept, the id that it had; by position.
     pub homes: Vec<Option<u32>>,
     /// What each group would be called if it had no name yet.

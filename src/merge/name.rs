@@ -30,7 +30,7 @@ fn longer(codebook: &Codebook, segment: Segment) -> String {
 ///
 /// `profile` is sorted as [`profile()`](crate::profile::profile()) leaves it, `segments` strongest first; if none of
 /// their items is surely over-represented, the first segment is the name. There are no figures of the group in it.
-pub fn name(codebook: &Codebook, segments: &[Segment], profile: &[ProfileItem]) -> String {
+fn name(codebook: &Codebook, segments: &[Segment], profile: &[ProfileItem]) -> String {
     let said = |item: Item| segments.iter().any(|s| s.items().any(|own| own == item));
     let marks = profile.iter().filter(|p| p.z > 0.0 && p.is_sure() && said(p.item));
     let names: Vec<String> = traits(codebook, marks).iter().map(|own| own.name(codebook)).collect();
@@ -41,7 +41,7 @@ pub fn name(codebook: &Codebook, segments: &[Segment], profile: &[ProfileItem]) 
 }
 
 /// The names with a number after the second and later of those alike: `a`, `b`, `a (2)`.
-pub fn distinct(names: Vec<String>) -> Vec<String> {
+pub(super) fn distinct(names: Vec<String>) -> Vec<String> {
     let mut taken: BTreeSet<String> = names.iter().cloned().collect();
     let mut seen = BTreeSet::new();
     let mut numbered = |name: String| {

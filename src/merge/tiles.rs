@@ -31,7 +31,7 @@ pub(super) struct Tiles {
 }
 
 /// Points that are searched for together: a tile is read once for all of them.
-pub(super) const ROWS: usize = 2 * LANES;
+pub const ROWS: usize = 2 * LANES;
 
 /// A sum of squares may be rounded upwards: what is this much nearer than a bound is still looked at.
 const SLACK: f64 = 1.0 - 1e-12;

@@ -162,11 +162,6 @@ fn unlisted(segment: Segment, job: &Job, manifest: &Manifest) -> String {
     verdict + "."
 }
 
-/// The segment that the text of a table stands for; none where the codebook has no such items.
-pub(super) fn segment_of(text: &str, codebook: &Codebook) -> Option<Segment> {
-    parse(text, codebook, &[]).ok()
-}
-
 /// The segment that a text stands for: `feature=item & feature=item`, written as in the tables, in any order.
 fn parse(text: &str, codebook: &Codebook, verdicts: &[Verdict]) -> Result<Segment, String> {
     let mut texts: Vec<(String, Item)> = Vec::new();

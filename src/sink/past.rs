@@ -10,13 +10,14 @@ use super::common::{Customers, in_common};
 use super::documents::{Manifest, read_features, read_json, read_manifest};
 use super::migration::MIGRATION;
 use super::publish::{SUCCESS, age, is_run_id, names};
+use super::standing::Written;
 use super::verify::verify_file;
 use super::{VerifyError, audience_folder};
 use crate::audience::Assigned;
 use crate::encode::{Codebook, ItemValue};
 use crate::enumerate::Answer;
-use crate::job::{Continuity, Job};
-use crate::merge::{Before, Former, Grouping, Identity, names as names_of, settle};
+use crate::job::{Continuity, Job, MergeOf};
+use crate::merge::{Before, Former, Grouping, Identity, settle};
 use crate::segment::{FeatureId, Item, ItemCode, Segment};
 
 /// What a run has of those before it: the run it is compared with, if any, and the numbers of groups that were given.
@@ -161,23 +162,20 @@ impl Previous {
 
     /// What the groups were made of, in the items of this run; none unless the same job ran on another table and is to keep them.
     pub fn before(&self, job: &Job, codebook: &Codebook) -> Option<Before> {
-        let past = self.past.as_ref().filter(|past| past.same_job(job) && job.merge.keep == Continuity::Groups)?;
+        let kept = job.merge.keep == Continuity::Groups && job.merge.of == MergeOf::Highlights;
+        let past = self.past.as_ref().filter(|past| kept && past.same_job(job))?;
+        let written = Written::of(&past.codebook);
         let direction = |id: u32| past.groups.groups.iter().find(|g| g.id == id).map(|g| g.direction);
         let segment = |asked: &PastAsked| {
-            let old = super::explain::segment_of(&asked.segment, &past.codebook)?;
+            let old = written.segment(&past.codebook, &asked.segment)?;
             Some((translated(old, &past.codebook, codebook)?, direction(asked.group)?, asked.group))
         };
         Some(Before { asked: past.groups.assignment.iter().filter_map(segment).collect() })
     }
 
     /// Gives groups the ids and names of the previous run's that they are, and the others numbers of their own; says who went where.
-    pub fn settle(
-        &mut self,
-        codebook: &Codebook,
-        grouping: &mut Grouping,
-        assigned: &mut Assigned,
-    ) -> Option<Migration> {
-        let called = names_of(codebook, grouping.groups.iter().map(|g| (&g.segments[..], &g.profile[..])));
+    pub fn settle(&mut self, grouping: &mut Grouping, assigned: &mut Assigned) -> Option<Migration> {
+        let called: Vec<String> = grouping.groups.iter().map(|group| group.name.clone()).collect();
         let started = std::time::Instant::now();
         let shared = self.past.as_ref().filter(|_| self.same_ids).map(|past| past.in_common(grouping, assigned));
         tracing::debug!(seconds = started.elapsed().as_secs_f64(), "customers in common counted");
@@ -313,7 +311,7 @@ fn translated(segment: Segment, from: &Codebook, to: &Codebook) -> Option<Segmen
     let item = |item: Item| {
         let old = from.feature(item.feature);
         let place = to.features.iter().position(|feature| feature.name == old.name)?;
-        let (value, items) = (&old.items[usize::from(item.code)], &to.features[place].items);
+        let (value, items) = (old.items.get(usize::from(item.code))?, &to.features[place].items);
         let code = match value {
             ItemValue::Range { .. } => {
                 let (then, now) = (bands(&old.items), bands(items));

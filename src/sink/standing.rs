@@ -76,10 +76,10 @@ fn asked(
 }
 
 /// Items by their text, as the tables write them.
-struct Written(HashMap<String, Item>);
+pub(super) struct Written(HashMap<String, Item>);
 
 impl Written {
-    fn of(codebook: &Codebook) -> Written {
+    pub fn of(codebook: &Codebook) -> Written {
         let texts = Texts::of(codebook);
         let items = (0u16..).zip(&codebook.features).flat_map(|(feature, of)| {
             // Cells say the code of rest too.
@@ -92,7 +92,7 @@ impl Written {
     /// The segment that a text of the tables stands for.
     ///
     /// Only text in double quotes holds ` & `, and no start of such a text up to there is an item itself: it would be in quotes too.
-    fn segment(&self, codebook: &Codebook, text: &str) -> Option<Segment> {
+    pub fn segment(&self, codebook: &Codebook, text: &str) -> Option<Segment> {
         let mut items: Vec<Item> = Vec::new();
         let mut from = 0;
         loop {
