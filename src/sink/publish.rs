@@ -3,7 +3,7 @@
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 
@@ -89,6 +89,9 @@ pub struct Publisher {
 const STAGING: &str = ".staging-";
 pub(super) const SUCCESS: &str = "_SUCCESS";
 
+/// How long an output folder may still be held by what is left of a run that has ended.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// Removes what was staged and never published. Only for whoever holds the lock of the output folder.
 pub fn clear_staging(dir: &Path) -> Result<(), SinkError> {
     let runs = dir.join("runs");
@@ -107,10 +110,15 @@ impl Publisher {
         let path = dir.join(".lock");
         let file = File::options().create(true).truncate(false).write(true).open(&path);
         let file = file.map_err(|source| SinkError::write(&path, source))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(SinkError::Taken { dir: dir.to_owned() }),
-            Err(TryLockError::Error(source)) => return Err(SinkError::write(&path, source)),
+        let started = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                // A run that is interrupted while it starts its other processes leaves them the lock until they are loaded.
+                Err(TryLockError::WouldBlock) if started.elapsed() < PATIENCE => std::thread::sleep(PATIENCE / 50),
+                Err(TryLockError::WouldBlock) => return Err(SinkError::Taken { dir: dir.to_owned() }),
+                Err(TryLockError::Error(source)) => return Err(SinkError::write(&path, source)),
+            }
         }
         let latest = dir.join("latest");
         if let Ok(found) = latest.symlink_metadata()
