@@ -169,6 +169,13 @@ on_best! {
 }
 
 on_best! {
+    /// Squared distances become distances.
+    pub fn roots(squares: &mut [f64; LANES]) {
+        squares.iter_mut().for_each(|square| *square = square.sqrt());
+    }
+}
+
+on_best! {
     /// The smallest.
     pub fn least(values: &[f64; LANES]) -> f64 {
         let (eights, _) = values.as_chunks::<8>();

@@ -168,7 +168,7 @@ mod tests {
             let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
         };
-        (0..n).map(|_| (0..5).map(|_| next()).collect()).collect()
+        (0..n).map(|_| (0..20).map(|_| next()).collect()).collect()
     }
 
     fn merges(threads: usize, linkage: Linkage, points: &[Vec<f64>]) -> Vec<Merge> {
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn any_number_of_workers_grows_the_same_tree() {
-        let points = points(1500);
+        let points = points(1000);
         for linkage in [Linkage::Ward, Linkage::Average, Linkage::Complete] {
             let alone = merges(1, linkage, &points);
             assert_eq!(alone, merges(3, linkage, &points));
@@ -193,7 +193,7 @@ mod tests {
                 assert_eq!((found.left, found.right), (expected.left, expected.right));
                 assert!((found.distance - expected.distance).abs() <= 1e-9 * expected.distance);
             }
-            assert_eq!(alone.len(), 1499);
+            assert_eq!(alone.len(), 999);
         }
         assert!(merges(2, Linkage::Ward, &points[..1]).is_empty() && merges(2, Linkage::Ward, &[]).is_empty());
     }

@@ -1,5 +1,6 @@
 //! Trees of reducible linkages: whoever are each other's nearest merge at once, in rounds.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -13,11 +14,11 @@ use crate::simd::{self, LANES};
 /// Neighbours that a cluster keeps. After a merge these and a bound for all others mostly tell the nearest one, without a search. A
 /// search by leaves takes longer, so more is kept of it.
 const KEPT: usize = 16;
-const KEPT_BY_LEAVES: usize = 64;
+const KEPT_BY_LEAVES: usize = 128;
 
 /// The centroids of large clusters say little of how far their leaves are apart: with no more clusters than this,
 /// and so large ones, the distances of all pairs of clusters are computed.
-const FEW: usize = 3000;
+const FEW: usize = 6000;
 /// Leaves a cluster then has at the least on average.
 const LARGE: usize = 8;
 
@@ -47,8 +48,8 @@ pub(super) struct Reducible {
     wanted: Vec<u32>,
     /// With so few clusters left, where leaves are looked at, the distances of all pairs are.
     few: usize,
-    /// Then the leaves of those clusters.
-    last: Last,
+    /// Where they are looked at, the leaves of all clusters.
+    leaves: Leaves,
     joins: Vec<(usize, usize, f64)>,
 }
 
@@ -64,9 +65,9 @@ struct Cluster {
     bound: f64,
 }
 
-/// The leaves of the last clusters, cluster by cluster, in tiles of points side by side.
+/// The leaves of all clusters, cluster by cluster, in tiles of points side by side.
 #[derive(Debug, Default)]
-struct Last {
+struct Leaves {
     tiles: Vec<f64>,
     /// By leaf, the place of its cluster.
     of: Vec<u32>,
@@ -112,7 +113,12 @@ impl Reducible {
         let there = clusters.len();
         let (points, few) = if linkage == Linkage::Ward { (Vec::new(), 0) } else { (points, FEW.min(there / LARGE)) };
         let wanted = if there > 1 { (0..there as u32).collect() } else { Vec::new() };
-        Reducible { linkage, tiles, clusters, there, points, weights, wanted, few, last: Last::default(), joins }
+        let leaves = Leaves::default();
+        let mut all = Reducible { linkage, tiles, clusters, there, points, weights, wanted, few, leaves, joins };
+        if linkage != Linkage::Ward {
+            all.leaves = all.leaves();
+        }
+        all
     }
 
     /// How many searches this round needs; none at the end.
@@ -126,38 +132,39 @@ impl Reducible {
         if self.linkage == Linkage::Ward {
             return self.tiles.search(places, KEPT);
         }
-        if self.there <= self.few {
-            return places.iter().map(|&i| Nearest { near: self.last_row(i), bound: f64::INFINITY }).collect();
-        }
         places.chunks(ROWS).flat_map(|places| self.search_exactly(places)).collect()
     }
 
     /// By the distances of the linkage: those whose centroids are nearest are looked at, and of all others it is known that they are not
-    /// nearer than that.
+    /// nearer than that. Where that tells nothing all leaves are looked at.
     fn search_exactly(&self, places: &[u32]) -> Vec<Nearest> {
-        let mut most = 2 * KEPT_BY_LEAVES;
-        let mut found: Vec<Option<Nearest>> = vec![None; places.len()];
-        loop {
-            let left: Vec<usize> = (0..places.len()).filter(|&i| found[i].is_none()).collect();
-            if left.is_empty() {
-                return found.into_iter().flatten().collect();
-            }
-            let some: Vec<u32> = left.iter().map(|&i| places[i]).collect();
-            for (&i, by_centroid) in left.iter().zip(self.tiles.search(&some, most)) {
-                let exact = |&(_, other): &(f64, u32)| (self.between(places[i], other), other);
-                let mut near: Vec<(f64, u32)> = by_centroid.near.iter().map(exact).collect();
-                near.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-                let mut bound = by_centroid.bound.sqrt();
-                let known = near.partition_point(|other| other.0 <= bound);
-                if known == 0 {
-                    continue;
-                }
-                near.truncate(known);
-                cut(&mut near, &mut bound, KEPT_BY_LEAVES);
-                found[i] = Some(Nearest { near, bound });
-            }
-            most *= 4;
+        if self.there <= self.few {
+            let lower = self.rows(places, |place| place as usize).into_iter();
+            return lower
+                .map(|row| Nearest { near: row.into_iter().zip(0..).collect(), bound: f64::INFINITY })
+                .collect();
         }
+        let by_centroid = self.tiles.search(places, 2 * KEPT_BY_LEAVES).into_iter().zip(places);
+        let mut found: Vec<Nearest> = by_centroid.map(|(found, &place)| self.by_leaves(place, found)).collect();
+        let unknown: Vec<usize> = (0..places.len()).filter(|&i| found[i].near.is_empty()).collect();
+        let of: Vec<u32> = unknown.iter().map(|&i| places[i]).collect();
+        for (i, row) in unknown.into_iter().zip(self.rows(&of, |_| self.clusters.len())) {
+            let others =
+                (0..).zip(row).filter(|&(other, _)| other != places[i] && self.clusters[other as usize].is_some());
+            found[i] = nearest(others.map(|(other, distance)| (distance, other)).collect(), KEPT_BY_LEAVES);
+        }
+        found
+    }
+
+    /// Of those found by their centroids, those that are not farther than all that were not found may be.
+    fn by_leaves(&self, place: u32, found: Nearest) -> Nearest {
+        let mut near: Vec<(f64, u32)> =
+            found.near.iter().map(|&(_, other)| (self.between(place, other), other)).collect();
+        near.sort_by(by_distance);
+        let mut bound = found.bound.sqrt();
+        near.truncate(near.partition_point(|other| other.0 <= bound));
+        cut(&mut near, &mut bound, KEPT_BY_LEAVES);
+        Nearest { near, bound }
     }
 
     fn cluster(&self, place: u32) -> &Cluster {
@@ -205,7 +212,7 @@ impl Reducible {
             }
             if at_last {
                 self.wanted = (0..self.there as u32).collect();
-                self.last = self.last_leaves();
+                self.leaves = self.leaves();
                 return;
             }
             let places = 0..self.clusters.len() as u32;
@@ -213,56 +220,75 @@ impl Reducible {
             let wanted = places.filter(|&place| self.clusters[place as usize].as_ref().is_some_and(unknown));
             self.wanted = if self.there > 1 { wanted.collect() } else { Vec::new() };
         }
+        if self.linkage != Linkage::Ward && !self.wanted.is_empty() {
+            self.leaves = self.leaves();
+        }
     }
 
-    fn last_leaves(&self) -> Last {
-        let (mut last, mut points) = (Last::default(), Vec::new());
-        for (place, cluster) in (0..).zip(self.clusters.iter().flatten()) {
-            for &leaf in &cluster.members {
-                last.of.push(place);
-                last.weights.push(self.weights[leaf as usize]);
+    fn leaves(&self) -> Leaves {
+        let (mut leaves, mut points) = (Leaves::default(), Vec::new());
+        for (place, cluster) in (0..).zip(&self.clusters) {
+            for &leaf in cluster.iter().flat_map(|cluster| &cluster.members) {
+                leaves.of.push(place);
+                leaves.weights.push(self.weights[leaf as usize]);
                 points.push(self.points[leaf as usize].as_slice());
             }
         }
         for points in points.chunks(LANES) {
-            let start = last.tiles.len();
-            last.tiles.resize(start + points[0].len() * LANES, 0.0);
+            let start = leaves.tiles.len();
+            leaves.tiles.resize(start + points[0].len() * LANES, 0.0);
             for (lane, point) in points.iter().enumerate() {
-                point.iter().enumerate().for_each(|(d, &value)| last.tiles[start + d * LANES + lane] = value);
+                point.iter().enumerate().for_each(|(d, &value)| leaves.tiles[start + d * LANES + lane] = value);
             }
         }
-        last
+        leaves
     }
 
-    /// How far a cluster is from each of those in lower places, from all their leaves.
-    fn last_row(&self, i: u32) -> Vec<(f64, u32)> {
-        let cluster = self.cluster(i);
-        let mut found = vec![0.0f64; i as usize];
+    /// How far some clusters are from those in the first places, of each as many as wanted, from all their leaves. Each row is the same
+    /// whichever others are asked for.
+    fn rows(&self, places: &[u32], many: impl Fn(u32) -> usize) -> Vec<Vec<f64>> {
+        let mut rows: Vec<Vec<f64>> = places.iter().map(|&place| vec![0.0; many(place)]).collect();
+        let of = |(row, &place): (usize, &u32)| self.cluster(place).members.chunks(ROWS).map(move |part| (row, part));
+        let mut parts = places.iter().enumerate().flat_map(of).peekable();
+        // A tile is read once for many leaves: all tiles together are more than a processor keeps at hand.
+        while parts.peek().is_some() {
+            let mut some = 0;
+            let few = std::iter::from_fn(|| parts.next_if(|_| some < ROWS).inspect(|(_, part)| some += part.len()));
+            self.add_leaves(&few.collect::<Vec<_>>(), &mut rows);
+        }
+        for (&place, row) in places.iter().zip(&mut rows).filter(|_| self.linkage != Linkage::Complete) {
+            let weight = self.cluster(place).weight;
+            let others = row.iter_mut().zip(&self.clusters);
+            others.for_each(|(sum, other)| *sum /= weight * other.as_ref().map_or(1.0, |other| other.weight));
+        }
+        rows
+    }
+
+    /// Adds the distances of some leaves, or puts their largest, to the rows that they belong to.
+    fn add_leaves(&self, parts: &[(usize, &[u32])], rows: &mut [Vec<f64>]) {
+        let all = &self.leaves;
         let mut squares = [0.0; LANES];
-        for &leaf in &cluster.members {
-            let (point, weight) = (&self.points[leaf as usize], self.weights[leaf as usize]);
-            let tiles = self.last.tiles.chunks(point.len() * LANES);
-            for ((tile, of), weights) in tiles.zip(self.last.of.chunks(LANES)).zip(self.last.weights.chunks(LANES)) {
-                if of[0] >= i {
-                    break;
+        let width = self.points.first().map_or(0, Vec::len) * LANES;
+        for ((tile, of), weights) in all.tiles.chunks(width).zip(all.of.chunks(LANES)).zip(all.weights.chunks(LANES)) {
+            for &(row, part) in parts {
+                let row = &mut rows[row];
+                if of[0] as usize >= row.len() {
+                    continue;
                 }
-                simd::squares(point, tile, &mut squares);
-                squares.iter_mut().for_each(|square| *square = square.sqrt());
-                for ((&of, distance), other) in of.iter().zip(squares).zip(weights).take_while(|((of, _), _)| **of < i)
-                {
-                    let found = &mut found[of as usize];
-                    match self.linkage {
-                        Linkage::Complete => *found = found.max(distance),
-                        _ => *found += weight * other * distance,
+                for &leaf in part {
+                    let (point, weight) = (&self.points[leaf as usize], self.weights[leaf as usize]);
+                    simd::squares(point, tile, &mut squares);
+                    simd::roots(&mut squares);
+                    for ((&of, distance), other) in of.iter().zip(squares).zip(weights) {
+                        let Some(found) = row.get_mut(of as usize) else { break };
+                        match self.linkage {
+                            Linkage::Complete => *found = found.max(distance),
+                            _ => *found += weight * other * distance,
+                        }
                     }
                 }
             }
         }
-        if self.linkage != Linkage::Complete {
-            let all = found.iter_mut().zip(self.clusters.iter().flatten());
-            all.for_each(|(sum, other)| *sum /= cluster.weight * other.weight);
-        }
-        found.into_iter().zip(0..).collect()
     }
 
     /// Merges those that are left by the distances of all pairs.
@@ -359,7 +385,7 @@ impl Reducible {
                 *distance = self.after(place.min(*other), place.max(*other), merged);
             }
         }
-        near.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        near.sort_by(by_distance);
         let mut bound = cluster.bound;
         near.truncate(near.partition_point(|other| other.0 <= bound));
         cut(&mut near, &mut bound, 2 * if self.linkage == Linkage::Ward { KEPT } else { KEPT_BY_LEAVES });
@@ -406,7 +432,7 @@ impl Reducible {
         for (cluster, &place) in self.clusters.iter_mut().zip(&place_of) {
             if let Some(mut cluster) = cluster.take() {
                 cluster.near.iter_mut().for_each(|other| other.1 = place_of[other.1 as usize]);
-                cluster.near.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+                cluster.near.sort_by(by_distance);
                 clusters[place as usize] = Some(cluster);
             }
         }
@@ -420,6 +446,22 @@ impl Reducible {
     pub fn into_joins(self) -> Vec<(usize, usize, f64)> {
         self.joins
     }
+}
+
+/// The nearest first; of equal ones that of the lower place.
+fn by_distance(a: &(f64, u32), b: &(f64, u32)) -> Ordering {
+    a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))
+}
+
+/// So many nearest of all others, which bound the rest.
+fn nearest(mut others: Vec<(f64, u32)>, kept: usize) -> Nearest {
+    let mut bound = f64::INFINITY;
+    if others.len() > kept {
+        bound = others.select_nth_unstable_by(kept, by_distance).1.0;
+        others.truncate(kept);
+    }
+    others.sort_by(by_distance);
+    Nearest { near: others, bound }
 }
 
 /// Keeps so many of the nearest; those that are not kept are bounded too.
