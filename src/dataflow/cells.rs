@@ -25,11 +25,23 @@ pub struct Cells {
 /// Grids of no more combinations than this have a table of all; larger ones are searched.
 const TABLED: u64 = 1 << 24;
 
-/// The grid that the job asks for, or the best one; all workers choose alike.
-pub fn grid(job: &Job, codebook: &Codebook, verdicts: &[Verdict], customers: u64) -> Result<Grid, Failure> {
+/// The grid that the job asks for, or that of the run before, whose cells were of the features `earlier`, or the best one; all workers
+/// choose alike.
+pub fn grid(
+    job: &Job,
+    codebook: &Codebook,
+    verdicts: &[Verdict],
+    customers: u64,
+    earlier: &[FeatureId],
+) -> Result<Grid, Failure> {
     let spec = &job.merge;
     let kept: Vec<&Verdict> = verdicts.iter().filter(|verdict| verdict.kept).collect();
     if spec.by.is_empty() {
+        // Influences change a little from day to day, and other features would make other groups.
+        let as_before = Grid::of(codebook, earlier).filter(|_| !earlier.is_empty());
+        if let Some(grid) = as_before.filter(|grid| grid.combinations() <= spec.max_cells as u64) {
+            return Ok(grid);
+        }
         let influences: Vec<f64> = kept.iter().map(|verdict| verdict.influence).collect();
         return Ok(Grid::best(codebook, &influences, customers, spec.max_cells));
     }
@@ -64,7 +76,12 @@ pub fn grid(job: &Job, codebook: &Codebook, verdicts: &[Verdict], customers: u64
 
 impl Cells {
     /// The cells of a grid. More than `most` of them are a failure.
+    ///
+    /// Without a feature that divides anybody there are none.
     pub fn find(worker: &mut Worker, shard: &Shard, grid: Grid, most: usize) -> Result<Cells, Failure> {
+        if grid.features.is_empty() {
+            return Ok(Cells { segments: Vec::new(), of_rows: vec![0; shard.rows()] });
+        }
         let numbers = numbers(shard, &grid);
         let mut own = if grid.combinations() <= TABLED {
             let mut there = vec![false; grid.combinations() as usize];
@@ -108,6 +125,9 @@ impl Cells {
     /// What the customers of each cell sum up to, and how they spread over all items, at worker 0. Elsewhere: nothing.
     pub fn sums(&self, worker: &mut Worker, shard: &Shard, cardinality: &[usize]) -> Vec<Taken> {
         let (cells, metrics, width) = (self.segments.len(), shard.metrics.len(), cardinality.iter().sum::<usize>());
+        if cells == 0 {
+            return Vec::new();
+        }
         let mut stats = vec![[Stats::default(); PARTS]; cells * metrics];
         for run in shard.runs() {
             for row in run.rows.clone() {
@@ -153,6 +173,9 @@ impl Cells {
 
     /// Everybody, with the position of their cell and no groups yet, at worker 0. Elsewhere: nobody.
     pub fn assign(&self, worker: &mut Worker, shard: &Shard) -> Assigned {
+        if self.segments.is_empty() {
+            return Assigned::default();
+        }
         let rows = shard.rows();
         let (mut leaf, mut holdout) = (vec![0u32; rows], vec![false; rows]);
         for run in shard.runs() {

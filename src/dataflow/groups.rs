@@ -1,15 +1,17 @@
 //! Groups out of what is merged, highlights or cells: what worker 0 does around the tree.
 
+use std::collections::HashMap;
+
 use super::cells::Cells;
-use super::found::Found;
+use super::found::{Found, floor};
 use super::target::{Listed, Overlaps, Taken};
 use crate::audience::Assigned;
 use crate::encode::Codebook;
 use crate::highlight::Direction;
 use crate::job::{Job, MergeOf};
 use crate::merge::{
-    self, Apart, Clusters, Group, Grouping, Judge, Leaf, Rounds, ShortRule, Space, Tree, Weights, cell_rules, cut,
-    short_rule,
+    self, Apart, Asked, Before, Clusters, Group, Grouping, Judge, Leaf, Rounds, ShortRule, Space, Tree, Weights,
+    cell_rules, cut, short_rule,
 };
 use crate::profile::{Profile, profile};
 use crate::score::{measures, test};
@@ -59,7 +61,7 @@ impl Merged {
 
     /// Cells with their sums. Each counts as much as it has customers, and where it stands is said by the discovery part alone: what its
     /// group shows on the other is not chosen.
-    pub fn cells(found: &Found, cells: &Cells, taken: Vec<Taken>, influences: &[f64]) -> Merged {
+    pub fn cells(found: &Found, cells: &Cells, taken: Vec<Taken>, influences: &[f64], before: &Before) -> Merged {
         let leaf = |(&segment, taken): (&Segment, &Taken)| {
             let uv = taken.stats[0].iter().map(|stats| stats.uv).sum();
             let stats = taken.stats[0][DISCOVERY];
@@ -68,7 +70,9 @@ impl Merged {
         };
         let leaves = cells.segments.iter().zip(&taken).map(leaf).collect();
         let space = Space::new(found.kind, found.scale, found.bases[0][DISCOVERY], influences);
-        let (asked, home) = ((0..taken.len()).collect(), vec![None; taken.len()]);
+        let homes: HashMap<Segment, u32> = before.asked.iter().map(|&(segment, _, group)| (segment, group)).collect();
+        let home = cells.segments.iter().map(|segment| homes.get(segment).copied()).collect();
+        let asked = (0..taken.len()).collect();
         Merged { of: MergeOf::Cells, leaves, asked, home, space, taken }
     }
 
@@ -104,9 +108,18 @@ impl Merged {
         };
         self.with_distances(job, shared, |apart| {
             let judge = Judge::new(found.kind, base, &taken, &self.leaves, apart);
-            let fresh = cut(tree, job.merge.groups, least, leaves_are, |groups| judge.worth(groups));
-            let groups = job.merge.groups;
-            merge::keep(&self.leaves, &self.home, apart, fresh, groups, least, |groups| judge.worth(groups))
+            let worth = |groups: &[Vec<usize>]| judge.worth(groups);
+            let asked = Asked { groups: job.merge.groups, least, leaves_are };
+            let fresh = cut(tree, asked, worth);
+            let joined = || match self.of {
+                MergeOf::Highlights => merge::join_near(&self.leaves, &self.home, apart, asked.groups[1]),
+                MergeOf::Cells => (merge::join_nearest(&self.leaves, &self.home, &self.space), Vec::new()),
+            };
+            let clusters = merge::keep(&self.leaves, &self.home, joined, fresh, asked, worth);
+            match self.of {
+                MergeOf::Highlights => clusters,
+                MergeOf::Cells => merge::absorb(clusters, &self.leaves, &self.space, floor(job)),
+            }
         })
     }
 
@@ -243,6 +256,9 @@ impl Merged {
 
     /// Why there are so many groups, from the cells on.
     fn reason(&self, codebook: &Codebook, cut: String) -> String {
+        if self.leaves.is_empty() {
+            return "no feature is left to divide the customers by (features, screen, merge.max_cells), so there are no groups".into();
+        }
         let features: Vec<&str> = self.leaves.first().map_or(Vec::new(), |leaf| {
             leaf.segment.items().map(|item| codebook.feature(item.feature).name.as_str()).collect()
         });

@@ -55,7 +55,9 @@ pub fn crossed_cells(
     let mut group_of = vec![0; groups.iter().map(Vec::len).sum()];
     (0..).zip(&groups).for_each(|(group, cells)| cells.iter().for_each(|&cell| group_of[cell] = group));
     let mut crossed = Crossed::none(dimensions, groups.len());
-    let sets: Vec<u32> = of_rows.iter().map(|&cell| group_of[cell as usize]).collect();
+    // Without cells everybody is in no group.
+    let set = |&cell: &u32| group_of.get(cell as usize).copied().unwrap_or(groups.len() as u32);
+    let sets: Vec<u32> = of_rows.iter().map(set).collect();
     crossed.add_rows(dimensions, shard, 0, &sets);
     together(worker, crossed)
 }

@@ -30,7 +30,7 @@ use crate::encode::{Codebook, Reading};
 use crate::enumerate::{Answer, Limits, Shape, most_frequent};
 use crate::highlight::{Funnel, Highlight, Scored, Unlisted};
 use crate::job::{Job, MergeOf};
-use crate::merge::Grouping;
+use crate::merge::{Before, Grouping};
 use crate::mix::{Dimension, Mix};
 use crate::score::{Component, Measures};
 use crate::screen::Verdict;
@@ -163,13 +163,17 @@ pub fn run(
     }
     stages.step("highlights picked");
     // Process 0 alone sees the outputs.
-    let previous = found.as_mut().map(|found| {
-        let previous = Previous::find(&job.output.dir, job, table.digest(), &found.answer);
-        if let Some(before) = previous.before(job, &codebook) {
-            found.carry(job, &before);
-        }
-        previous
-    });
+    let (previous, before) = found
+        .as_mut()
+        .map(|found| {
+            let previous = Previous::find(&job.output.dir, job, table.digest(), &found.answer);
+            let before = previous.before(job, &codebook).unwrap_or_default();
+            if job.merge.of == MergeOf::Highlights {
+                found.carry(job, &before);
+            }
+            (previous, before)
+        })
+        .unzip();
     stages.step("previous run read");
     let added = added(worker, &shard, found.as_ref().map(Found::directed));
     if let Some(found) = &mut found {
@@ -199,10 +203,13 @@ pub fn run(
             })
         }
         MergeOf::Cells => {
-            let grid = grid(job, &codebook, &verdicts, customers)?;
+            let earlier = broadcast(worker, before.as_ref().map(Before::features));
+            let grid = grid(job, &codebook, &verdicts, customers, &earlier)?;
             let cells = Cells::find(worker, &shard, grid, job.merge.max_cells)?;
             let (taken, assigned) = (cells.sums(worker, &shard, &shape.cardinality), cells.assign(worker, &shard));
-            let merged = found.as_ref().map(|found| (Merged::cells(found, &cells, taken, &influences), assigned));
+            let merged = found.as_ref().zip(before);
+            let merged = merged.map(|(found, before)| Merged::cells(found, &cells, taken, &influences, &before));
+            let merged = merged.map(|merged| (merged, assigned));
             of_cell = cells.of_rows;
             merged
         }

@@ -162,7 +162,8 @@ impl LocalCodes {
         let free = usize::from(table[0]) >= cardinality;
         match self {
             LocalCodes::U8(mut codes) if narrow => {
-                let mut table: Vec<u8> = table.iter().map(|&code| code as u8).collect();
+                // A table may have been learnt from blocks whose codes were wider.
+                let mut table: Vec<u8> = table.iter().take(1 << 8).map(|&code| code as u8).collect();
                 // A column without missing values mostly differs by a constant from the agreed codes.
                 if let ([free, first, ..], true) = (&mut table[..], free) {
                     *free = first.wrapping_sub(1);
@@ -441,6 +442,13 @@ mod tests {
             ByteMap::new(&table).apply(&mut codes);
             prop_assert_eq!(codes, expected);
         }
+    }
+
+    #[test]
+    fn narrow_codes_are_looked_up_in_a_table_of_more_than_a_byte() {
+        let table: Vec<ItemCode> = (0..600).map(|code| code % 7).collect();
+        let codes = LocalCodes::U8(vec![0, 255, 13]).coded(&table, 7);
+        assert_eq!(codes, Codes::U8(vec![0, (255 % 7) as u8, 13 % 7]));
     }
 
     #[test]

@@ -22,7 +22,18 @@ pub struct Clusters {
 /// that merges of twins, at distance 0, do not make the first other jump infinite.
 const LEAST_COST: f64 = 1e-12;
 
-/// The clusters left when the merging stops at the best number of groups from `fewest` to `most`.
+/// What is asked of groups.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The fewest and the most of them.
+    pub groups: [usize; 2],
+    /// Customers of each.
+    pub least: i64,
+    /// What people call what they are made of.
+    pub leaves_are: &'a str,
+}
+
+/// The clusters left when the merging stops at the best of the numbers of groups asked for.
 ///
 /// Best is where the next merge costs most against the merges done: the largest jump, and of equal ones the fewest groups. A
 /// merge costs its squared distance, which under Ward's linkage is twice what it adds to the sum of squares within groups; a
@@ -35,13 +46,9 @@ const LEAST_COST: f64 = 1e-12;
 ///
 /// Each direction keeps a group of its own, however few were asked for; with fewer highlights than groups asked for,
 /// nothing is merged.
-///
-/// `leaves_are` is what people call the leaves.
 pub fn cut(
     tree: &Tree,
-    [fewest, most]: [usize; 2],
-    least: i64,
-    leaves_are: &str,
+    Asked { groups: [fewest, most], least, leaves_are }: Asked,
     judge: impl Fn(&[Vec<usize>]) -> Worth,
 ) -> Clusters {
     let leaves = tree.directions.len();
@@ -134,7 +141,7 @@ mod tests {
     const LEAVES: &str = "highlights";
 
     fn plain(tree: &Tree, groups: [usize; 2]) -> Clusters {
-        cut(tree, groups, 0, LEAVES, |_| Worth::default())
+        cut(tree, Asked { groups, least: 0, leaves_are: LEAVES }, |_| Worth::default())
     }
 
     #[test]
@@ -145,11 +152,11 @@ mod tests {
             smallest: groups.iter().map(|group| 10 * group.len() as i64).min().unwrap_or(0),
             ..Worth::default()
         };
-        assert_eq!(cut(&tree, [1, 3], 0, LEAVES, smallest).members.len(), 2);
-        let clusters = cut(&tree, [1, 3], 11, LEAVES, smallest);
+        assert_eq!(cut(&tree, Asked { groups: [1, 3], least: 0, leaves_are: LEAVES }, smallest).members.len(), 2);
+        let clusters = cut(&tree, Asked { groups: [1, 3], least: 11, leaves_are: LEAVES }, smallest);
         assert_eq!(clusters.members.len(), 1, "{}", clusters.reason);
         assert!(clusters.reason.ends_with("2 others have a group of fewer than 11 customers (merge.min_group_share)"));
-        let none = cut(&tree, [2, 3], 11, LEAVES, smallest);
+        let none = cut(&tree, Asked { groups: [2, 3], least: 11, leaves_are: LEAVES }, smallest);
         assert_eq!(none.members.len(), 2);
         assert!(none.reason.contains("of none of these has the smallest the 11 customers"), "{}", none.reason);
     }

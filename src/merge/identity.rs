@@ -53,23 +53,24 @@ fn most(part: i64, whole: i64) -> bool {
 }
 
 impl Identity {
-    /// Matches groups, known by direction and customers: of all ways in which groups of one direction that are [`alike`] can be the same,
+    /// Matches groups, known by direction, if that is to be the same, and customers: of all ways in which groups of one direction that are [`alike`] can be the same,
     /// the one that leaves most customers in the group that they were in.
     ///
     /// `homes` has the id of the former group whose segments a group is made of, if there is one. Where neither is another's, they are
     /// the same whoever is in them: of a table of other customers, nobody is in both.
     pub fn new(
         former: Vec<Former>,
-        groups: &[(Direction, i64)],
+        groups: &[(impl Into<Option<Direction>> + Copy, i64)],
         homes: &[Option<u32>],
         shared: Vec<Vec<i64>>,
     ) -> Identity {
         assert!(shared.len() == former.len() && shared.iter().all(|row| row.len() == groups.len()), "a count a pair");
+        let fits = |old: &Former, group: usize| groups[group].0.into().is_none_or(|own| own == old.direction);
         let weight = |(old, row): (&Former, &Vec<i64>)| -> Vec<i64> {
-            let can = |(shared, &(direction, uv)): (&i64, &(Direction, i64))| {
-                if direction == old.direction && alike(*shared, old.uv, uv) { *shared } else { 0 }
+            let can = |(group, &shared): (usize, &i64)| {
+                if fits(old, group) && alike(shared, old.uv, groups[group].1) { shared } else { 0 }
             };
-            row.iter().zip(groups).map(can).collect()
+            row.iter().enumerate().map(can).collect()
         };
         let weights: Vec<Vec<i64>> = former.iter().zip(&shared).map(weight).collect();
         let mut same = vec![None; groups.len()];
@@ -77,7 +78,7 @@ impl Identity {
             group.into_iter().for_each(|group| same[group] = Some(old));
         }
         for (group, home) in homes.iter().enumerate() {
-            let old = former.iter().position(|old| Some(old.id) == *home && groups[group].0 == old.direction);
+            let old = former.iter().position(|old| Some(old.id) == *home && fits(old, group));
             if let Some(old) = old.filter(|old| same[group].is_none() && !same.contains(&Some(*old))) {
                 same[group] = Some(old);
             }
@@ -190,6 +191,9 @@ mod tests {
         let identity = Identity::new(old, &[(Under, 100)], &[], vec![vec![100]]);
         assert_eq!((identity.same[0], identity.status[0]), (None, Status::Split));
         assert_eq!(identity.vanished().collect::<Vec<_>>(), [0]);
+        // Of cells the direction is only where the mean came to lie.
+        let cells = Identity::new(vec![former(1, Over, 100)], &[(None, 100)], &[], vec![vec![100]]);
+        assert_eq!((cells.same[0], cells.status[0]), (Some(0), Status::Kept));
     }
 
     #[test]

@@ -1,16 +1,26 @@
 //! What a run keeps of how the groups of the run before it were made.
 
+use std::collections::BTreeSet;
+
 use super::space::{Apart, Leaf};
 use super::worth::Worth;
-use super::{Clusters, Merge};
+use super::{Asked, Clusters, Merge};
 use crate::highlight::Direction;
-use crate::segment::Segment;
+use crate::segment::{FeatureId, Segment};
 
 /// What the groups of an earlier run were made of, in the items of this one.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Before {
     /// Segments with their direction and the id of their group, in the order in which a customer was asked for them.
     pub asked: Vec<(Segment, Direction, u32)>,
+}
+
+impl Before {
+    /// The features that the segments say, ascending.
+    pub fn features(&self) -> Vec<FeatureId> {
+        let all = self.asked.iter().flat_map(|(segment, ..)| segment.items().map(|item| item.feature));
+        all.collect::<BTreeSet<FeatureId>>().into_iter().collect()
+    }
 }
 
 /// A segment that was not asked for before goes ahead of one that was when it is this many times as strong, or adds so many times as
@@ -62,25 +72,23 @@ pub fn keep_most(segments: &[(usize, f64)], was: impl Fn(usize) -> bool, most: u
 
 /// The groups that were, with what is new among the leaves: in place of `fresh` ones, unless these are clearly better.
 ///
-/// `home` has, of each leaf, the id of the group that it was of. Leaves of one home stay together, and of two homes apart. A leaf without
-/// one joins the group of its direction that is nearest, by the mean distance to its leaves, if it is no farther from it than some leaf
-/// of a group is from the others of its own; else it makes a group of its own, as long as there are fewer than `most`.
+/// `home` has, of each leaf, the id of the group that it was of. Leaves of one home stay together, and of two homes apart; `joined` tells
+/// where the others go.
 ///
-/// Made afresh are groups when fewer than `fewest` would be left or more than `most`, when the smallest would have fewer than `least`
+/// Made afresh are groups when fewer or more would be left than are asked for, when the smallest would have fewer than `least`
 /// customers and the smallest of the fresh ones not, and when the fresh ones explain clearly more of the metric's variance.
 pub fn keep(
     leaves: &[Leaf],
     home: &[Option<u32>],
-    apart: &Apart,
+    joined: impl FnOnce() -> Joined,
     fresh: Clusters,
-    [fewest, most]: [usize; 2],
-    least: i64,
+    Asked { groups: [fewest, most], least, leaves_are }: Asked,
     judge: impl Fn(&[Vec<usize>]) -> Worth,
 ) -> Clusters {
     if home.iter().all(Option::is_none) {
         return fresh;
     }
-    let (members, merges) = joined(leaves, home, apart, most);
+    let (members, merges) = joined();
     let directions = [Direction::Over, Direction::Under].iter().filter(|d| leaves.iter().any(|l| l.direction == **d));
     let low = fewest.max(directions.count()).min(leaves.len());
     let (then, now) = (judge(&members), judge(&fresh.members));
@@ -113,15 +121,19 @@ pub fn keep(
         )
     });
     let reason = format!(
-        "{groups} groups as in the previous run, of {kept} segments that were in them and {} that were not{explained}",
+        "{groups} groups as in the previous run, of {kept} {leaves_are} that were in them and {} that were not{explained}",
         leaves.len() - kept
     );
     let choices = fresh.choices.into_iter().map(|choice| super::Choice { chosen: false, ..choice }).collect();
     Clusters { members, merges, choices, reason, kept: Some(then) }
 }
 
-/// The groups, in the order of their first leaves, and how their leaves came together.
-fn joined(leaves: &[Leaf], home: &[Option<u32>], apart: &Apart, most: usize) -> (Vec<Vec<usize>>, Vec<Merge>) {
+/// Groups, in the order of their first leaves, and how their leaves came together, where that is told.
+pub type Joined = (Vec<Vec<usize>>, Vec<Merge>);
+
+/// A leaf without a home joins the group of its direction that is nearest, by the mean distance to its leaves, if it is no farther from
+/// it than some leaf of a group is from the others of its own; else it makes a group of its own, as long as there are fewer than `most`.
+pub fn join_near(leaves: &[Leaf], home: &[Option<u32>], apart: &Apart, most: usize) -> Joined {
     let all: Vec<usize> = (0..leaves.len()).collect();
     let distances = apart.distances(leaves, &all, false);
     let mean = |leaf: usize, group: &[usize]| {
@@ -212,7 +224,8 @@ mod tests {
             silhouette: None,
             smallest: groups.iter().map(|group| 100 * group.len() as i64).min().unwrap_or(0),
         };
-        keep(&leaves, home, &apart, fresh, range, 0, judge)
+        let asked = Asked { groups: range, least: 0, leaves_are: "segments" };
+        keep(&leaves, home, || join_near(&leaves, home, &apart, range[1]), fresh, asked, judge)
     }
 
     #[test]

@@ -182,7 +182,7 @@ fn migration(then: &Past, now: &Past) -> Result<MigrationFile, VerifyError> {
     let groups = now.formers();
     let ids: Vec<u32> = groups.iter().map(|group| group.id).collect();
     let shared = in_common(&then.path, &then.ids(), &Customers::Published(&now.path, &ids), groups.len())?;
-    let sizes: Vec<(Direction, i64)> = groups.iter().map(|group| (group.direction, group.uv)).collect();
+    let sizes: Vec<_> = groups.iter().map(|group| (then.matched_by(group.direction), group.uv)).collect();
     let migration = Migration {
         run_id: then.manifest.run_id.clone(),
         customers: then.manifest.customers,

@@ -16,7 +16,7 @@ use super::tables::Texts;
 use super::{RowAccounts, RunResult, SinkError, TableInfo, VerifyError, audience_folder, privacy, report};
 use crate::encode::{Codebook, Feature};
 use crate::highlight::{Direction, Funnel};
-use crate::job::PRIVACY_FLOOR;
+use crate::job::{MergeOf, PRIVACY_FLOOR};
 use crate::merge::{Choice, Merge, Worth};
 use crate::profile::ProfileItem;
 use crate::score::{Component, Measures, Test};
@@ -53,7 +53,7 @@ pub struct GroupsFile {
     pub next_id: u32,
     /// What the groups are worth where they were kept from the run before rather than chosen among `choices`.
     #[serde(default)]
-    pub kept: Option<Worth>,
+    pub kept: Option<WorthEntry>,
     /// The group of each customer as an SQL expression over the table's columns, null for those in none: exactly as assigned.
     pub assignment_sql: String,
     /// The same as data: the first of these segments that covers a customer decides. Empty also in a run of an earlier build.
@@ -61,12 +61,63 @@ pub struct GroupsFile {
     pub assignment: Vec<AssignmentEntry>,
     /// Leaves of the merge tree, in the order in which `merges` numbers them from 0.
     pub leaves: Vec<String>,
-    pub merges: Vec<Merge>,
-    pub choices: Vec<Choice>,
+    pub merges: Vec<MergeEntry>,
+    pub choices: Vec<ChoiceEntry>,
     pub reason: String,
     /// The groups beside other methods, where these are compared.
     #[serde(default)]
     pub alternatives: Vec<AlternativeEntry>,
+}
+
+/// [`Merge`], without a count of cells: these are disjoint, so one would follow from another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MergeEntry {
+    pub step: usize,
+    pub left: usize,
+    pub right: usize,
+    pub distance: f64,
+    pub uv: Option<i64>,
+}
+
+/// [`Choice`], as far as it may be told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChoiceEntry {
+    pub groups: usize,
+    pub next_distance: Option<f64>,
+    pub jump: Option<f64>,
+    #[serde(flatten)]
+    pub worth: WorthEntry,
+    pub chosen: bool,
+}
+
+/// [`Worth`]: the smallest group has no count where it is too small to be told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorthEntry {
+    pub explained: Option<f64>,
+    pub silhouette: Option<f64>,
+    pub smallest: Option<i64>,
+}
+
+impl MergeEntry {
+    pub(super) fn of(merge: &Merge, result: &RunResult) -> MergeEntry {
+        let Merge { step, left, right, distance, uv } = *merge;
+        let disjoint = result.job.merge.of == MergeOf::Cells && result.floor() > 1;
+        MergeEntry { step, left, right, distance, uv: (!disjoint).then_some(uv) }
+    }
+}
+
+impl ChoiceEntry {
+    pub(super) fn of(choice: &Choice, result: &RunResult) -> ChoiceEntry {
+        let Choice { groups, next_distance, jump, worth, chosen } = *choice;
+        ChoiceEntry { groups, next_distance, jump, worth: WorthEntry::of(worth, result), chosen }
+    }
+}
+
+impl WorthEntry {
+    fn of(worth: Worth, result: &RunResult) -> WorthEntry {
+        let Worth { explained, silhouette, smallest } = worth;
+        WorthEntry { explained, silhouette, smallest: (!result.few(smallest)).then_some(smallest) }
+    }
 }
 
 /// A segment whose customers go to a group, but those of the segments before it.
@@ -236,14 +287,14 @@ pub(super) fn write_groups(staging: &Staging, result: &RunResult) -> Result<(), 
         groups: (0..grouping.groups.len()).map(entry).collect(),
         mix: mix::of_base(result),
         next_id: grouping.next_id,
-        kept: grouping.kept,
+        kept: grouping.kept.map(|worth| WorthEntry::of(worth, result)),
         assignment_sql: result.assignment_sql(),
         assignment: (grouping.asked.iter())
             .map(|&(segment, group)| AssignmentEntry { segment: texts.segment(segment), group })
             .collect(),
         leaves: grouping.leaves.iter().map(|&segment| texts.segment(segment)).collect(),
-        merges: grouping.merges.clone(),
-        choices: grouping.choices.clone(),
+        merges: grouping.merges.iter().map(|merge| MergeEntry::of(merge, result)).collect(),
+        choices: grouping.choices.iter().map(|choice| ChoiceEntry::of(choice, result)).collect(),
         reason: grouping.reason.clone(),
         alternatives: AlternativeEntry::all(result),
     };

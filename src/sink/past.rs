@@ -16,7 +16,8 @@ use super::{VerifyError, audience_folder};
 use crate::audience::Assigned;
 use crate::encode::{Codebook, ItemValue};
 use crate::enumerate::Answer;
-use crate::job::{Continuity, Job, MergeOf};
+use crate::highlight::Direction;
+use crate::job::{Continuity, Job};
 use crate::merge::{Before, Former, Grouping, Identity, settle};
 use crate::segment::{FeatureId, Item, ItemCode, Segment};
 
@@ -30,6 +31,8 @@ pub struct Previous {
     same_ids: bool,
     /// The next number that no group ever had.
     next_id: u32,
+    /// The same where groups are numbered from 1 again, for the runs to come.
+    given: u32,
     /// Why there is nothing to compare with, where there might have been.
     notes: Vec<String>,
 }
@@ -84,12 +87,14 @@ impl Previous {
     /// that cannot be read is passed over with a note.
     pub fn find(dir: &Path, job: &Job, digest: &str, answer: &Answer) -> Previous {
         let mut previous = Previous { fingerprint: fingerprint(answer), ..Previous::default() };
-        if job.merge.keep == Continuity::Nothing {
-            return previous;
-        }
         let runs = dir.join("runs");
         let mut ids: Vec<String> = names(&runs).unwrap_or_default();
         ids.retain(|id| is_run_id(id) && runs.join(id).join(SUCCESS).is_file());
+        if job.merge.keep == Continuity::Nothing {
+            // Its own groups are numbered from 1, those of the runs after it are not.
+            previous.given = ids.iter().map(|id| next_of_folders(&runs.join(id))).max().unwrap_or(0);
+            return previous;
+        }
         ids.sort_by(|a, b| age(b).cmp(&age(a)).then_with(|| b.cmp(a)));
         let mut same = Vec::new();
         for id in ids {
@@ -130,7 +135,12 @@ impl Previous {
                 return false;
             }
         };
-        self.next_id = self.next_id.max(past.groups.next_id).max(first_ids(&past.groups));
+        let first = past.groups.groups.iter().map(|group| group.id + 1).max().unwrap_or(1);
+        self.next_id = self.next_id.max(past.groups.next_id).max(first);
+        // A day without groups is no reason to forget those of the day before.
+        if past.groups.groups.is_empty() {
+            return false;
+        }
         let comparable = past.comparable(job.input.id.as_deref(), digest);
         self.same_ids = comparable.is_ok();
         self.notes.extend(
@@ -144,9 +154,7 @@ impl Previous {
 
     fn unreadable(&mut self, run: &Path, error: &str) {
         // Numbers that it gave are told by its folders, whatever else is damaged.
-        let given = names(&run.join("audience")).unwrap_or_default().into_iter();
-        let given = given.filter_map(|name| name.strip_prefix("group=")?.parse::<u32>().ok());
-        self.next_id = self.next_id.max(given.map(|id| id.saturating_add(1)).max().unwrap_or(0));
+        self.next_id = self.next_id.max(next_of_folders(run));
         self.notes.push(format!("Groups are not compared with those of a run that cannot be read: {error}."));
     }
 
@@ -162,7 +170,7 @@ impl Previous {
 
     /// What the groups were made of, in the items of this run; none unless the same job ran on another table and is to keep them.
     pub fn before(&self, job: &Job, codebook: &Codebook) -> Option<Before> {
-        let kept = job.merge.keep == Continuity::Groups && job.merge.of == MergeOf::Highlights;
+        let kept = job.merge.keep == Continuity::Groups;
         let past = self.past.as_ref().filter(|past| kept && past.same_job(job))?;
         let written = Written::of(&past.codebook);
         let direction = |id: u32| past.groups.groups.iter().find(|g| g.id == id).map(|g| g.direction);
@@ -187,15 +195,20 @@ impl Previous {
         let migration = self.past.as_ref().map(|past| past.migration(grouping, shared));
         let (nobody, none) = (vec![None; grouping.groups.len()], Vec::new());
         let (same, former) = migration.as_ref().map_or((&nobody, &none), |m| (&m.identity.same, &m.identity.former));
-        grouping.next_id = settle(same, former, &called, self.next_id, grouping, assigned);
+        grouping.next_id = settle(same, former, &called, self.next_id, grouping, assigned).max(self.given);
         grouping.called = called;
         migration.filter(|_| told)
     }
 }
 
-/// The number after the largest that a run's groups have.
-fn first_ids(groups: &PastGroups) -> u32 {
-    groups.groups.iter().map(|group| group.id.saturating_add(1)).max().unwrap_or(1)
+/// Group numbers are less than this; a larger one was not given by this program, and would be no number to count on from.
+const MOST_IDS: u32 = 1 << 24;
+
+/// The number after the largest that a run's folders of groups have.
+fn next_of_folders(run: &Path) -> u32 {
+    let given = names(&run.join("audience")).unwrap_or_default().into_iter();
+    let given = given.filter_map(|name| name.strip_prefix("group=")?.parse::<u32>().ok());
+    given.filter(|id| *id < MOST_IDS).max().map_or(0, |id| id + 1)
 }
 
 /// A job as a manifest has it, without where its outputs go.
@@ -230,6 +243,10 @@ impl Past {
         let distinct: BTreeSet<u32> = groups.groups.iter().map(|group| group.id).collect();
         if distinct.len() < groups.groups.len() {
             let message = "two groups have one id".into();
+            return Err(VerifyError::Malformed { path: path.join("groups.json"), message });
+        }
+        if distinct.last().is_some_and(|id| *id >= MOST_IDS) || groups.next_id > MOST_IDS {
+            let message = format!("a number of a group is not below {MOST_IDS}");
             return Err(VerifyError::Malformed { path: path.join("groups.json"), message });
         }
         for group in &groups.groups {
@@ -290,9 +307,15 @@ impl Past {
         in_common(&self.path, &self.ids(), &Customers::Here(assigned, &groups), grouping.groups.len())
     }
 
+    /// The direction that a group must have to be one of this run's: any where these are of cells, which have none.
+    pub fn matched_by(&self, direction: Direction) -> Option<Direction> {
+        (self.manifest.job["merge"]["of"] != "cells").then_some(direction)
+    }
+
     /// Where customers in common are not known, groups are the same that are made of the same segments.
     fn migration(&self, grouping: &Grouping, shared: Option<Vec<Vec<i64>>>) -> Migration {
-        let now: Vec<_> = grouping.groups.iter().map(|group| (group.direction, group.stats.uv)).collect();
+        let now: Vec<_> =
+            grouping.groups.iter().map(|group| (self.matched_by(group.direction), group.stats.uv)).collect();
         let former = self.formers();
         let shared = shared.unwrap_or_else(|| vec![vec![0; now.len()]; former.len()]);
         Migration {
@@ -311,14 +334,17 @@ fn translated(segment: Segment, from: &Codebook, to: &Codebook) -> Option<Segmen
     let item = |item: Item| {
         let old = from.feature(item.feature);
         let place = to.features.iter().position(|feature| feature.name == old.name)?;
-        let (value, items) = (old.items.get(usize::from(item.code))?, &to.features[place].items);
+        let (value, new) = (old.items.get(usize::from(item.code)), &to.features[place]);
+        let items = &new.items;
         let code = match value {
-            ItemValue::Range { .. } => {
+            // Cells say the code of rest too.
+            None => Some(items.len()).filter(|_| old.rest && new.rest)?,
+            Some(ItemValue::Range { .. }) => {
                 let (then, now) = (bands(&old.items), bands(items));
                 let rank = then.iter().position(|&at| at == usize::from(item.code))?;
                 now.get(rank).copied().filter(|_| then.len() == now.len())?
             }
-            value => items.iter().position(|other| other == value)?,
+            Some(value) => items.iter().position(|other| other == value)?,
         };
         Some(Item { feature: place as FeatureId, code: code as ItemCode })
     };

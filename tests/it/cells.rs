@@ -39,13 +39,17 @@ fn rows() -> Vec<Row> {
     (0..8000).map(|_| row()).collect()
 }
 
-fn folder(rows: &[Row]) -> Folder {
-    let folder = Folder::new();
+fn table(rows: &[Row]) -> String {
     let mut text = "id,city,tier,age,tags,bought\n".to_owned();
     for (id, Row { city, tier, age, bought }) in rows.iter().enumerate() {
         writeln!(text, "{id},{city},{tier},{age},a|b,{}", u8::from(*bought)).unwrap();
     }
-    folder.write("t.csv", &text);
+    text
+}
+
+fn folder(rows: &[Row]) -> Folder {
+    let folder = Folder::new();
+    folder.write("t.csv", table(rows));
     folder.write(
         "job.toml",
         "[input]\npath = \"t.csv\"\nid = \"id\"\n[metric]\ncolumn = \"bought\"\nkind = \"rate\"\n[features]\ninclude = [\"city\", \
@@ -164,6 +168,78 @@ fn groups_of_cells_do_not_depend_on_workers_processes_or_rounds() {
         assert!(matrix.iter().zip(&rounds).all(|(a, b)| (a - b).abs() <= 1e-9 * a), "{linkage}");
         assert_eq!(all[0].1["groups"], all[2].1["groups"], "{linkage}");
     }
+}
+
+#[test]
+fn cells_stay_in_their_groups_while_a_few_customers_change() {
+    let mut rows = rows();
+    let folder = folder(&rows);
+    let keep = "--set merge.keep=groups";
+    folder.nichemine(&format!("run job.toml {keep}")).well();
+    let groups_of = |rows: &[Row]| -> Vec<i64> {
+        let mut group_of = vec![0i64; rows.len()];
+        let run = folder.path("out/latest");
+        for group in json(run.join("groups.json"))["groups"].as_array().unwrap() {
+            let id = group["id"].as_i64().unwrap();
+            let audience = parquet(run.join(format!("audience/group={id}/part-0.parquet")));
+            let ids = arrow::compute::cast(audience.column(0), &DataType::Int64).unwrap();
+            ids.as_primitive::<Int64Type>().values().iter().for_each(|&customer| group_of[customer as usize] = id);
+        }
+        group_of
+    };
+    let first = groups_of(&rows);
+    // One in fifty is another customer.
+    let mut dice = Dice(5);
+    let before: Vec<String> = rows.iter().map(cell).collect();
+    for row in rows.iter_mut() {
+        if dice.roll(50) > 0 {
+            continue;
+        }
+        let city = CITIES[if dice.roll(20) == 0 { 5 } else { dice.roll(5) as usize }];
+        *row = Row { city, tier: TIERS[dice.roll(3) as usize], age: 20 + dice.roll(50), bought: dice.roll(2) == 0 };
+    }
+    folder.write("t.csv", table(&rows));
+    folder.nichemine(&format!("run job.toml {keep}")).well();
+    let second = groups_of(&rows);
+    let document = json(folder.path("out/latest/groups.json"));
+    let reason = document["reason"].as_str().unwrap();
+    assert!(document["kept"].is_object() && reason.contains("groups as in the previous run"), "{reason}");
+    for i in 0..rows.len() {
+        assert!(second[i] > 0, "nobody is left out");
+        assert!(
+            cell(&rows[i]) != before[i] || second[i] == first[i],
+            "{}: from {} to {}",
+            before[i],
+            first[i],
+            second[i]
+        );
+    }
+    let told = json(folder.path("out/latest/migration.json"));
+    assert!(told["stayed_share"].as_f64().is_none_or(|stayed| stayed > 0.97), "{told}");
+    // Made afresh they are others.
+    folder.nichemine("run job.toml --set merge.keep=ids --set merge.linkage=ward").well();
+    assert!(json(folder.path("out/latest/groups.json"))["kept"].is_null());
+}
+
+#[test]
+fn counts_of_a_few_customers_do_not_follow_from_the_merges_of_cells() {
+    let folder = folder(&rows());
+    let merges = |arguments: &str| {
+        folder.nichemine(&format!("run job.toml {arguments}")).well();
+        json(folder.path("out/latest/groups.json"))["merges"].as_array().unwrap().clone()
+    };
+    assert!(merges("").iter().all(|merge| merge["uv"].is_null() && merge["distance"].is_f64()));
+    assert!(merges("--set enumerate.allow_small=true").iter().all(|merge| merge["uv"].is_i64()));
+}
+
+#[test]
+fn without_a_feature_to_divide_by_there_are_no_groups_and_the_reason_says_why() {
+    let folder = folder(&rows());
+    folder.nichemine("run job.toml --set merge.max_cells=1").well();
+    let document = json(folder.path("out/latest/groups.json"));
+    assert_eq!(document["groups"].as_array().unwrap().len(), 0);
+    assert!(document["reason"].as_str().unwrap().starts_with("no feature is left to divide the customers by"));
+    folder.nichemine("verify out/latest").well();
 }
 
 #[test]

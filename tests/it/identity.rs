@@ -338,6 +338,47 @@ fn nothing_is_kept_where_nothing_is_to_be() {
 }
 
 #[test]
+fn no_number_is_given_twice_after_runs_that_keep_nothing() {
+    let runs = Runs::new();
+    runs.run(&Table::of(&CITIES), APART);
+    let mut later = Table::of(&CITIES);
+    later.rows.iter_mut().for_each(|row| row.0 = format!("later-{}", row.0));
+    let ids = "--set merge.keep=\"ids\"";
+    let run = runs.run(&later, &format!("{APART} {ids}"));
+    assert!(groups(&run).iter().all(|group| (9..=16).contains(&group.0)), "nobody is in both");
+    let next = |run: &Path| json(run.join("groups.json"))["next_id"].clone();
+    assert_eq!(next(&run), 17);
+    let run = runs.run(&Table::of(&CITIES), &format!("{APART} --set merge.keep=\"nothing\""));
+    assert_eq!((groups(&run)[0].0, next(&run)), (1, 17.into()));
+    let run = runs.run(&later, &format!("{APART} {ids} --set merge.linkage=ward"));
+    assert!(groups(&run).iter().all(|group| group.0 >= 17), "{:?}", groups(&run));
+}
+
+#[test]
+fn a_day_without_groups_is_passed_over() {
+    let runs = Runs::new();
+    let first = runs.run(&Table::of(&CITIES), APART);
+    let mut nobody = Table::of(&CITIES);
+    nobody.rows.iter_mut().for_each(|row| row.3 = 0);
+    assert!(groups(&runs.run(&nobody, APART)).is_empty());
+    let third = runs.run(&Table::of(&CITIES).moved("上海", "广州", 40), APART);
+    let named = |run: &Path| groups(run).into_iter().map(|group| (group.0, group.1)).collect::<Vec<_>>();
+    assert_eq!(named(&third).len(), named(&first).len());
+    assert!(named(&third).iter().all(|group| named(&first).contains(group)), "{:?}", named(&third));
+    assert_eq!(migration(&third)["previous"]["run_id"], json(first.join("manifest.json"))["run_id"]);
+}
+
+#[test]
+fn a_folder_of_a_group_that_nobody_made_is_no_number_to_count_on_from() {
+    let runs = Runs::new();
+    let first = runs.run(&Table::of(&CITIES), APART);
+    std::fs::create_dir(first.join("audience/group=4294967295")).unwrap();
+    std::fs::write(first.join("manifest.json"), "{").unwrap();
+    let second = runs.run(&Table::of(&CITIES).moved("上海", "广州", 40), APART);
+    assert!(groups(&second).iter().all(|group| (9..=16).contains(&group.0)), "{:?}", groups(&second));
+}
+
+#[test]
 fn groups_are_made_of_what_they_were_made_of_while_that_stands() {
     let runs = Runs::new();
     let first = runs.run(&Table::of(&CITIES), "--set merge.groups=[3,5]");
@@ -363,7 +404,7 @@ fn groups_are_made_of_what_they_were_made_of_while_that_stands() {
     assert!(document["kept"].is_object(), "{reason}");
     assert_eq!(of(&second), of(&first), "{reason}");
     assert!(
-        reason.contains("groups as in the previous run, of 8 segments that were in them and 0 that were not"),
+        reason.contains("groups as in the previous run, of 8 highlights that were in them and 0 that were not"),
         "{reason}"
     );
     assert!(document["choices"].as_array().unwrap().iter().all(|choice| choice["chosen"] == false));

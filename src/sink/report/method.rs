@@ -4,6 +4,7 @@ use super::View;
 use crate::highlight::Condition;
 use crate::job::{Adjust, Language, MergeOf};
 use crate::segment::Segment;
+use crate::sink::documents::{ChoiceEntry, MergeEntry};
 use crate::sink::number::{count, decimal, percent};
 use crate::sink::tables::Texts;
 use crate::sink::terminal::visible;
@@ -131,7 +132,7 @@ impl View<'_, '_> {
             left: node(m.left),
             right: node(m.right),
             distance: decimal(m.distance),
-            uv: count(m.uv),
+            uv: MergeEntry::of(m, self.result).uv.map_or("–".into(), count),
         };
         let merges = &self.result.grouping.merges;
         merges[merges.len().saturating_sub(MERGES_SHOWN)..].iter().map(row).collect()
@@ -154,7 +155,7 @@ impl View<'_, '_> {
                 number(c.jump),
                 c.worth.explained.map_or("–".into(), percent),
                 c.worth.silhouette.map_or("–".into(), decimal),
-                count(c.worth.smallest),
+                ChoiceEntry::of(c, self.result).worth.smallest.map_or("–".into(), count),
                 chosen.to_owned(),
             ]
         };
