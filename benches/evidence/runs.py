@@ -1,6 +1,7 @@
 """Runs of a job over tables that are made of its own, and what they say of a stated rate."""
 
 import csv
+import gzip
 import json
 import pathlib
 import re
@@ -17,7 +18,8 @@ def read(job):
     names = re.findall(r'"([^"]+)"', re.search(r"^names = \[(.*?)\]", job, re.M | re.S).group(1)) if not header else None
     rows = []
     for file in sorted(pathlib.Path(path).parent.glob(pathlib.Path(path).name)):
-        read = list(csv.reader(file.open(encoding="utf-8"), delimiter=delimiter))
+        opened = gzip.open if file.suffix == ".gz" else open
+        read = list(csv.reader(opened(file, "rt", encoding="utf-8"), delimiter=delimiter))
         names, read = (read[0], read[1:]) if header else (names, read)
         rows += [row for row in read if len(row) == len(names)]
     return [name.strip() for name in names], rows, delimiter, header

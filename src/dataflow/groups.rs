@@ -14,7 +14,7 @@ use crate::merge::{
     cell_rules, cut, short_rule,
 };
 use crate::profile::{Profile, profile};
-use crate::score::{measures, test};
+use crate::score::{average_customers, measures, test};
 use crate::segment::Segment;
 use crate::stats::{DISCOVERY, Parts, Stats, VALIDATION};
 
@@ -69,7 +69,11 @@ impl Merged {
             Leaf { segment, direction: Direction::Over, uv, stats, profile, weight: uv as f64 }
         };
         let leaves = cells.segments.iter().zip(&taken).map(leaf).collect();
-        let space = Space::new(found.kind, found.scale, found.bases[0][DISCOVERY], influences);
+        let base = found.bases[0][DISCOVERY];
+        let means: Vec<Stats> = taken.iter().map(|taken| taken.stats[0][DISCOVERY]).collect();
+        let added = average_customers(found.kind, found.scale, &means, &base);
+        tracing::debug!(added, "average customers added to each cell");
+        let space = Space::new(found.kind, found.scale, base, influences).with_average_customers(added);
         let homes: HashMap<Segment, u32> = before.asked.iter().map(|&(segment, _, group)| (segment, group)).collect();
         let home = cells.segments.iter().map(|segment| homes.get(segment).copied()).collect();
         let asked = (0..taken.len()).collect();

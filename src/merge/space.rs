@@ -43,6 +43,8 @@ pub struct Space {
     scale: Scale,
     base: Stats,
     weights: Vec<f64>,
+    /// Average customers that are added to a set before it is asked where it stands on the metric's axis.
+    added: f64,
 }
 
 impl Space {
@@ -53,7 +55,12 @@ impl Space {
         let total: f64 = influences.iter().sum();
         let weights =
             influences.iter().map(|&i| if total > 0.0 { i / total } else { 1.0 / influences.len() as f64 }).collect();
-        Space { kind, scale, base, weights }
+        Space { kind, scale, base, weights, added: 0.0 }
+    }
+
+    /// Where the mean of few customers is not taken for what it says: see [`average_customers`](crate::score::average_customers).
+    pub fn with_average_customers(self, added: f64) -> Space {
+        Space { added, ..self }
     }
 
     /// The point of a set of customers: `sqrt(3/4 * w / 2 * share)` for each item, and half the position, which is 0 where nobody tells it.
@@ -66,7 +73,7 @@ impl Space {
             point
                 .extend(counts.iter().map(|&c| if total == 0 { 0.0 } else { (unit * c as f64 / total as f64).sqrt() }));
         }
-        let position = if stats.uv == 0 { 0.0 } else { position(self.kind, self.scale, stats, &self.base) };
+        let position = if stats.uv == 0 { 0.0 } else { position(self.kind, self.scale, stats, &self.base, self.added) };
         point.push(METRIC_WEIGHT.sqrt() * position);
         point
     }

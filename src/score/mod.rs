@@ -183,14 +183,34 @@ const FARTHEST_LIFT: f64 = 64.0;
 /// Where a set of customers stands on the metric's axis, 0 being the base itself.
 ///
 /// Without unit: the logarithm of the lift to base 4 (1 is four times the base's mean, -1 a quarter of it), at most 3
-/// away from the base; where lift has no meaning, the effect in standard deviations of the base.
-pub fn position(kind: MetricKind, scale: Scale, stats: &Stats, base: &Stats) -> f64 {
+/// away from the base; where lift has no meaning, the effect in standard deviations of the base. Either is as if so many average
+/// customers were `added`.
+pub fn position(kind: MetricKind, scale: Scale, stats: &Stats, base: &Stats, added: f64) -> f64 {
     let measures = measures(kind, scale, stats, base);
+    let own = if added > 0.0 { stats.uv as f64 / (stats.uv as f64 + added) } else { 1.0 };
     if let Some(lift) = measures.lift {
-        return lift.clamp(FARTHEST_LIFT.recip(), FARTHEST_LIFT).ln() / 4f64.ln();
+        return (1.0 + own * (lift - 1.0)).clamp(FARTHEST_LIFT.recip(), FARTHEST_LIFT).ln() / 4f64.ln();
     }
     let deviation = standard_deviation(kind, scale, base);
-    if deviation == 0.0 { 0.0 } else { measures.effect / deviation }
+    if deviation == 0.0 { 0.0 } else { own * measures.effect / deviation }
+}
+
+/// How many average customers have to be added to each of some disjoint sets, so that its mean is best guessed: the variance of the
+/// metric over that of the sets' true means, by the method of moments (empirical Bayes; Efron and Morris, 1975).
+///
+/// Between sets whose means differ by no more than their customers' do, nothing tells them apart: then as many as the base has.
+pub fn average_customers(kind: MetricKind, scale: Scale, sets: &[Stats], base: &Stats) -> f64 {
+    let variance = standard_deviation(kind, scale, base).powi(2);
+    let (mut sets_there, mut customers, mut squares, mut spread) = (0.0, 0.0, 0.0, 0.0);
+    for set in sets.iter().filter(|set| set.uv > 0) {
+        let uv = set.uv as f64;
+        sets_there += 1.0;
+        customers += uv;
+        squares += uv * uv;
+        spread += uv * measures(kind, scale, set, base).effect.powi(2);
+    }
+    let between = (spread - (sets_there - 1.0) * variance) / (customers - squares / customers);
+    if between > 0.0 && between.is_finite() { (variance / between).min(base.uv as f64) } else { base.uv as f64 }
 }
 
 #[cfg(test)]
@@ -244,20 +264,36 @@ mod tests {
                 let m = measures(kind, Scale::default(), &segment, &base);
                 assert_eq!((m.uv_share, m.metric_mean, m.effect, m.impact), (0.0, 0.0, 0.0, 0.0), "{kind:?}");
                 assert_eq!((m.lift, m.metric_share), (None, None), "{kind:?}");
-                assert!(position(kind, Scale::default(), &segment, &base).is_finite());
+                for added in [0.0, 0.5, 1e9] {
+                    assert!(position(kind, Scale::default(), &segment, &base, added).is_finite());
+                }
             }
         }
     }
 
     #[test]
+    fn sets_that_differ_need_few_average_customers_and_those_that_do_not_as_many_as_there_are() {
+        let of = |sets: &[Stats], base| average_customers(MetricKind::Rate, Scale::default(), sets, &base);
+        // Rates of 0.1 and 0.3 about 0.2, whose variance is 0.161: (2 - 0.161) / (200 - 100) lies between the true means.
+        let variance = 0.16 * 200.0 / 199.0;
+        let apart = of(&[rate(100, 10), rate(0, 0), rate(100, 30)], rate(200, 40));
+        assert!((apart - variance / ((2.0 - variance) / 100.0)).abs() < 1e-9, "{apart}");
+        assert_eq!(of(&[rate(100, 19), rate(100, 21)], rate(200, 40)), 200.0);
+        assert_eq!((of(&[], rate(200, 40)), of(&[rate(200, 40)], rate(200, 40))), (200.0, 200.0));
+        // With as many average customers as it has, a set of twice the base's mean stands at 1.5 times that.
+        let at = |added| position(MetricKind::Rate, Scale::default(), &rate(50, 10), &rate(1000, 100), added);
+        assert!((at(0.0) - 0.5).abs() < 1e-12 && (at(50.0) - 1.5f64.ln() / 4f64.ln()).abs() < 1e-12);
+    }
+
+    #[test]
     fn positions_are_logarithms_of_lift_or_deviations_of_the_base() {
-        let at = |uv, yes| position(MetricKind::Rate, Scale::default(), &rate(uv, yes), &rate(1000, 100));
+        let at = |uv, yes| position(MetricKind::Rate, Scale::default(), &rate(uv, yes), &rate(1000, 100), 0.0);
         assert!((at(50, 20) - 1.0).abs() < 1e-15 && (at(80, 2) + 1.0).abs() < 1e-15, "lift 4 and 1/4");
         assert_eq!(at(50, 0), -3.0);
         // -3, -1, 1, 3: mean 0, variance 20/3; the segment of 1 and 3 is 2 above.
         let base = Stats { uv: 4, sum: 0, sq: 20, ..Stats::default() };
         let upper = Stats { uv: 2, sum: 4, sq: 10, ..Stats::default() };
-        let found = position(MetricKind::Amount, Scale::default(), &upper, &base);
+        let found = position(MetricKind::Amount, Scale::default(), &upper, &base, 0.0);
         assert!((found - 2.0 / (20.0f64 / 3.0).sqrt()).abs() < 1e-15);
     }
 
