@@ -37,8 +37,8 @@ pub struct MergeSpec {
     /// Numbers of groups of which one has a smaller share of the customers than this are passed over, if there are others. 0 to 1.
     pub min_group_share: f64,
     /// Up to so many are merged by one worker, which holds 8 bytes for each two of them; more are merged in rounds by all workers. With
-    /// distances other than `"profile"` it has no effect but a note: these need the matrix, of 0.2 GB for the 5000 highlights that there
-    /// can be (`highlight.top`). Range 1 to 20000.
+    /// distances other than `"profile"` it has no effect but a note: these need the matrix, of 0.2 GB for 5000 highlights, the most
+    /// that `highlight.top` allows. Range 1 to 20000.
     pub max_matrix: usize,
     /// What is kept of the previous run in the same `output.dir`.
     pub keep: Continuity,

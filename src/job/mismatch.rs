@@ -41,7 +41,7 @@ impl Mismatch {
             Step::Place(place) => at.get_mut(*place),
         });
         match place {
-            Some(value) => zero_numbers(value),
+            Some(value) => raise_to_zero(value),
             None => return self,
         }
         // Nothing below 0 is allowed anywhere that a whole number is, so that 0 tells the range unless it is in it.
@@ -54,12 +54,11 @@ impl Mismatch {
     }
 }
 
-/// Puts 0 in the place of every number that is below, or not whole.
-fn zero_numbers(value: &mut Value) {
+/// Puts 0 in the place of every whole number that is below.
+fn raise_to_zero(value: &mut Value) {
     match value {
-        Value::Array(values) => values.iter_mut().for_each(zero_numbers),
+        Value::Array(values) => values.iter_mut().for_each(raise_to_zero),
         Value::Integer(number) => *number = (*number).max(0),
-        Value::Float(_) => *value = Value::Integer(0),
         _ => {}
     }
 }
@@ -295,6 +294,7 @@ mod tests {
             ("merge", "keep", "true", "expected \"groups\" or \"ids\" or \"nothing\""),
             ("merge", "groups", "[-1, 6]", "expected [fewest, most], 1 to 1000"),
             ("merge", "max_matrix", "-1", "expected a number from 1 to 20000, which take 3.2 GB"),
+            ("merge", "max_matrix", "2.5", "expected a whole number of 0 or more"),
             ("merge", "groups", "5", "expected a list of 2 whole numbers, as in [5, 5]"),
             ("merge", "groups", "[1, 2, 3]", "expected a list of 2 whole numbers"),
             ("profile", "by", "\"job\"", "expected a list of text, as in [\"job\"]"),
