@@ -6,9 +6,10 @@ mod stream;
 use std::path::{Path, PathBuf};
 
 use crate::encode::{BadRow, Feature, Reading, ReadingError};
-use crate::job::{Job, JobError, Language, Override, PRIVACY_FLOOR};
+use crate::job::{Job, JobError, Language, MergeOf, Override, PRIVACY_FLOOR, TableFormat, closest};
 use crate::sink::{
-    AssignedFile, AssignedOrder, Drift, Example, GroupDrift, SinkError, Standing, StandingError, ValueDrift, stability,
+    AssignedFile, AssignedOrder, Drift, Example, GroupDrift, SinkError, Standing, StandingError, ValueDrift, is_csv,
+    stability,
 };
 use crate::source::{ColumnKind, SourceError, Table, format_of};
 
@@ -47,6 +48,12 @@ pub enum AssignError {
     Source(#[from] SourceError),
     #[error(transparent)]
     Reading(#[from] ReadingError),
+    #[error("the table lacks {missing}, which the run asks for; {way}{}", hint.as_ref().map_or(String::new(), |hint| format!("; {hint}")))]
+    Lacking { missing: String, way: String, hint: Option<String> },
+    #[error(
+        "features.{feature}: column {column:?} is text and no value of it is a number{example}; expected numbers, as in the run"
+    )]
+    Words { feature: String, column: String, example: String },
     #[error(transparent)]
     BadRow(BadRow),
     #[error("{0}")]
@@ -72,6 +79,7 @@ pub fn assign(request: &Request) -> Result<(Drift, Language), AssignError> {
     let segments: Vec<_> = standing.asked.iter().map(|(segment, _)| *segment).collect();
     let order = Order::new(&segments, &standing.codebook);
     let features: Vec<Feature> = order.features.iter().map(|&f| standing.codebook.feature(f).clone()).collect();
+    lacking(&job, &table, &features)?;
     let reading = Reading::of_codebook(&job, &table, &features)?;
     let text = reading.id.is_some_and(|id| table.columns()[reading.columns[id]].kind == ColumnKind::Text);
     let written = AssignedOrder {
@@ -86,6 +94,7 @@ pub fn assign(request: &Request) -> Result<(Drift, Language), AssignError> {
         order: &order,
         asked: segments.len(),
         all: request.all,
+        cells: job.merge.of == MergeOf::Cells,
     };
     let (file, account) = stream(&work, request.threads, |next| {
         AssignedFile::write(&out, job.input.id.as_deref(), text, &written, next)
@@ -97,6 +106,18 @@ pub fn assign(request: &Request) -> Result<(Drift, Language), AssignError> {
     let bad = account.rejects.total();
     if let Some(text) = account.rejects.beyond(&job.input, bad, account.read) {
         return Err(AssignError::Quality(text));
+    }
+    // A file of CSV says nothing of types, so that few rows without a number are values that are new.
+    let typed = table.format() == TableFormat::Parquet;
+    for (feature, strangers) in features.iter().zip(&account.strangers).filter(|_| typed) {
+        if strangers.words && !strangers.numerals {
+            let example = strangers.examples(1, 1).pop().map(|(value, _)| value);
+            return Err(AssignError::Words {
+                feature: feature.name.clone(),
+                column: feature.column.clone(),
+                example: example.map_or(String::new(), |value| format!(", as {value:?}")),
+            });
+        }
     }
     let drift = drift(&standing, &features, &account, &file, out);
     file.publish()?;
@@ -123,6 +144,43 @@ fn job(own: &Job, request: &Request) -> Result<Job, AssignError> {
     Ok(Job::check(spec)?)
 }
 
+/// Refuses a table with all the columns that it lacks: one at a time would cost a try each.
+fn lacking(job: &Job, table: &Table, features: &[Feature]) -> Result<(), AssignError> {
+    let mut asked: Vec<(&str, String)> = Vec::new();
+    asked.extend(job.input.id.iter().map(|id| (id.as_str(), "input.id".to_owned())));
+    let id = asked.len();
+    for feature in features {
+        let setting = format!("features.{}", feature.name);
+        match asked[id..].iter_mut().find(|(column, _)| *column == feature.column) {
+            Some((_, settings)) => settings.push_str(&format!(", {setting}")),
+            None => asked.push((&feature.column, setting)),
+        }
+    }
+    let there = || table.columns().iter().map(|column| column.name.as_str());
+    asked.retain(|(column, _)| there().all(|there| there != *column));
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let told = |(column, setting): &(&str, String)| {
+        let near = closest(column, there()).map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+        format!("column {column:?} ({setting}{near})")
+    };
+    let missing = asked.iter().map(told).collect::<Vec<_>>().join(", ");
+    let mut ways = Vec::new();
+    if asked.iter().any(|(_, setting)| setting == "input.id") {
+        ways.push("--set input.id=COLUMN names the id of this table");
+    }
+    if asked.iter().any(|(_, setting)| setting != "input.id") {
+        ways.push(match table.format() {
+            TableFormat::Csv => {
+                "give its columns the names that they had in the run, or give all names by --set 'input.csv.names=[...]'"
+            }
+            TableFormat::Parquet => "give its columns the names that they had in the run",
+        });
+    }
+    Err(AssignError::Lacking { missing, way: ways.join("; "), hint: table.hint() })
+}
+
 /// Where the file goes, unless it would damage a run or the table.
 fn checked(request: &Request, table: &Table) -> Result<PathBuf, AssignError> {
     let out = request.out;
@@ -130,6 +188,9 @@ fn checked(request: &Request, table: &Table) -> Result<PathBuf, AssignError> {
     let Some(name) = out.file_name() else { return Err(refused("expected the name of a file".into())) };
     if out.is_dir() {
         return Err(refused("it is a folder; expected the name of a file".into()));
+    }
+    if !is_csv(out) && !out.extension().is_some_and(|suffix| suffix.eq_ignore_ascii_case("parquet")) {
+        return Err(refused("expected a name that ends in .parquet or .csv".into()));
     }
     let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = |source| SinkError::Write { path: out.to_owned(), source };
@@ -212,6 +273,7 @@ fn drift(standing: &Standing, features: &[Feature], account: &Account, file: &As
         values: values.collect(),
         groups,
         none,
+        unseen_combinations: (standing.job.merge.of == MergeOf::Cells).then_some(account.combinations),
         psi,
         psi_by_chance,
     }

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::AssignError;
 use super::order::Order;
-use crate::encode::{Coding, Feature, Reading, Strangers};
+use crate::encode::{Coded, Coding, Feature, Reading, Strangers};
 use crate::job::Job;
 use crate::sink::{AssignedRows, NO_PLACE};
 use crate::source::{Chunk, Rejects, SourceError, Table};
@@ -25,6 +25,8 @@ pub struct Work<'a> {
     pub asked: usize,
     /// Customers in no group are given on too.
     pub all: bool,
+    /// The run divided everybody into cells.
+    pub cells: bool,
 }
 
 /// What was read: adds up to the same however the rows were divided.
@@ -33,6 +35,8 @@ pub struct Account {
     pub read: u64,
     pub customers: u64,
     pub rejects: Rejects,
+    /// Customers in no group though each value of theirs is one of the run's; counted of cells alone.
+    pub combinations: u64,
     /// Customers by place.
     pub taken: Vec<u64>,
     /// By feature.
@@ -44,6 +48,7 @@ impl Account {
         self.read += other.read;
         self.customers += other.customers;
         self.rejects.merge(other.rejects);
+        self.combinations += other.combinations;
         self.taken.resize(self.taken.len().max(other.taken.len()), 0);
         self.taken.iter_mut().zip(other.taken).for_each(|(all, own)| *all += own);
         self.strangers.resize(self.strangers.len().max(other.strangers.len()), Strangers::default());
@@ -118,12 +123,27 @@ impl Work<'_> {
             Ok(coded) => coded,
             Err(bad) => return ((chunk.file, bad.row), Err(AssignError::BadRow(bad))),
         };
+        let known = self.cells.then(|| self.known(&coded));
         let places = self.order.places(coded.codes, coded.rows);
+        if let Some(known) = known {
+            let new = places.iter().zip(known).filter(|(place, known)| **place == NO_PLACE && *known);
+            account.combinations += new.count() as u64;
+        }
         account.customers += coded.rows as u64;
         let taken = places.iter().filter(|place| **place != NO_PLACE);
         taken.for_each(|&place| account.taken[place as usize] += 1);
         let rows = AssignedRows { ids: coded.ids, places };
         ((chunk.file, chunk.row_number(0)), Ok(if self.all { rows } else { rows.in_groups() }))
+    }
+
+    /// Of each row whether of every feature its value is one that the run had, be it among those too rare for an item.
+    fn known(&self, coded: &Coded) -> Vec<bool> {
+        let mut known = vec![true; coded.rows];
+        for (feature, codes) in self.features.iter().zip(&coded.codes) {
+            let cardinality = feature.cardinality();
+            known.iter_mut().enumerate().for_each(|(row, known)| *known &= usize::from(codes.at(row)) < cardinality);
+        }
+        known
     }
 
     /// Where a table cannot be read: behind the rows of the file, as of a file that is damaged it is not known which.

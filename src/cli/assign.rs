@@ -16,7 +16,7 @@ pub struct AssignArgs {
     run: PathBuf,
     /// A table (Parquet or CSV file, folder, glob) with the columns that the run's groups ask for; the metric need not be there.
     table: String,
-    /// The file to write, in Parquet. It appears at the end, in the place of an earlier one.
+    /// The file to write, in Parquet, or in CSV where its name ends in .csv. It appears at the end, in the place of an earlier one.
     #[arg(long, value_name = "FILE", default_value = "assigned.parquet")]
     out: PathBuf,
     /// Write the customers in no group too, with null as their group.
@@ -62,7 +62,11 @@ const MOST_THREADS: usize = 256;
 fn failure(error: &AssignError, out: &Path) -> Failure {
     let kind = match error {
         AssignError::Job(_) | AssignError::Set { .. } | AssignError::Out { .. } => FailureKind::Usage,
-        AssignError::Standing(_) | AssignError::Reading(_) | AssignError::Changed { .. } => FailureKind::Input,
+        AssignError::Standing(_)
+        | AssignError::Lacking { .. }
+        | AssignError::Words { .. }
+        | AssignError::Reading(_)
+        | AssignError::Changed { .. } => FailureKind::Input,
         AssignError::BadRow(_) | AssignError::Quality(_) => FailureKind::Quality,
         AssignError::Thread { .. } => FailureKind::Resources,
         AssignError::Source(error) => return source_failure(error),

@@ -21,7 +21,7 @@ use crate::memory::Size;
 
 /// Finds the few small groups of customers that move a business figure.
 ///
-/// Exit codes: 0 published, or nothing changed; 1 a bug; 2 command line or job file; 3 input missing, unreadable or not as
+/// Exit codes: 0 published, or what was asked is done; 1 a bug; 2 command line or job file; 3 input missing, unreadable or not as
 /// declared; 4 data quality gate; 5 another run holds the output; 6 not enough memory or disk; 7 a peer was lost or did not
 /// join; 130 and 143 interrupted.
 #[derive(Parser)]

@@ -10,8 +10,8 @@ use super::progress::Bar;
 use super::{JobArgs, LayoutArgs, print};
 use crate::cluster::{self, Exit, Layout, Processes};
 use crate::dataflow::{self, Failure, FailureKind, Outcome, Shared};
-use crate::encode::Reading;
-use crate::job::Job;
+use crate::encode::{FeatureInput, Reading};
+use crate::job::{Job, Offered};
 use crate::memory::Size;
 use crate::sink::{
     ErrorKind, FileInfo, Migration, Publisher, RunResult, SinkError, TableInfo, clear_staging, terminal,
@@ -73,6 +73,15 @@ pub fn tell(summary: &Summary, json: bool) {
 pub fn open(job: &Job) -> Result<(Table, Reading), Failure> {
     let table = Table::open(&job.input).map_err(|error| source_failure(&error))?;
     let reading = Reading::new(job, &table).map_err(|error| Failure::new(FailureKind::Input, &error))?;
+    let several = |feature: &FeatureInput| {
+        feature.separator.is_some() || table.columns()[reading.columns[feature.column]].kind.is_list()
+    };
+    let offered = Offered {
+        columns: table.columns().iter().map(|column| column.name.as_str()).collect(),
+        features: reading.features[..reading.combined].iter().map(|f| (f.name.as_str(), several(f))).collect(),
+        refused: &reading.refused,
+    };
+    job.check_by(&offered).map_err(|error| Failure::new(FailureKind::Usage, &error))?;
     Ok((table, reading))
 }
 

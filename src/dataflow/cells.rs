@@ -7,7 +7,7 @@ use super::collective::gather;
 use super::target::{MetricSums, Taken};
 use crate::audience::Assigned;
 use crate::encode::{Codebook, Codes, Shard};
-use crate::job::{Job, closest};
+use crate::job::Job;
 use crate::merge::Grid;
 use crate::profile::Profile;
 use crate::screen::Verdict;
@@ -49,25 +49,17 @@ pub fn grid(
     let mut features = Vec::with_capacity(spec.by.len());
     for name in &spec.by {
         let place = codebook.features.iter().position(|feature| feature.name == *name);
+        // Before the run it was a feature of one value a customer (`Job::check_by`), so the values have decided.
         let Some(place) = place else {
-            let names = verdicts.iter().map(|verdict| verdict.feature.as_str());
-            return Err(usage(match verdicts.iter().find(|verdict| verdict.feature == *name) {
-                Some(verdict) => format!(
-                    "merge.by: feature {name:?} was left out by screening: {}; leave it out of merge.by, or change [screen]",
-                    verdict.reason
-                ),
-                None => {
-                    let hint = closest(name, names).map_or(String::new(), |known| format!("; did you mean {known:?}?"));
-                    format!("merge.by: there is no feature {name:?}{hint}")
-                }
-            }));
-        };
-        if codebook.features[place].tags.is_some() {
+            let verdict = verdicts.iter().find(|verdict| verdict.feature == *name);
+            let reason = verdict.map_or("it is no feature", |verdict| verdict.reason.as_str());
+            let left: Vec<String> = kept.iter().map(|verdict| format!("{:?}", verdict.feature)).collect();
             return Err(usage(format!(
-                "merge.by: feature {name:?} is of tags, of which customers have several or none, so they are in no one cell; \
-                 name features of one value a customer"
+                "merge.by = {name:?}: this feature was left out by screening: {reason}; leave it out of merge.by, or change [screen]; \
+                 features that are left: {}",
+                left.join(", ")
             )));
-        }
+        };
         features.push(place as FeatureId);
     }
     Grid::of(codebook, &features)

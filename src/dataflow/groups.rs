@@ -86,6 +86,17 @@ impl Merged {
         self.leaves.len() > job.merge.max_matrix && overlap == 0.0 && items == 0.0
     }
 
+    /// What has to be said where the matrix is larger than was asked for.
+    pub fn beyond_matrix(&self, job: &Job) -> Option<String> {
+        let (leaves, most) = (self.leaves.len(), job.merge.max_matrix);
+        (leaves > most && !self.in_rounds(job)).then(|| {
+            format!(
+                "{leaves} highlights are more than merge.max_matrix allows ({most}), but distances other than \"profile\" need the \
+                 matrix, so it was made all the same."
+            )
+        })
+    }
+
     /// The tree, from a matrix of distances.
     pub fn tree(&self, job: &Job, shared: &Overlaps) -> Tree {
         self.with_distances(job, shared, |apart| merge::merge(job.merge.linkage, &self.leaves, apart))

@@ -45,6 +45,8 @@ pub struct Loaded {
     pub rows: u64,
     pub min_uv: u64,
     pub quality: Quality,
+    /// Of each metric, values with more decimals than are kept. At worker 0.
+    pub rounded: Vec<u64>,
     /// Missing values and distinct values of each feature that was read, by name.
     pub columns: Vec<ColumnQuality>,
     pub file_rows: Vec<u64>,
@@ -144,7 +146,7 @@ pub fn load(
     let reads = gather(worker, read);
     let mut merged_sketches = Vec::new();
     let agreed = (worker.index() == 0).then(|| {
-        let (agreed, sketches) = conclude(job, reading, reads)?;
+        let (agreed, sketches) = conclude(job, table, reading, reads)?;
         merged_sketches = sketches;
         Ok(agreed)
     });
@@ -176,7 +178,7 @@ pub fn load(
         LocalIds::Int(ids) => CustomerIds::Int(ids),
         LocalIds::Text(ids) => CustomerIds::Text(ids.into_iter().map(String::from).collect()),
     };
-    let mut rounded = 0;
+    let mut rounded = Vec::new();
     let mut failure = None;
     let mut metrics = Vec::new();
     for ((local, input), scale) in
@@ -192,14 +194,16 @@ pub fn load(
         );
         match scaled {
             Ok((column, more)) => {
-                rounded += more;
+                rounded.push(more);
                 metrics.push(column);
             }
             Err(found) => failure = Some(found),
         }
     }
     agree(worker, failure)?;
-    let rounded: u64 = gather(worker, rounded).into_iter().sum();
+    let mut all = gather(worker, rounded).into_iter();
+    let mut rounded: Vec<u64> = all.next().unwrap_or_default();
+    all.for_each(|more| rounded.iter_mut().zip(more).for_each(|(all, own)| *all += own));
     let squares = gather(worker, metrics.iter().map(MetricColumn::squares).collect::<Vec<u128>>());
     let refused = (worker.index() == 0).then(|| sums_fit(&squares, reading, &agreed.scales));
     decide(worker, refused)?;
@@ -253,7 +257,8 @@ pub fn load(
         caps,
         customers: agreed.customers,
         min_uv,
-        quality: Quality { rounded_values: rounded, ..agreed.quality },
+        quality: Quality { rounded_values: rounded.iter().sum(), ..agreed.quality },
+        rounded,
         columns: agreed.columns,
         file_rows: agreed.file_rows,
     })
@@ -309,7 +314,7 @@ fn positives(metric: &LocalMetric) -> u64 {
 }
 
 /// Adds up what the workers read, and decides on bad rows, grouping of values and scales.
-fn conclude(job: &Job, reading: &Reading, reads: Vec<Read>) -> Result<(Agreed, Vec<Sketch>), Failure> {
+fn conclude(job: &Job, table: &Table, reading: &Reading, reads: Vec<Read>) -> Result<(Agreed, Vec<Sketch>), Failure> {
     let fail = |kind, text: String| Failure { kind, place: (usize::MAX, u64::MAX), text };
     let total = |of: &dyn Fn(&Read) -> u64| reads.iter().map(of).sum::<u64>();
     let mut rejects = Rejects::default();
@@ -362,17 +367,19 @@ fn conclude(job: &Job, reading: &Reading, reads: Vec<Read>) -> Result<(Agreed, V
     }
     let customers = rows.kept - before;
     for (i, input) in reading.metrics.iter().enumerate() {
+        // A metric of plain noes alone is one, if of nobody.
         let known = |text: &str| ["0", "no", "false", "n", "f"].iter().any(|no| text.eq_ignore_ascii_case(no));
-        let mut seen: Vec<&String> = reads.iter().flat_map(|r| &r.seen[i]).filter(|text| !known(text)).collect();
+        let mut seen: Vec<&String> = reads.iter().flat_map(|r| &r.seen[i]).collect();
         seen.sort();
         seen.dedup();
         let yes: u64 = reads.iter().map(|r| r.positives[i]).sum();
-        if input.kind == MetricKind::Rate && yes == 0 && !seen.is_empty() {
-            let setting = &input.setting;
+        if input.kind == MetricKind::Rate && yes == 0 && seen.iter().any(|text| !known(text)) {
+            let (setting, place) = (&input.setting, reading.columns[input.column]);
+            let column = &table.columns()[place].name;
             return Err(fail(
                 FailureKind::Input,
                 format!(
-                    "{setting}.positive: no value of {setting}.column means yes; values seen: {seen:?}; set {setting}.positive to the one that does"
+                    "{setting}.positive: no value of column {column:?} means yes; values seen: {seen:?}; set {setting}.positive to the one that does, or to a list of several"
                 ),
             ));
         }

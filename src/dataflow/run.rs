@@ -26,7 +26,7 @@ use super::winsorise::{Caps, cut_notes};
 use crate::alternatives::Division;
 use crate::audience::Assigned;
 use crate::change::Changes;
-use crate::encode::{Codebook, Reading};
+use crate::encode::{Codebook, MetricInput, Reading};
 use crate::enumerate::{Answer, Limits, Shape, most_frequent};
 use crate::highlight::{Funnel, Highlight, Scored, Unlisted};
 use crate::job::{Job, MergeOf};
@@ -124,7 +124,9 @@ pub fn run(
     let changes = compared(worker, shared, job, &mut loaded)?;
     stages.step("periods compared");
 
-    let Loaded { shard, codebook, by, mut untold, scales, caps, customers, min_uv, quality, file_rows, .. } = loaded;
+    let Loaded {
+        shard, codebook, by, mut untold, scales, caps, customers, min_uv, quality, rounded, file_rows, ..
+    } = loaded;
     let empty = by.iter().filter(|feature| feature.cardinality() == 0);
     untold.extend(empty.map(|feature| (feature.name.clone(), "none of its values has enough customers".into())));
     let dimensions: Vec<Dimension> = by.into_iter().map(Dimension::of).collect();
@@ -254,18 +256,15 @@ pub fn run(
     drop(shard);
     let published = found.zip(merged).zip(rules.zip(assigned)).zip(previous).map(
         |(((found, (merged, clusters)), (rules, mut assigned)), previous)| {
+            let unlimited = merged.beyond_matrix(job);
             let (grouping, ids) = merged.grouping(&found, &codebook, clusters, rules, &mut assigned);
             let mix = mixed.map_or_else(Mix::default, |crossed| {
                 Mix::of(dimensions, &crossed, &ids, found.kind, found.scale, floor(job))
             });
             stages.end(assigned.group.len());
             let mut notes = found.notes(job, customers, min_uv, codebook.features.len());
-            if quality.rounded_values > 0 {
-                notes.push(format!(
-                    "{} metric values have more than {} decimals and were rounded (metric.decimals).",
-                    quality.rounded_values, found.scale.decimals
-                ));
-            }
+            notes.extend(rounded_notes(&rounded, &scales, reading, table));
+            notes.extend(unlimited);
             notes.extend(change_notes(job, changes.as_ref(), &codebook));
             notes.extend(cut_notes(&caps, &scales, job));
             let untold =
@@ -300,6 +299,22 @@ pub fn run(
         },
     );
     decide(worker, published)
+}
+
+/// Of which metrics values were rounded.
+fn rounded_notes(rounded: &[u64], scales: &[Scale], reading: &Reading, table: &Table) -> Vec<String> {
+    let of = rounded.iter().zip(scales).zip(&reading.metrics).filter(|((rounded, _), _)| **rounded > 0);
+    let note = |((rounded, scale), input): ((&u64, &Scale), &MetricInput)| {
+        let column = |place: usize| &table.columns()[reading.columns[place]].name;
+        let name = match input.denominator {
+            Some(denominator) => format!("{:?} and {:?}", column(input.column), column(denominator)),
+            None => format!("{:?}", column(input.column)),
+        };
+        let decimals = scale.decimals.max(scale.den_decimals);
+        let setting = &input.setting;
+        format!("{rounded} values of {name} have more than {decimals} decimals and were rounded ({setting}.decimals).")
+    };
+    of.map(note).collect()
 }
 
 /// What has to be said of a comparison of two periods.

@@ -59,8 +59,10 @@ impl Items {
             };
             coded().filter_map(range)
         };
-        let first = feature.items.iter().find(|item| **item != ItemValue::Missing);
-        match first {
+        let mut items = feature.items.iter().filter(|item| **item != ItemValue::Missing);
+        // Booleans among texts are those of `respelled`.
+        let bool = items.clone().find(|item| matches!(item, ItemValue::Bool(_)));
+        match bool.or(items.next()) {
             Some(ItemValue::Range { .. }) => {
                 // A band of too few customers is no item; its borders are those of its neighbours.
                 let mut borders: Vec<f64> = bands().flat_map(|(low, high, _)| [low, high]).flatten().collect();
@@ -185,9 +187,28 @@ impl Items {
     }
 }
 
+/// The feature as a column of this kind asks for it: a boolean is what the run's text spells so, in whatever case.
+pub(super) fn respelled(feature: &Feature, kind: &ColumnKind) -> Feature {
+    let mut feature = feature.clone();
+    if *kind == ColumnKind::Bool && feature.tags.is_none() {
+        for value in [true, false] {
+            let spelled = |item: &&mut ItemValue| match item {
+                ItemValue::Text(text) => text.eq_ignore_ascii_case(if value { "true" } else { "false" }),
+                _ => false,
+            };
+            // Of several spellings a boolean is none in particular.
+            let mut all: Vec<&mut ItemValue> = feature.items.iter_mut().filter(spelled).collect();
+            if let [only] = all.as_mut_slice() {
+                **only = ItemValue::Bool(value);
+            }
+        }
+    }
+    feature
+}
+
 /// Whether a column of this kind can hold the values of a feature; if not, what would.
 pub(super) fn fits(feature: &Feature, kind: &ColumnKind) -> Result<(), &'static str> {
-    Items::of(feature).fit(feature.tags.as_ref(), kind)
+    Items::of(&respelled(feature, kind)).fit(feature.tags.as_ref(), kind)
 }
 
 impl Coder {

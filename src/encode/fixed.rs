@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array};
 
-use super::codebook::Feature;
-use super::coder::Coder;
+use super::codebook::{Feature, ItemValue};
+use super::coder::{Coder, respelled};
 use super::features::LocalFeature;
 use super::ids::{LocalIds, written};
 use super::intake::{BadRow, Problem, Sieve};
@@ -37,6 +37,8 @@ struct Fixed {
     local: LocalFeature,
     /// Whether every value that the run saw is an item, so that others are told.
     named: bool,
+    /// Whether the items are of numbers.
+    numbers: bool,
     strangers: Strangers,
 }
 
@@ -57,9 +59,12 @@ impl<'a> Coding<'a> {
         let fixed = features.iter().zip(&reading.features).map(|(feature, input)| {
             let kind = kind(input.column);
             // The code of rest stands for whatever is no item.
-            let coder = Coder::of(&Feature { rest: true, ..feature.clone() });
+            let coder = Coder::of(&Feature { rest: true, ..respelled(feature, &kind) });
             let named = !feature.rest && feature.tags.is_none();
-            Fixed { local: local(input, &kind), kind, coder, named, strangers: Strangers::default() }
+            let is_number =
+                |item: &ItemValue| matches!(item, ItemValue::Int(_) | ItemValue::Number(_) | ItemValue::Range { .. });
+            let numbers = feature.tags.is_none() && feature.items.iter().any(is_number);
+            Fixed { local: local(input, &kind), kind, coder, named, numbers, strangers: Strangers::default() }
         });
         Coding {
             sieve: Sieve::new(job, table),
@@ -94,6 +99,9 @@ impl<'a> Coding<'a> {
         };
         let codes = self.features.iter_mut().zip(&self.reading.features).map(|(feature, input)| {
             feature.local.push_of(input, chunk, batch.column(input.column));
+            if feature.numbers {
+                feature.strangers.tell_numerals(&feature.local);
+            }
             let codes = feature.coder.take_counted(&mut feature.local, feature.named, &mut feature.strangers);
             if feature.local.text() > MOST_TEXT {
                 feature.local = local(input, &feature.kind);
@@ -121,7 +129,7 @@ mod tests {
     use arrow::datatypes::Int64Type;
 
     use super::*;
-    use crate::encode::{ItemValue, TagSource};
+    use crate::encode::TagSource;
     use crate::segment::ItemCode;
 
     fn feature(name: &str, items: Vec<ItemValue>) -> Feature {

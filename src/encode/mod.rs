@@ -32,7 +32,7 @@ pub use ids::{IdRef, LocalIds, hash};
 pub use intake::{BadRow, Intake};
 pub use metrics::{LocalMetric, LocalNumbers, Overflow};
 pub use period::LocalPeriods;
-pub use reading::{FeatureInput, Reading, ReadingError};
+pub use reading::{FeatureInput, MetricInput, Reading, ReadingError};
 pub use shard::{Codes, MetricColumn, RUN_RATES, Run, Shard};
 pub use sketch::{Sketch, Values};
 pub use strangers::Strangers;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::features::{LocalFeature, finite};
+
 /// Values told apart at the most.
 const KEPT: usize = 4096;
 
@@ -17,6 +19,9 @@ pub struct Strangers {
     pub missing: u64,
     /// It is none of the items; of a set of tags, at least one is none.
     pub others: u64,
+    /// Of text where the run had numbers: whether some text is a number, and whether some is none.
+    pub numerals: bool,
+    pub words: bool,
     /// By hash and value, so that of too many those remain that remain in any order; their customers are exact.
     values: BTreeMap<(u64, String), u64>,
 }
@@ -28,6 +33,17 @@ impl Strangers {
             None => value.to_owned(),
         };
         self.keep((xxh3_64(told.as_bytes()), told), customers);
+    }
+
+    /// Looks at the texts of a column that should be numbers, until there is one of each kind.
+    pub(super) fn tell_numerals(&mut self, local: &LocalFeature) {
+        if let (false, LocalFeature::Text { dictionary, .. }) = (self.numerals && self.words, local) {
+            for text in dictionary.values() {
+                let number = finite(text).is_some();
+                self.numerals |= number;
+                self.words |= !number;
+            }
+        }
     }
 
     fn keep(&mut self, key: (u64, String), customers: u64) {
@@ -45,6 +61,8 @@ impl Strangers {
     pub fn merge(&mut self, other: Strangers) {
         self.missing += other.missing;
         self.others += other.others;
+        self.numerals |= other.numerals;
+        self.words |= other.words;
         other.values.into_iter().for_each(|(key, customers)| self.keep(key, customers));
     }
 

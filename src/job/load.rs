@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::mismatch::{Mismatch, mismatches};
 use super::*;
 use crate::segment::MAX_LEVEL;
 
@@ -99,27 +100,19 @@ impl Job {
     /// The same from text; `path` is what errors call it.
     pub fn parse(text: &str, path: &Path, overrides: &[Override]) -> Result<Job, JobError> {
         // The text is typed by itself first, as only then do errors have a line.
-        let syntax = |error: toml::de::Error| JobError::Syntax {
-            path: path.to_owned(),
-            line: error.span().map(|span| 1 + text[..span.start.min(text.len())].matches('\n').count()),
-            suggestion: suggestion(error.message()),
-            message: error.message().replace('\n', " "),
-        };
-        let mut table: toml::Table = text.parse().map_err(syntax)?;
+        let mut table: toml::Table = text.parse().map_err(|error| syntax(&error, path, text, None))?;
         misplaced_feature_keys(&table, path, text)?;
-        if overrides.is_empty() || toml::from_str::<JobSpec>(text).is_err() {
-            toml::from_str::<JobSpec>(text).map_err(syntax)?;
-        }
+        // Text is typed for the line that errors then have, but a list may be too long for it.
+        toml::from_str::<JobSpec>(text).map_err(|error| syntax(&error, path, text, Some(&table)))?;
+        let typed = toml::Value::Table(table.clone()).try_into::<JobSpec>();
+        let mut spec = typed.map_err(|error| syntax(&error, path, text, Some(&table)))?;
         for change in overrides {
             change.apply(&mut table)?;
             misplaced_feature_keys(&table, path, "")?;
-            toml::Value::Table(table.clone()).try_into::<JobSpec>().map_err(|error| JobError::Override {
-                text: change.text.clone(),
-                message: error.message().replace('\n', " "),
-                suggestion: suggestion(error.message()),
-            })?;
+            spec = toml::Value::Table(table.clone())
+                .try_into::<JobSpec>()
+                .map_err(|error| change.refused(&error, &table))?;
         }
-        let spec: JobSpec = toml::Value::Table(table).try_into().map_err(syntax)?;
         Job::check(spec)
     }
 
@@ -308,6 +301,55 @@ impl Job {
     }
 }
 
+/// What is wrong with a job file; `table` is what it says, where it is TOML at all.
+fn syntax(error: &toml::de::Error, path: &Path, text: &str, table: Option<&toml::Table>) -> JobError {
+    let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count());
+    let on_line = line.and_then(|line| text.lines().nth(line)).unwrap_or_default();
+    let (message, suggestion) = match table.and_then(|table| mistyped(error, table, on_line)) {
+        Some(Mismatch { setting, value, expected, suggestion, .. }) => {
+            (format!("{setting} = {value}: {expected}"), suggestion)
+        }
+        None => {
+            let message = error.message().replace('\n', " ");
+            let quoted = (table.is_none()).then(|| quoted_key(on_line)).flatten();
+            let hint =
+                quoted.map_or(String::new(), |key| format!("; a name with other characters stands in quotes: {key}"));
+            (format!("{message}{hint}"), suggestion(error.message()))
+        }
+    };
+    JobError::Syntax { path: path.to_owned(), line: line.map(|line| line + 1), message, suggestion }
+}
+
+/// The value that serde cannot type, unless serde says in words of the job file what is wrong: a name is not known, or is missing.
+fn mistyped(error: &toml::de::Error, table: &toml::Table, line: &str) -> Option<Mismatch> {
+    if ["unknown field", "unknown variant", "missing field"].iter().any(|known| error.message().starts_with(known)) {
+        return None;
+    }
+    let mut found = mismatches(table);
+    let meant = found.iter().position(|mismatch| line.contains(mismatch.key())).unwrap_or(0);
+    (!found.is_empty()).then(|| found.swap_remove(meant))
+}
+
+/// The header or key of a line with quotes around the names that need them; none where none does.
+fn quoted_key(line: &str) -> Option<String> {
+    let line = line.trim();
+    let (open, key, close) = match (line.strip_prefix("[["), line.strip_prefix('['), line.split_once('=')) {
+        (Some(rest), ..) => ("[[", rest.split("]]").next()?, "]]"),
+        (None, Some(rest), _) => ("[", rest.split(']').next()?, "]"),
+        (None, None, Some((key, _))) => ("", key, " = ..."),
+        (None, None, None) => return None,
+    };
+    let bare = |part: &str| part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    let parts: Vec<&str> = key.split('.').map(str::trim).collect();
+    // What is in quotes, or has some, is not this mistake.
+    if key.contains(['"', '\'', '{']) || parts.iter().any(|part| part.is_empty()) || parts.iter().all(|part| bare(part))
+    {
+        return None;
+    }
+    let quoted = parts.iter().map(|part| if bare(part) { (*part).to_owned() } else { format!("\"{part}\"") });
+    Some(format!("{open}{}{close}", quoted.collect::<Vec<_>>().join(".")))
+}
+
 /// What a metric's section may say.
 fn check_metric(
     section: &str,
@@ -343,6 +385,19 @@ fn check_metric(
 }
 
 impl Override {
+    /// Why a table cannot be typed since this was applied to it.
+    fn refused(&self, error: &toml::de::Error, table: &toml::Table) -> JobError {
+        let own = self.path.join(".");
+        let (message, suggestion) = match mistyped(error, table, "") {
+            Some(Mismatch { setting, expected, suggestion, .. }) if setting == own => (expected, suggestion),
+            Some(Mismatch { setting, value, expected, suggestion, .. }) => {
+                (format!("{setting} = {value}: {expected}"), suggestion)
+            }
+            None => (error.message().replace('\n', " "), suggestion(error.message())),
+        };
+        JobError::Override { text: self.text.clone(), message, suggestion }
+    }
+
     fn apply(&self, table: &mut toml::Table) -> Result<(), JobError> {
         let (last, sections) = self.path.split_last().expect("parsed with at least two parts");
         let mut at = table;

@@ -18,7 +18,8 @@ const MOST_CELLS: usize = 1_000_000;
 pub struct MergeSpec {
     /// What is merged into groups.
     pub of: MergeOf,
-    /// With `of = "cells"`: the features whose combinations of items are the cells, 1 to 8. Absent: those that say most about the metric,
+    /// With `of = "cells"`: the features whose combinations of items are the cells, 1 to 8, by their names; not the id, a metric, tags, or a
+    /// column that is left out. Absent: those that say most about the metric,
     /// as many as have no more combinations than `max_cells` and a tenth of the customers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub by: Vec<String>,
@@ -35,8 +36,9 @@ pub struct MergeSpec {
     pub compare: bool,
     /// Numbers of groups of which one has a smaller share of the customers than this are passed over, if there are others. 0 to 1.
     pub min_group_share: f64,
-    /// Up to so many are merged by one worker, which holds 8 bytes for each two of them; more are merged in rounds by all workers, by
-    /// distances of profiles alone.
+    /// Up to so many are merged by one worker, which holds 8 bytes for each two of them; more are merged in rounds by all workers. With
+    /// distances other than `"profile"` it has no effect but a note: these need the matrix, of 0.2 GB for 5000 highlights, the most
+    /// that `highlight.top` allows. Range 1 to 20000.
     pub max_matrix: usize,
     /// What is kept of the previous run in the same `output.dir`.
     pub keep: Continuity,
@@ -159,7 +161,7 @@ impl MergeSpec {
             named.iter().zip(weights).map(|(name, weight)| format!("{name} = {}", shown(weight))).collect();
         let shown = format!("{{ {} }}", shown.join(", "));
         let fine = weights.iter().all(|w| (0.0..=1e6).contains(w)) && weights.iter().sum::<f64>() > 0.0;
-        range("merge.distance", shown.clone(), fine, "expected weights of 0 or more, not all 0")?;
+        range("merge.distance", shown.clone(), fine, "expected weights from 0 to 1e6, not all 0")?;
         range(
             "merge.distance",
             shown.clone(),

@@ -1,11 +1,14 @@
 //! What a run is asked to do: the job file's sections, every default, and the checks that make a `Job` of them.
 
+mod by;
 mod compare;
 mod highlight;
 mod load;
 mod merge;
+mod mismatch;
 mod profile;
 
+pub use by::Offered;
 pub use compare::CompareSpec;
 pub use highlight::{Adjust, HighlightSpec, RankBy};
 pub use load::{Job, JobError, Override, closest};
@@ -313,7 +316,8 @@ impl Default for FeaturesSpec {
     }
 }
 
-/// How one feature is made.
+/// How one feature is made. A name with other characters than letters of English, digits, `_` and `-` stands in quotes, as in
+/// `[features."年龄"]`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FeatureSpec {

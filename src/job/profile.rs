@@ -9,7 +9,7 @@ use super::{InputSpec, JobError, MetricSpec};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProfileSpec {
-    /// Columns, or features by their names, that every group is divided by, as in `["channel", "city"]`: which share of a group each value
+    /// Columns, or features by their names, that every group is divided by, as in `["channel", "city_tier"]`: which share of a group each value
     /// has, which share of a value each group has, and what the metric is in both. A column need not be a feature, and does not become one;
     /// its values are grouped as a feature's would be, by its `[features.NAME]` section if it has one
     /// (which makes it a feature unless `features.exclude` names it). At most 20, not the id, not the metric.

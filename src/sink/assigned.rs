@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, DictionaryArray, Int32Array, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, DictionaryArray, Int32Array, StringArray};
 use arrow::compute::{concat, filter};
-use arrow::datatypes::{DataType, Field, Int32Type, Schema};
+use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema};
 use parquet::basic::Encoding;
 use parquet::file::properties::EnabledStatistics;
 use parquet::schema::types::ColumnPath;
@@ -77,7 +77,7 @@ impl AssignedFile {
     /// Writes what `next` gives until there is no more, or it fails. `id` is what the table calls the customers' ids, `text` whether
     /// they are text.
     ///
-    /// The bytes do not depend on the pieces in which the rows come.
+    /// The bytes do not depend on the pieces in which the rows come. A name that ends in `.csv` is of CSV, any other of Parquet.
     pub fn write<E>(
         path: &Path,
         id: Option<&str>,
@@ -92,7 +92,7 @@ impl AssignedFile {
         let columns = Columns::of(id.unwrap_or("row"), text, order);
         let customers = &mut file.customers;
         let written = write_file(&file.staged, &room, |output| {
-            let mut groups = columns.open(output)?;
+            let mut file = if is_csv(path) { Table::Csv(columns.csv(output)?) } else { columns.open(output)? };
             let mut waiting = Waiting::default();
             loop {
                 match next() {
@@ -104,13 +104,16 @@ impl AssignedFile {
                     }
                 }
                 while waiting.rows >= columns.row_group() {
-                    *customers += columns.write(&mut groups, &waiting.take(columns.row_group())?)?;
+                    *customers += columns.write(&mut file, &waiting.take(columns.row_group())?)?;
                 }
             }
             if waiting.rows > 0 {
-                *customers += columns.write(&mut groups, &waiting.take(waiting.rows)?)?;
+                *customers += columns.write(&mut file, &waiting.take(waiting.rows)?)?;
             }
-            groups.close()
+            match file {
+                Table::Parquet(groups) => groups.close(),
+                Table::Csv(mut writer) => Ok(writer.flush()?),
+            }
         });
         match (failed, written) {
             (Some(error), _) => Ok(Err(error)),
@@ -137,6 +140,17 @@ impl Drop for AssignedFile {
         // Published, it is no longer there; and what cannot be removed hides from tables.
         let _ = std::fs::remove_file(&self.staged);
     }
+}
+
+/// Whether a file of this name is written as CSV.
+pub fn is_csv(path: &Path) -> bool {
+    path.extension().is_some_and(|suffix| suffix.eq_ignore_ascii_case("csv"))
+}
+
+/// A file that is being written.
+enum Table<W: io::Write + Send> {
+    Parquet(Groups<W>),
+    Csv(csv::Writer<W>),
 }
 
 /// Customers who are not written yet.
@@ -196,16 +210,27 @@ impl<'a> Columns<'a> {
         if self.texts > MANY_TEXTS { LONG_GROUP } else { ROW_GROUP }
     }
 
-    fn open<W: io::Write + Send>(&self, output: W) -> Result<Groups<W>, WriteError> {
-        let segment = beside("segment", self.id);
+    fn names(&self) -> [String; 3] {
+        [self.id.to_owned(), beside("group", self.id), beside("segment", self.id)]
+    }
+
+    /// RFC 4180 with the header line. Values are as they are, for programs: an id with a `'` before it would be another one.
+    fn csv<W: io::Write>(&self, output: W) -> Result<csv::Writer<W>, WriteError> {
+        let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(output);
+        writer.write_record(self.names())?;
+        Ok(writer)
+    }
+
+    fn open<W: io::Write + Send>(&self, output: W) -> Result<Table<W>, WriteError> {
+        let [_, group, segment] = self.names();
         let segments = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
         let schema = Schema::new(vec![
             Field::new(self.id, if self.text { DataType::Utf8 } else { DataType::Int64 }, true),
-            Field::new(beside("group", self.id), DataType::Int32, true),
+            Field::new(group, DataType::Int32, true),
             Field::new(segment.clone(), segments, true),
         ]);
         // As in the packages: ids occur once, and those of a table mostly increase.
-        Groups::open(output, schema, |properties| {
+        let groups = Groups::open(output, schema, |properties| {
             let id = ColumnPath::from(vec![self.id.to_owned()]);
             let properties = match self.text {
                 true => properties,
@@ -217,12 +242,29 @@ impl<'a> Columns<'a> {
                 .set_dictionary_page_size_limit(self.texts.max(MANY_TEXTS))
                 .set_column_dictionary_enabled(id, false)
                 .set_column_statistics_enabled(segment, EnabledStatistics::None)
-        })
+        })?;
+        Ok(Table::Parquet(groups))
     }
 
-    /// Writes a row group; gives its rows.
-    fn write<W: io::Write + Send>(&self, groups: &mut Groups<W>, rows: &AssignedRows) -> Result<u64, WriteError> {
+    /// Writes some rows, of Parquet as a row group; gives how many.
+    fn write<W: io::Write + Send>(&self, file: &mut Table<W>, rows: &AssignedRows) -> Result<u64, WriteError> {
         let place = |&place: &u32| (place != NO_PLACE).then_some(place as usize);
+        let groups = match file {
+            Table::Parquet(groups) => groups,
+            Table::Csv(writer) => {
+                let id = |row: usize| match self.text {
+                    true => rows.ids.as_string::<i32>().value(row).to_owned(),
+                    false => rows.ids.as_primitive::<Int64Type>().value(row).to_string(),
+                };
+                let segments = self.segments.as_string::<i32>();
+                for (row, at) in rows.places.iter().map(place).enumerate() {
+                    let (group, segment) =
+                        at.map_or((String::new(), ""), |at| (self.groups[at].to_string(), segments.value(at)));
+                    writer.write_record([id(row).as_str(), &group, segment])?;
+                }
+                return Ok(rows.places.len() as u64);
+            }
+        };
         groups.write(|column, put| {
             let places = rows.places.iter().map(place);
             match column {
@@ -244,8 +286,7 @@ impl<'a> Columns<'a> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{AsArray, Int64Array, RecordBatch};
-    use arrow::datatypes::Int64Type;
+    use arrow::array::{Int64Array, RecordBatch};
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
     use super::*;
@@ -302,6 +343,24 @@ mod tests {
             }
         }
         assert_eq!(row, 1050);
+    }
+
+    #[test]
+    fn a_name_of_csv_gives_the_same_rows_as_csv_whatever_the_pieces() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("a.CSV");
+        let mut expected = String::from("group,nichemine_group,segment\r\n");
+        for row in 0..1050 {
+            let of = ["7,城市=上海", "2,\"a=b \"\"c\"\", d\"", "7,c=d", ","][row % 4];
+            expected.push_str(&format!("{row},{of}\r\n"));
+        }
+        let mut order = order();
+        order.segments[1] = "a=b \"c\", d".into();
+        for size in [1, 333, 5000] {
+            let file = AssignedFile::write(&path, Some("group"), false, &order, pieces(size)).expect("written");
+            file.expect("no failure").publish().expect("renamed");
+            assert!(std::fs::read_to_string(&path).expect("text") == expected, "{size}");
+        }
     }
 
     #[test]

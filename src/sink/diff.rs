@@ -30,10 +30,9 @@ pub struct Difference {
     pub kept: Vec<[HighlightEntry; 2]>,
     /// Of the groups; none where customers are not known by the same ids.
     pub migration: Option<MigrationFile>,
+    /// Of the metric before and after.
     #[serde(skip)]
-    pub kind: MetricKind,
-    #[serde(skip)]
-    pub unit: Option<String>,
+    pub metrics: [(MetricKind, Option<String>); 2],
 }
 
 /// One of the runs.
@@ -98,8 +97,10 @@ pub fn diff(before: &Path, after: &Path) -> Result<Difference, VerifyError> {
         notes,
         kept,
         migration,
-        kind: now.manifest.metrics.first().map_or(MetricKind::Amount, |metric| metric.kind),
-        unit: now.manifest.job["metric"]["unit"].as_str().map(str::to_owned),
+        metrics: [&then, &now].map(|run| {
+            let kind = run.manifest.metrics.first().map_or(MetricKind::Amount, |metric| metric.kind);
+            (kind, unit(run).map(str::to_owned))
+        }),
     })
 }
 
@@ -108,6 +109,10 @@ fn open(run: &Path) -> Result<Past, VerifyError> {
         return Err(VerifyError::Unpublished { path: run.to_owned() });
     }
     Past::open(run)
+}
+
+fn unit(run: &Past) -> Option<&str> {
+    run.manifest.job["metric"]["unit"].as_str()
 }
 
 fn entry(run: &Past) -> RunEntry {
@@ -168,6 +173,13 @@ fn differences(then: &Past, now: &Past) -> Vec<String> {
     if !names.is_empty() {
         let names: Vec<String> = names.iter().map(|name| format!("[{name}]")).collect();
         notes.push(format!("The jobs differ in {}.", names.join(", ")));
+    }
+    let units = [then, now].map(|run| unit(run).map_or("none".to_owned(), |unit| format!("{unit:?}")));
+    if units[0] != units[1] {
+        notes.push(format!(
+            "The metric's unit is {} before and {} after: figures are each in their own.",
+            units[0], units[1]
+        ));
     }
     if a.version != b.version {
         notes.push(format!("The runs are of versions {} and {} of the program.", a.version, b.version));

@@ -15,7 +15,11 @@ const WIDEST: usize = 12;
 
 /// Bases, highlights gained and lost, groups, and who went where.
 pub fn difference(difference: &Difference) -> String {
-    let n = Numbers { language: Language::En, kind: difference.kind, unit: difference.unit.as_deref() };
+    let [then, now] = difference.metrics.each_ref().map(|(kind, unit)| Numbers {
+        language: Language::En,
+        kind: *kind,
+        unit: unit.as_deref(),
+    });
     let runs = [&difference.before, &difference.after];
     let mut rows = table(&["", "before", "after"], None);
     let mut add = |name: &str, cells: [String; 2]| {
@@ -23,7 +27,7 @@ pub fn difference(difference: &Difference) -> String {
     };
     add("run", runs.map(|run| visible(&run.run_id)));
     add("customers", runs.map(|run| count(run.customers)));
-    add("mean", runs.map(|run| n.mean(run.metric_mean)));
+    add("mean", [then.mean(difference.before.metric_mean), now.mean(difference.after.metric_mean)]);
     add("highlights", runs.map(|run| count(run.highlights)));
     add("validated", runs.map(|run| run.validated.map_or("–".into(), count)));
     add("groups", runs.map(|run| count(run.groups)));
@@ -31,7 +35,7 @@ pub fn difference(difference: &Difference) -> String {
     for note in &difference.notes {
         out.push_str(&format!("Note: {}\n", visible(note)));
     }
-    for (what, entries) in [("gained", &difference.gained), ("lost", &difference.lost)] {
+    for (what, entries, n) in [("gained", &difference.gained, now), ("lost", &difference.lost, then)] {
         out.push_str(&format!("\nHighlights {what}: {}\n", entries.len()));
         if !entries.is_empty() {
             let mut rows = table(&["#", "segment", "customers", "lift", "impact", "validated"], None);
@@ -47,8 +51,8 @@ pub fn difference(difference: &Difference) -> String {
                 right(after.rank.to_string()),
                 Cell::new(cut(&format!("{} {}", direction_mark(after.direction), after.segment))),
                 right(count(after.uv)),
-                right(n.lift_or_effect(before.lift, before.effect)),
-                right(n.lift_or_effect(after.lift, after.effect)),
+                right(then.lift_or_effect(before.lift, before.effect)),
+                right(now.lift_or_effect(after.lift, after.effect)),
             ]);
         }
         out.push_str(&format!("{rows}\n"));

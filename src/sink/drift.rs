@@ -31,6 +31,10 @@ pub struct Drift {
     pub groups: Vec<GroupDrift>,
     /// Customers in no group; their `id` is 0.
     pub none: GroupDrift,
+    /// Of a run that divided everybody into cells: how many of those in no group have a combination of values that nobody had in the
+    /// run, though of each feature somebody had the value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unseen_combinations: Option<u64>,
     /// Population stability index over the groups and none.
     pub psi: Option<f64>,
     /// What it would be about if only chance set the table and the run's base apart.
@@ -122,6 +126,9 @@ impl Drift {
         if !reasons.is_empty() {
             text.push_str(&format!(" ({})", reasons.join(t.list_comma)));
         }
+        if let Some(customers) = self.unseen_combinations.filter(|customers| *customers > 0) {
+            text.push_str(&format!("\n{}", fill(t.drift_combinations, &[("customers", &whole(customers))])));
+        }
         if let (Some(psi), Some(chance)) = (self.psi, self.psi_by_chance) {
             let [psi, chance] = [psi, chance].map(decimal);
             text.push_str(&format!("\n{}", fill(t.drift_psi, &[("psi", &psi), ("chance", &chance)])));
@@ -188,6 +195,7 @@ mod tests {
             assigned: 42,
             groups: vec![group(1, "城市=\u{1b}[2J上海", 42)],
             none: group(0, "", 958),
+            unseen_combinations: Some(17),
             psi: Some(0.25),
             psi_by_chance: Some(0.001),
             values: vec![
@@ -214,7 +222,18 @@ mod tests {
     #[test]
     fn people_are_told_in_their_language_and_no_value_steers_the_terminal() {
         let told = drift().told(Language::En, Some(120));
-        for part in ["1,003 rows", "42", "958", "ragged line: 3", "0.25", "火星", "4.20%", "2%", "assigned.parquet"] {
+        for part in [
+            "1,003 rows",
+            "42",
+            "958",
+            "ragged line: 3",
+            "0.25",
+            "火星",
+            "4.20%",
+            "2%",
+            "assigned.parquet",
+            "17 of those",
+        ] {
             assert!(told.contains(part), "{part}: {told}");
         }
         assert!(!told.contains("known"), "{told}");

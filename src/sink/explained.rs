@@ -1,6 +1,6 @@
 //! An explanation of a segment as a terminal shows it.
 
-use super::number::{Numbers, chance, count, percent};
+use super::number::{Numbers, chance, count, decimal, percent};
 use super::terminal::{right, table};
 use super::{Asked, Explanation, Figures, visible};
 use crate::highlight::Condition;
@@ -15,7 +15,7 @@ pub fn explained(explanation: &Explanation) -> String {
         out.push_str(&tested(figures));
         for (name, m) in &figures.secondary {
             let lift = m.lift.map_or(String::new(), |lift| format!(", lift {lift:.3}"));
-            out.push_str(&format!("{}: mean {}{lift}\n", visible(name), m.metric_mean));
+            out.push_str(&format!("{}: mean {}{lift}\n", visible(name), decimal(m.metric_mean)));
         }
     }
     if !explanation.conditions.is_empty() {

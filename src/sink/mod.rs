@@ -35,7 +35,7 @@ mod withhold;
 mod sample;
 
 pub use alternatives::{AlternativeEntry, PartEntry};
-pub use assigned::{AssignedFile, AssignedOrder, AssignedRows, NO_PLACE};
+pub use assigned::{AssignedFile, AssignedOrder, AssignedRows, NO_PLACE, is_csv};
 pub use change::{ChangeFile, FeatureEntry, ItemEntry, StepEntry, read_change};
 pub use diff::{Difference, HighlightEntry, RunEntry, diff};
 pub use differences::difference;

@@ -57,6 +57,8 @@ texts! {
     drift_none: "in no group", "未归入任何人群";
     drift_rows: "{read} rows read: {assigned} customers in a group, {none} in none; {bad} rows could not be used",
         "共读取 {read} 行：{assigned} 位客户归入人群，{none} 位未归入；{bad} 行无法使用";
+    drift_combinations: "{customers} of those in no group have a combination of values that nobody had in the run",
+        "未归入者中有 {customers} 位客户的取值组合在原运行中从未出现";
     drift_psi: "population stability index over the groups and none: {psi} (about {chance} by chance)",
         "各人群（含未归入）的群体稳定性指数（PSI）：{psi}（仅由随机波动造成时约为 {chance}）";
     drift_values: "Values that are no item of the run; these customers meet no condition on the feature:",

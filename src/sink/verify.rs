@@ -36,7 +36,7 @@ pub struct Check {
 /// The first thing that is wrong with a run.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    #[error("{path:?} has no _SUCCESS; it is not a published run")]
+    #[error("{path:?} has no _SUCCESS; it is not a published run{}", latest(path))]
     Unpublished { path: PathBuf },
     #[error("cannot read {path:?}")]
     Read {
@@ -66,6 +66,12 @@ pub enum VerifyError {
     Repeated { id: String, first: PathBuf, second: PathBuf },
     #[error("{path:?} is not sorted by customer: {second:?} comes after {first:?}")]
     Unsorted { path: PathBuf, first: String, second: String },
+}
+
+/// The run that was meant, where a job's output folder was given.
+fn latest(path: &Path) -> String {
+    let latest = path.join("latest");
+    if latest.join("_SUCCESS").is_file() { format!("; did you mean {latest:?}?") } else { String::new() }
 }
 
 /// Not in the manifest's list: they hold clock times, or say that the rest is complete.

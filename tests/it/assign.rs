@@ -16,22 +16,22 @@ use serde_json::Value;
 use crate::program::{Dice, Ended, Folder, json, parquet, planted, write_parquet};
 
 /// Group and segment by id, as text.
-type Members = BTreeMap<String, (i64, String)>;
+pub type Members = BTreeMap<String, (i64, String)>;
 
-fn text(column: &ArrayRef, row: usize) -> String {
+pub fn text(column: &ArrayRef, row: usize) -> String {
     match column.data_type() {
         DataType::Int64 => column.as_primitive::<Int64Type>().value(row).to_string(),
         _ => column.as_string::<i32>().value(row).to_owned(),
     }
 }
 
-fn member(batch: &RecordBatch, row: usize) -> (String, (i64, String)) {
+pub fn member(batch: &RecordBatch, row: usize) -> (String, (i64, String)) {
     let group = batch.column(1).as_primitive::<Int32Type>().value(row);
     (text(batch.column(0), row), (i64::from(group), text(batch.column(2), row)))
 }
 
 /// The audience packages of a run.
-fn packages(run: &Path) -> Members {
+pub fn packages(run: &Path) -> Members {
     let groups = json(run.join("groups.json"));
     let mut members = Members::new();
     for group in groups["groups"].as_array().unwrap() {
@@ -42,14 +42,14 @@ fn packages(run: &Path) -> Members {
 }
 
 /// An assigned file, in its order.
-fn assigned(path: &Path) -> Vec<(String, (i64, String))> {
+pub fn assigned(path: &Path) -> Vec<(String, (i64, String))> {
     let batch = parquet(path);
     (0..batch.num_rows()).map(|row| member(&batch, row)).collect()
 }
 
 /// The one line of JSON.
 #[track_caller]
-fn summary(ended: Ended) -> Value {
+pub fn summary(ended: Ended) -> Value {
     let out = ended.well().out;
     assert_eq!(out.matches('\n').count(), 1, "{out}");
     serde_json::from_str(&out).unwrap()
@@ -281,13 +281,13 @@ fn own_table_with_every_kind_of_column_gives_the_packages_and_so_does_the_table_
 }
 
 /// A run on `t.csv`, with the segments that it asks for and their groups in order.
-struct Known {
-    folder: Folder,
+pub struct Known {
+    pub folder: Folder,
     run: PathBuf,
     asked: Vec<(String, i64)>,
 }
 
-fn known(more_input: &str) -> Known {
+pub fn known(more_input: &str) -> Known {
     let folder = Folder::new();
     let mut dice = Dice(5);
     let mut csv = String::from("id,city,plan,age,y\n");
@@ -430,6 +430,10 @@ fn tables_that_lack_what_the_groups_ask_for_are_refused_by_column_and_feature() 
     refused("out/latest no.csv", 3, &["features.plan", "\"plan\"", "did you mean \"plann\""]);
     folder.write("no_id.csv", "city,plan,age\nLyon,b,40\n");
     refused("out/latest no_id.csv", 3, &["input.id", "\"id\""]);
+    folder.write("none.csv", "nr,citi,years\n1,Lyon,40\n");
+    let all = ["\"id\" (input.id)", "\"city\" (features.city; did you mean \"citi\"?)", "\"plan\" (features.plan)"];
+    let ways = ["\"age\" (features.age)", "--set input.id=", "input.csv.names"];
+    refused("out/latest none.csv", 3, &[all, ways].concat());
     let ones: ArrayRef = Arc::new(BooleanArray::from(vec![true]));
     let column = |name: &str, column: ArrayRef| {
         let good: [(&str, ArrayRef); 4] = [
@@ -472,13 +476,14 @@ fn tables_that_lack_what_the_groups_ask_for_are_refused_by_column_and_feature() 
     refused("out/latest good.csv --out good.csv", 2, &["a file of the table"]);
     refused("out/latest good.csv --out ./out/../good.csv", 2, &["a file of the table"]);
     refused("out/latest good.csv --out out", 2, &["folder"]);
+    refused("out/latest good.csv --out a.txt", 2, &["a.txt", ".parquet or .csv"]);
     refused("out/latest good.csv --out no/such/folder/a.parquet", 3, &["--out"]);
     folder.write("part/1.csv", "id,city,plan,age\n1,Lyon,b,40\n");
     refused("out/latest part --out part/a.parquet", 2, &["part of the table"]);
     folder.nichemine("verify out/latest").well();
 
     // Runs that are none, or not as they were published.
-    refused("out good.csv", 3, &["_SUCCESS"]);
+    refused("out good.csv", 3, &["_SUCCESS", "did you mean \"out/latest\"?"]);
     refused("nowhere good.csv", 3, &["_SUCCESS"]);
     let whole = std::fs::read_to_string(run.join("groups.json")).unwrap();
     std::fs::write(run.join("groups.json"), whole.replace("plan=b", "plan=c")).unwrap();

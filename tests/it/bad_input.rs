@@ -375,7 +375,10 @@ fn text_in_an_amount_is_quoted_with_its_row() {
 #[test]
 fn rate_that_is_never_yes_lists_the_values_seen() {
     let bench = Bench::with_table(csv(200, |row| row.y = ["churned", "active"][row.number % 2].into()));
-    bench.refused(&job(CSV, RATE, ""), 3, &["metric.positive", "\"active\", \"churned\""]);
+    bench.refused(&job(CSV, RATE, ""), 3, &["metric.positive", "column \"y\"", "\"active\", \"churned\""]);
+    bench.folder.write("t.csv", csv(200, |row| row.y = ["active", "no"][row.number % 2].into()));
+    bench.refused(&job(CSV, RATE, ""), 3, &["values seen: [\"active\", \"no\"]"]);
+    bench.folder.write("t.csv", csv(200, |row| row.y = ["churned", "active"][row.number % 2].into()));
     let run = bench.published(&job(CSV, "column = \"y\"\nkind = \"rate\"\npositive = \"churned\"", ""));
     assert_eq!(json(run.join("groups.json"))["base"]["metric_sum"], 100.0);
     let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values((0..200).map(|i| 1 + i % 2)));

@@ -132,10 +132,17 @@ fn every_customer_is_in_the_one_group_of_their_cell_and_every_figure_is_as_count
     // The same customers put into the groups as another table's would be; and one whose combination nobody had, who is in none.
     let mut text = std::fs::read_to_string(folder.path("t.csv")).unwrap();
     text.push_str("8000,,unheard of,25,a,0\n");
-    folder.write("more.csv", text).nichemine("assign out/latest more.csv --out assigned.parquet --all").well();
+    // Few are in Zug, so that not all of their combinations are there.
+    let mut zug = TIERS.iter().flat_map(|&tier| [25, 35, 45, 55, 65].map(|age| (tier, age)));
+    let of_zug = |(tier, age)| Row { city: "Zug", tier, age, bought: false };
+    let (tier, age) = zug.find(|&new| !cells.contains_key(&cell(&of_zug(new)))).expect("one that nobody has");
+    text.push_str(&format!("8001,Zug,{tier},{age},a,0\n"));
+    let arguments = "assign out/latest more.csv --out assigned.parquet --all";
+    let told = folder.write("more.csv", text).nichemine(arguments).well().out;
+    assert!(told.contains("1 of those in no group have a combination of values that nobody had in the run"), "{told}");
     let assigned = parquet(folder.path("assigned.parquet"));
     let own = assigned.column_by_name("group").unwrap().as_primitive::<Int32Type>();
-    assert_eq!((own.len(), own.is_null(8000)), (8001, true));
+    assert_eq!((own.len(), own.is_null(8000), own.is_null(8001)), (8002, true, true));
     assert!((0..8000).all(|i| i64::from(own.value(i)) == group_of[i]));
 }
 
@@ -249,17 +256,45 @@ fn what_cannot_make_cells_is_said_with_the_setting() {
         let sets = settings.iter().flat_map(|setting| ["--set", setting]);
         folder.start_with(&["run", "job.toml"].into_iter().chain(sets).collect::<Vec<_>>()).end()
     };
-    run(&["merge.by=[\"city\", \"teir\"]"]).refused(2, &["merge.by", "no feature \"teir\"", "\"tier\""]);
-    run(&["merge.by=[\"tags\"]"]).refused(2, &["merge.by", "\"tags\" is of tags"]);
     run(&["merge.by=[\"city\", \"city\"]"]).refused(2, &["merge.by", "each once"]);
     run(&["merge.by=[\"city\"]", "merge.of=highlights"]).refused(2, &["merge.by", "merge.of = \"cells\""]);
     run(&["merge.distance=overlap"]).refused(2, &["merge.distance", "cells share no customers"]);
     run(&["merge.max_cells=20", "merge.by=[\"city\", \"tier\", \"age\"]"])
         .refused(2, &["combinations that customers have", "merge.max_cells allows 20", "merge.by"]);
     run(&["merge.by=[\"age\", \"city\"]", "screen.min_entropy=2.28"])
-        .refused(2, &["\"city\" was left out by screening"]);
+        .refused(2, &["merge.by = \"city\"", "left out by screening", "features that are left: ", "\"age\""]);
+    run(&["merge.by=[\"city\", \"tier\"]", "features.exclude=[\"ti*\"]"]).refused(2, &["features.exclude (\"ti*\")"]);
     assert!(!folder.path("out/latest").exists(), "nothing was published");
     run(&["merge.by=[\"age\", \"city\"]"]).well();
     let leaves = json(folder.path("out/latest/groups.json"))["leaves"].as_array().unwrap().len();
     assert!((20..=30).contains(&leaves), "5 ages in 5 or 6 cities: {leaves}");
+}
+
+#[test]
+fn what_can_make_no_cells_of_any_table_is_refused_before_anything_is_read() {
+    let folder = folder(&rows());
+    let more = "[[secondary]]\nname = \"n\"\ncolumn = \"age\"\nkind = \"amount\"\n[features]\ninclude = [\"city\", \"tags\"]\n\
+                exclude = [\"ti*\"]\n";
+    let job = std::fs::read_to_string(folder.path("job.toml")).unwrap();
+    let (before, after) = job.split_once("[features]").unwrap();
+    let (_, after) = after.split_once("[features.tags]").unwrap();
+    folder.write("few.toml", format!("{before}{more}[features.tags]{after}"));
+    for (name, says) in [
+        ("citi", "no such column"),
+        ("id", "this is the id (input.id)"),
+        ("bought", "this is the metric"),
+        ("age", "carried along (secondary[0])"),
+        ("tier", "features.exclude (\"ti*\")"),
+        ("tags", "is of tags"),
+    ] {
+        for command in ["check", "plan", "run"] {
+            let by = format!("merge.by=[\"city\", \"{name}\"]");
+            let ended = folder.start_with(&[command, "few.toml", "--set", &by]).end();
+            let ended = ended
+                .refused(2, &[&format!("merge.by = \"{name}\": "), says, "expected features of this job: \"city\""]);
+            assert_eq!(ended.err.contains("did you mean \"city\"?"), name == "citi", "{}", ended.err);
+            assert!(!ended.err.contains("enumerate"), "nothing was counted: {}", ended.err);
+        }
+    }
+    folder.start_with(&["check", "few.toml", "--set", "merge.by=[\"city\"]"]).end().well();
 }

@@ -64,7 +64,7 @@ const CRATES: &str = "
     askama                | sink                         | the report's template
     comfy_table           | sink planted cli             | tables on a terminal
     sha2                  | sink cluster planted         | checksums; the proof of a shared key
-    serde_json            | sink planted cli             | documents
+    serde_json            | job sink planted cli         | the schema of job files as data; documents
     toml                  | job cli                      | job files
     strsim                | job                          | suggestions for unknown keys
     schemars              | stats job cli                | the schema of job files

@@ -1,5 +1,6 @@
 mod alternatives;
 mod assign;
+mod assign_files;
 mod bad_files;
 mod bad_input;
 mod cells;

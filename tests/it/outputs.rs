@@ -209,3 +209,40 @@ fn planted_table_is_checked_run_and_verified_as_the_help_says() {
     folder.nichemine("verify d/latest").well();
     folder.nichemine("check d/job.toml").well();
 }
+
+#[test]
+fn notes_name_the_column_that_was_rounded_and_a_matrix_larger_than_asked_for_and_diff_has_each_unit() {
+    let folder = Folder::new();
+    let mut csv = String::from("id,city,plan,y,spend\n");
+    let mut dice = crate::program::Dice(4);
+    for id in 0..8_000 {
+        let (city, plan) = (dice.roll(12), dice.roll(12));
+        let likely = if city == plan { 60 } else { 5 };
+        csv.push_str(&format!(
+            "{id},c{city},p{plan},{},0.12345678{}\n",
+            u8::from(dice.roll(100) < likely),
+            dice.roll(9)
+        ));
+    }
+    folder.write("t.csv", csv);
+    let job = "input = { path = \"t.csv\", id = \"id\" }\nmetric = { column = \"y\", kind = \"rate\", unit = \"orders\" }\n\
+               output.dir = \"out\"\nmerge.distance = \"items\"\nmerge.max_matrix = 2\n[[secondary]]\nname = \"Spend\"\n\
+               column = \"spend\"\nkind = \"amount\"\n";
+    let run = folder.publish(job, "-w 2");
+    let notes = json(run.join("manifest.json"))["notes"].to_string();
+    assert!(
+        notes.contains(
+            "8000 values of \\\"spend\\\" have more than 6 decimals and were rounded (secondary[0].decimals)"
+        ),
+        "{notes}"
+    );
+    assert!(notes.contains("more than merge.max_matrix allows (2)"), "{notes}");
+    let told = folder.nichemine("explain out/latest city=c1&plan=p1").well().out;
+    assert!(told.contains("Spend: mean 0.123,"), "{told}");
+
+    folder.publish(&job.replace("\"orders\"", "\"sales\"").replace("\"items\"", "\"profile\""), "-w 2");
+    let runs: Vec<_> = std::fs::read_dir(folder.path("out/runs")).unwrap().map(|run| run.unwrap().path()).collect();
+    let before = runs.iter().find(|path| **path != folder.path("out/latest").canonicalize().unwrap()).unwrap();
+    let told = folder.nichemine(&format!("diff {} out/latest", before.display())).well().out;
+    assert!(told.contains("The metric's unit is \"orders\" before and \"sales\" after"), "{told}");
+}
