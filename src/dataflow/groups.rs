@@ -117,14 +117,15 @@ impl Merged {
         let taken: Vec<Stats> = self.taken.iter().map(|taken| taken.stats[0].iter().copied().sum()).collect();
         let base = found.base(0);
         let least = (job.merge.min_group_share * base.uv as f64 - 1e-9).ceil() as i64;
-        let leaves_are = match self.of {
-            MergeOf::Highlights => "highlights",
-            MergeOf::Cells => "cells",
+        // Equally good divisions of everybody explain a quarter more or less from day to day (docs/method.md).
+        let (leaves_are, clearly) = match self.of {
+            MergeOf::Highlights => ("highlights", 1.1),
+            MergeOf::Cells => ("cells", 1.5),
         };
         self.with_distances(job, shared, |apart| {
             let judge = Judge::new(found.kind, base, &taken, &self.leaves, apart);
             let worth = |groups: &[Vec<usize>]| judge.worth(groups);
-            let asked = Asked { groups: job.merge.groups, least, leaves_are };
+            let asked = Asked { groups: job.merge.groups, least, leaves_are, clearly };
             let fresh = cut(tree, asked, worth);
             let joined = || match self.of {
                 MergeOf::Highlights => merge::join_near(&self.leaves, &self.home, apart, asked.groups[1]),

@@ -31,6 +31,8 @@ pub struct Asked<'a> {
     pub least: i64,
     /// What people call what they are made of.
     pub leaves_are: &'a str,
+    /// Groups of the run before give way to others that explain this many times as much of the metric's variance.
+    pub clearly: f64,
 }
 
 /// The clusters left when the merging stops at the best of the numbers of groups asked for.
@@ -48,7 +50,7 @@ pub struct Asked<'a> {
 /// nothing is merged.
 pub fn cut(
     tree: &Tree,
-    Asked { groups: [fewest, most], least, leaves_are }: Asked,
+    Asked { groups: [fewest, most], least, leaves_are, .. }: Asked,
     judge: impl Fn(&[Vec<usize>]) -> Worth,
 ) -> Clusters {
     let leaves = tree.directions.len();
@@ -141,7 +143,7 @@ mod tests {
     const LEAVES: &str = "highlights";
 
     fn plain(tree: &Tree, groups: [usize; 2]) -> Clusters {
-        cut(tree, Asked { groups, least: 0, leaves_are: LEAVES }, |_| Worth::default())
+        cut(tree, Asked { groups, least: 0, leaves_are: LEAVES, clearly: 1.0 }, |_| Worth::default())
     }
 
     #[test]
@@ -152,11 +154,14 @@ mod tests {
             smallest: groups.iter().map(|group| 10 * group.len() as i64).min().unwrap_or(0),
             ..Worth::default()
         };
-        assert_eq!(cut(&tree, Asked { groups: [1, 3], least: 0, leaves_are: LEAVES }, smallest).members.len(), 2);
-        let clusters = cut(&tree, Asked { groups: [1, 3], least: 11, leaves_are: LEAVES }, smallest);
+        assert_eq!(
+            cut(&tree, Asked { groups: [1, 3], least: 0, leaves_are: LEAVES, clearly: 1.0 }, smallest).members.len(),
+            2
+        );
+        let clusters = cut(&tree, Asked { groups: [1, 3], least: 11, leaves_are: LEAVES, clearly: 1.0 }, smallest);
         assert_eq!(clusters.members.len(), 1, "{}", clusters.reason);
         assert!(clusters.reason.ends_with("2 others have a group of fewer than 11 customers (merge.min_group_share)"));
-        let none = cut(&tree, Asked { groups: [2, 3], least: 11, leaves_are: LEAVES }, smallest);
+        let none = cut(&tree, Asked { groups: [2, 3], least: 11, leaves_are: LEAVES, clearly: 1.0 }, smallest);
         assert_eq!(none.members.len(), 2);
         assert!(none.reason.contains("of none of these has the smallest the 11 customers"), "{}", none.reason);
     }

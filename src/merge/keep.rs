@@ -30,9 +30,6 @@ impl Before {
 /// change groups.
 const AHEAD: f64 = 1.25;
 
-/// Groups are made afresh when those would explain this many times as much of the metric's variance as the kept ones.
-const CLEARLY: f64 = 1.1;
-
 /// In which order a customer is asked for segments of which some were asked for before: these in their order, and each other one, given
 /// strongest first, ahead of the first of them that is clearly weaker. `kept` and `others` are numbers with strengths.
 pub fn keep_order(kept: &[(usize, f64)], others: &[(usize, f64)]) -> Vec<usize> {
@@ -82,7 +79,7 @@ pub fn keep(
     home: &[Option<u32>],
     joined: impl FnOnce() -> Joined,
     fresh: Clusters,
-    Asked { groups: [fewest, most], least, leaves_are }: Asked,
+    Asked { groups: [fewest, most], least, leaves_are, clearly }: Asked,
     judge: impl Fn(&[Vec<usize>]) -> Worth,
 ) -> Clusters {
     if home.iter().all(Option::is_none) {
@@ -99,7 +96,7 @@ pub fn keep(
     } else if then.smallest < least && now.smallest >= least {
         Some(format!("the smallest of the previous run's groups has fewer than {least} customers"))
     } else {
-        let explained = then.explained.zip(now.explained).filter(|(then, now)| *now > CLEARLY * then);
+        let explained = then.explained.zip(now.explained).filter(|(then, now)| *now > clearly * then);
         explained.map(|(then, now)| {
             format!(
                 "groups made afresh explain {:.1} % of the metric's variance, those kept {:.1} %",
@@ -224,7 +221,7 @@ mod tests {
             silhouette: None,
             smallest: groups.iter().map(|group| 100 * group.len() as i64).min().unwrap_or(0),
         };
-        let asked = Asked { groups: range, least: 0, leaves_are: "segments" };
+        let asked = Asked { groups: range, least: 0, leaves_are: "segments", clearly: 1.1 };
         keep(&leaves, home, || join_near(&leaves, home, &apart, range[1]), fresh, asked, judge)
     }
 
