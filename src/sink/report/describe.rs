@@ -1,21 +1,15 @@
-//! What is said of a group in one paragraph: who they are, what they do, whether it held, where they come from, what they are not.
+//! What is said of a group in one paragraph: who they are, what they do, whether it held, where they come from.
 
 use super::View;
 use crate::encode::ItemValue;
-use crate::job::Language;
-use crate::merge::{Group, Trait, short, traits};
+use crate::job::{Language, MergeOf};
+use crate::merge::{Group, Trait};
 use crate::mix::{Column, Share, Value};
-use crate::profile::ProfileItem;
-use crate::score::Measures;
-use crate::segment::Item;
+use crate::score::{Measures, Test};
 use crate::sink::number::{Numbers, count, percent, times};
-use crate::sink::privacy;
 use crate::sink::terminal::visible;
 use crate::sink::text::fill;
 use crate::stats::MetricKind;
-
-/// Items shown on each side of a group's profile.
-const STRONGEST: usize = 5;
 
 /// Columns and other metrics told in a paragraph.
 const MOST_TOLD: usize = 2;
@@ -26,93 +20,57 @@ const STANDS_OUT: f64 = 120.0;
 /// A lift of another metric nearer to 1 than this, or its inverse, is about that of everybody.
 const ALIKE: f64 = 1.1;
 
+/// A rule of less precision does not tell a group apart: more than every fifth customer that it selects is not of the group.
+pub(super) const PRECISE: f64 = 0.8;
+
 impl View<'_, '_> {
-    /// Of some items of a group those surely above and below the base, the strongest first.
-    fn apart<'g>(items: &[&'g ProfileItem]) -> [Vec<&'g ProfileItem>; 2] {
-        let sure = |p: &&&ProfileItem| p.index.is_finite() && p.z.is_finite() && p.is_sure();
-        let up = items.iter().filter(sure).filter(|p| p.index > 100.0 && p.z > 0.0).copied();
-        let down = items.iter().rev().filter(sure).filter(|p| p.index < 100.0 && p.z < 0.0).copied();
-        [up.collect(), down.collect()]
-    }
-
-    /// The strongest of them.
-    pub(super) fn strongest<'g>(&self, group: &'g Group) -> [Vec<&'g ProfileItem>; 2] {
-        View::apart(&privacy::told(group, self.result)).map(|items| items.into_iter().take(STRONGEST).collect())
-    }
-
     pub(in crate::sink) fn describe(&self, group: &Group) -> String {
-        let codebook = self.result.codebook;
-        // Words tell no figure, so that what is withheld only to keep other figures from being found may be said.
-        let [up, down] = View::apart(&privacy::writable(group, codebook, self.result.floor()));
-        let marks = traits(codebook, up.into_iter());
-        let marked = |p: &&ProfileItem| marks.iter().any(|own| own.feature == p.item.feature);
-        // What they are instead is said already of the features that mark them.
-        let mut lacks: Vec<&ProfileItem> = Vec::new();
-        for p in down.into_iter().filter(|p| !marked(p)) {
-            if lacks.iter().all(|own| own.item.feature != p.item.feature) {
-                lacks.push(p);
+        let (mut sentences, marks) = self.who(group);
+        match (self.result.job.merge.of, self.result.group_validation(group)) {
+            (MergeOf::Cells, Some(held)) => sentences.push(self.what_held(group, &held)),
+            _ => {
+                sentences.push(self.what(group));
+                sentences.extend(self.held(group));
             }
         }
-        let lacks = traits(codebook, lacks.into_iter());
-        let mut sentences = vec![self.who(group, &marks, &lacks), self.what(group)];
-        sentences.extend(self.held(group));
+        let poor = |rule: &&crate::merge::ShortRule| !rule.segments.is_empty() && rule.precision < PRECISE;
+        sentences.extend(self.result.short_rule(group).filter(poor).map(|_| self.t.describe_no_rule.to_owned()));
         sentences.extend(self.come_from(group, &marks));
         sentences.extend(self.besides(&group.secondary));
         self.paragraph(sentences)
     }
 
-    fn who(&self, group: &Group, marks: &[Trait], lacks: &[Trait]) -> String {
-        let t = self.t;
-        let (uv, share) = (count(group.measures.uv), percent(group.measures.uv_share));
-        let size = [("uv", uv.as_str()), ("share", &share)];
-        let Some((first, others)) = marks.split_first() else {
-            return self.say(t.describe_size, &size);
-        };
-        let items = privacy::told(group, self.result);
-        let told =
-            first.codes.iter().all(|&code| items.iter().any(|p| p.item == Item { feature: first.feature, code }));
-        let written = |share: f64| if share > 0.9999 { t.describe_all.to_owned() } else { percent(share) };
-        let values =
-            [("trait", self.phrase(first)), ("share", written(first.share)), ("base", percent(first.base_share))];
-        let template = if told { t.describe_first_trait } else { t.describe_trait };
-        let mut traits = vec![self.say(template, &named(template, &values))];
-        traits.extend(others.iter().map(|own| self.say(t.describe_trait, &[("trait", &self.phrase(own))])));
-        let traits = self.join(traits, t.describe_traits_comma, t.describe_traits_and);
-        let lacking = self.join(lacks.iter().map(|own| self.phrase(own)).collect(), t.describe_comma, t.describe_or);
-        let lacks = match lacks {
-            [] => String::new(),
-            all if all.iter().all(|own| own.share == 0.0) => self.say(t.describe_never, &[("traits", &lacking)]),
-            _ => self.say(t.describe_seldom, &[("traits", &lacking)]),
-        };
-        self.say(t.describe_who, &[&size[..], &[("traits", &traits), ("lacks", &lacks)]].concat())
-    }
-
-    /// What the metric is over them, against everybody, and how sure that is.
-    fn what(&self, group: &Group) -> String {
-        let (t, n, m) = (self.t, self.n, &group.measures);
-        let metric = &self.result.job.metric;
-        let under = m.effect < 0.0;
-        let positive = match &metric.positive {
-            Some(positive) => super::positive_values(positive).join(t.or),
-            None => t.describe_yes.to_owned(),
+    /// What the metric is over some customers, against a base.
+    fn mean(&self, own: &Measures, base: &Measures) -> String {
+        let (t, n, metric) = (self.t, self.n, &self.result.job.metric);
+        let under = own.effect < 0.0;
+        let positive = match (&metric.positive, self.language) {
+            (Some(positive), Language::Zh) => format!("“{}”", super::positive_values(positive).join("”或“")),
+            (Some(positive), Language::En) => super::positive_values(positive).join(t.or),
+            (None, _) => t.describe_yes.to_owned(),
         };
         let template = match self.result.kind {
-            MetricKind::Rate if m.metric_sum == 0.0 => t.describe_none,
+            MetricKind::Rate if own.metric_sum == 0.0 => t.describe_none,
             MetricKind::Rate if under => t.describe_rate_under,
             MetricKind::Rate => t.describe_rate,
             MetricKind::Amount => t.describe_amount,
             MetricKind::Ratio => t.describe_ratio,
         };
-        let denominator = visible(metric.denominator.as_deref().unwrap_or_default());
         let values = [
             ("metric", visible(&metric.column)),
             ("positive", positive),
-            ("denominator", denominator.clone()),
-            ("mean", n.mean(m.metric_mean)),
-            ("base", n.mean(self.result.base.metric_mean)),
+            ("denominator", visible(metric.denominator.as_deref().unwrap_or_default())),
+            ("mean", n.mean(own.metric_mean)),
+            ("base", n.mean(base.metric_mean)),
         ];
-        let mean = self.say(template, &named(template, &values));
-        let template = match (self.result.kind, under) {
+        self.say(template, &named(template, &values))
+    }
+
+    /// What they add. Its own sign says whether that is more or less: of a ratio whose denominators sum up to less than nothing, a higher
+    /// mean adds less.
+    fn impact(&self, m: &Measures) -> String {
+        let (t, n) = (self.t, self.n);
+        let template = match (self.result.kind, m.impact < 0.0) {
             (MetricKind::Rate, false) => t.describe_rate_more,
             (MetricKind::Rate, true) => t.describe_rate_fewer,
             (MetricKind::Amount, false) => t.describe_more,
@@ -125,41 +83,74 @@ impl View<'_, '_> {
             (MetricKind::Rate, None) => self.say(t.describe_customers, &[("n", &n.amount(m.impact))]),
             _ => n.amount(m.impact),
         };
+        let denominator = visible(self.result.job.metric.denominator.as_deref().unwrap_or_default());
         let values = [("impact", impact), ("denominator", denominator)];
-        let impact = self.say(template, &named(template, &values));
-        let values = [("mean", mean), ("factor", self.factor(group)), ("impact", impact)];
-        let template = if values[1].1.is_empty() { t.describe_what_without } else { t.describe_what };
         self.say(template, &named(template, &values))
     }
 
-    /// How many times the average, with its interval; nothing where that has no meaning.
-    fn factor(&self, group: &Group) -> String {
+    /// What the metric is over them, against everybody, and how sure that is.
+    fn what(&self, group: &Group) -> String {
         let (t, m) = (self.t, &group.measures);
+        let factor = self.factor(m, group.test.as_ref());
+        let template = if factor.is_empty() { t.describe_what_without } else { t.describe_what };
+        let values = [("mean", self.mean(m, &self.result.base)), ("factor", factor), ("impact", self.impact(m))];
+        capital(self.say(template, &named(template, &values)))
+    }
+
+    /// The same of a group that was made by the metric: what those show who were kept aside comes first.
+    fn what_held(&self, group: &Group, held: &Measures) -> String {
+        let (t, m) = (self.t, &group.measures);
+        let test = group.validation_test.as_ref();
+        let base = self.result.base_validation().unwrap_or(self.result.base);
+        let factor = self.factor(held, test);
+        let factor = if factor.is_empty() { factor } else { self.say(t.describe_factor, &[("factor", &factor)]) };
+        let verdict = if confirms(m, held, test) { t.describe_confirmed } else { t.describe_unconfirmed };
+        let values = [
+            ("uv", count(held.uv)),
+            ("mean", self.mean(held, &base)),
+            ("factor", factor),
+            ("verdict", verdict.to_owned()),
+            ("whole", self.n.mean(m.metric_mean)),
+            ("impact", self.impact(m)),
+        ];
+        self.say(t.describe_cells, &named(t.describe_cells, &values))
+    }
+
+    /// How many times the average, with its interval; nothing where that has no meaning.
+    fn factor(&self, m: &Measures, test: Option<&Test>) -> String {
+        let t = self.t;
         let Some(lift) = m.lift.filter(|lift| *lift > 0.0) else { return String::new() };
-        let (template, written): (_, fn(f64) -> String) =
-            if m.effect < 0.0 { (t.describe_part, percent) } else { (t.describe_times, times) };
-        let ends = group.test.and_then(|test| test.lift_low.zip(test.lift_high));
+        let ends = test.and_then(|test| test.lift_low.zip(test.lift_high));
         let interval = ends.filter(|(low, high)| low.is_finite() && high.is_finite()).map_or(String::new(), |ends| {
             // A lift below 0 is told as none.
             let ends = [ends.0.max(0.0), ends.1.max(0.0)];
-            let [low, high] = match ends.map(written) {
-                [low, high] if low == high && m.effect >= 0.0 => ends.map(|end| format!("{end:.2}")),
+            let [low, high] = match ends.map(times) {
+                [low, high] if low == high => ends.map(|end| format!("{end:.2}")),
                 both => both,
             };
             self.say(t.describe_interval, &[("low", &low), ("high", &high)])
         });
-        self.say(template, &[("lift", &written(lift)), ("interval", &interval)])
+        self.say(t.describe_times, &[("lift", &times(lift)), ("interval", &interval)])
     }
 
-    /// Whether it held on customers who were kept aside.
+    /// What customers show who were kept aside, of a group of highlights: these were merged because they held there.
     fn held(&self, group: &Group) -> Option<String> {
-        let (t, v) = (self.t, self.result.group_validation(group)?);
-        let same = (v.effect < 0.0) == (group.measures.effect < 0.0) && v.effect != 0.0;
-        let sure = group.validation_test.is_some_and(|test| test.effect_low > 0.0 || test.effect_high < 0.0);
-        let template = match (same, sure) {
-            (true, true) => t.describe_held,
-            (true, false) => t.describe_held_perhaps,
-            (false, _) => t.describe_not_held,
+        let (t, m, v) = (self.t, &group.measures, self.result.group_validation(group)?);
+        let template = match (group.test.as_ref(), same_side(m, &v)) {
+            (_, false) => t.describe_not_held,
+            (None, true) => t.describe_in_line,
+            (Some(test), true) => {
+                // In lifts where there are some, as the paragraph tells these: the base kept aside has a mean of its own.
+                let (own, low, high) = match (v.lift, test.lift_low.zip(test.lift_high)) {
+                    (Some(lift), Some((low, high))) => (lift, low, high),
+                    _ => (v.effect, test.effect_low, test.effect_high),
+                };
+                match (own < low, own > high) {
+                    (false, false) => t.describe_in_line,
+                    (above, _) if above == (m.effect < 0.0) => t.describe_beyond,
+                    _ => t.describe_weaker,
+                }
+            }
         };
         Some(self.say(template, &[("uv", &count(v.uv)), ("mean", &self.n.mean(v.metric_mean))]))
     }
@@ -178,18 +169,14 @@ impl View<'_, '_> {
             let marks = |(value, share): &&(&Value, &Share)| {
                 column.value(value).is_some() && share.index >= STANDS_OUT && share.uv > 0
             };
-            match sure.iter().filter(marks).max_by(|a, b| a.1.z.total_cmp(&b.1.z)) {
-                Some((value, share)) => {
-                    let values = [
-                        ("column", name),
-                        ("value", column.value(value).map(|value| self.label(value)).unwrap_or_default()),
-                        ("share", percent(share.share)),
-                        ("base", percent(value.share)),
-                    ];
-                    Some(self.say(t.describe_from, &named(t.describe_from, &values)))
-                }
-                None => sure.is_empty().then(|| self.say(t.describe_from_all, &[("column", &name)])),
-            }
+            let (value, share) = sure.iter().filter(marks).max_by(|a, b| a.1.z.total_cmp(&b.1.z))?;
+            let values = [
+                ("column", name),
+                ("value", column.value(value).map(|value| self.label(value)).unwrap_or_default()),
+                ("share", percent(share.share)),
+                ("base", percent(value.share)),
+            ];
+            Some(self.say(t.describe_from, &named(t.describe_from, &values)))
         };
         let told: Vec<String> =
             self.result.mix.columns.iter().filter(told).filter_map(sentence).take(MOST_TOLD).collect();
@@ -219,53 +206,6 @@ impl View<'_, '_> {
         (!list.is_empty()).then(|| self.say(t.describe_besides, &[("list", &list)]))
     }
 
-    /// A trait in words: `month = oct, sep or mar`, `age from 30 to under 40`.
-    fn phrase(&self, own: &Trait) -> String {
-        let (t, codebook) = (self.t, self.result.codebook);
-        let feature = visible(&codebook.feature_label(own.feature));
-        let values = own.values(codebook);
-        let feature = ("feature", feature.as_str());
-        if let [value] = &values[..] {
-            let number = |number: &f64| number.to_string();
-            return match value {
-                ItemValue::Missing => self.say(t.trait_missing, &[feature]),
-                ItemValue::Range { low: Some(low), high: Some(high) } => {
-                    self.say(t.trait_band, &[feature, ("low", &number(low)), ("high", &number(high))])
-                }
-                ItemValue::Range { low: Some(low), high: None } => {
-                    self.say(t.trait_from, &[feature, ("low", &number(low))])
-                }
-                ItemValue::Range { low: None, high: Some(high) } => {
-                    self.say(t.trait_below, &[feature, ("high", &number(high))])
-                }
-                value => self.has(own, feature, self.label(value)),
-            };
-        }
-        let labels = values.iter().map(|value| self.label(value)).collect();
-        self.has(own, feature, self.join(labels, t.describe_comma, t.describe_or))
-    }
-
-    fn has(&self, own: &Trait, feature: (&str, &str), values: String) -> String {
-        let tags = self.result.codebook.feature(own.feature).tags.is_some();
-        let band = |code: &u16| {
-            matches!(self.result.codebook.feature(own.feature).items[usize::from(*code)], ItemValue::Range { .. })
-        };
-        let template = match tags {
-            true => self.t.trait_tags,
-            false if own.codes.iter().all(band) => self.t.trait_bands,
-            false => self.t.trait_values,
-        };
-        self.say(template, &[feature, ("values", &values)])
-    }
-
-    /// A value among others.
-    fn label(&self, value: &ItemValue) -> String {
-        match value {
-            ItemValue::Missing => self.t.missing.to_owned(),
-            value => visible(&short(value)),
-        }
-    }
-
     /// A value of a column that groups are told by, as the report shows it.
     pub(super) fn value(&self, column: &Column, value: &Value) -> String {
         match column.value(value) {
@@ -275,7 +215,7 @@ impl View<'_, '_> {
         }
     }
 
-    fn join(&self, mut parts: Vec<String>, comma: &str, last: &str) -> String {
+    pub(super) fn join(&self, mut parts: Vec<String>, comma: &str, last: &str) -> String {
         let Some(end) = parts.pop() else { return String::new() };
         if parts.is_empty() {
             return end;
@@ -289,7 +229,7 @@ impl View<'_, '_> {
     }
 
     /// Fills in a sentence; a Chinese one has a space between Chinese and other script, and no other.
-    fn say(&self, template: &str, values: &[(&str, &str)]) -> String {
+    pub(super) fn say(&self, template: &str, values: &[(&str, &str)]) -> String {
         match self.language {
             Language::En => fill(template, values),
             Language::Zh => spaced(template, values),
@@ -297,8 +237,27 @@ impl View<'_, '_> {
     }
 }
 
+/// Whether customers kept aside are on the side of the base that the others are on.
+fn same_side(m: &Measures, held: &Measures) -> bool {
+    (held.effect < 0.0) == (m.effect < 0.0) && held.effect != 0.0
+}
+
+/// Whether customers kept aside show by themselves that a group differs as it does: on the same side, and no effect is ruled out.
+fn confirms(m: &Measures, held: &Measures, test: Option<&Test>) -> bool {
+    same_side(m, held)
+        && test.is_some_and(|test| if held.effect < 0.0 { test.effect_high < 0.0 } else { test.effect_low > 0.0 })
+}
+
+/// A sentence begins with a capital letter, unless it begins with a name.
+fn capital(sentence: String) -> String {
+    match sentence.strip_prefix("their ") {
+        Some(rest) => format!("Their {rest}"),
+        None => sentence,
+    }
+}
+
 /// Those of the values that the template names.
-fn named<'v>(template: &str, values: &'v [(&'static str, String)]) -> Vec<(&'static str, &'v str)> {
+pub(super) fn named<'v>(template: &str, values: &'v [(&'static str, String)]) -> Vec<(&'static str, &'v str)> {
     let named = values.iter().filter(|(name, _)| template.contains(&format!("{{{name}}}")));
     named.map(|(name, value)| (*name, value.as_str())).collect()
 }

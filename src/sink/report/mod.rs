@@ -8,11 +8,13 @@ mod describe;
 mod method;
 mod migration;
 mod mix;
+mod who;
 
 use askama::Template;
 
 use alternatives::AlternativesView;
 use change::ChangeView;
+use describe::PRECISE;
 use method::{FeatureRow, FunnelRow, MergeRow, QualityView};
 use migration::MigrationView;
 use mix::{MixHead, MixView};
@@ -26,7 +28,7 @@ use super::terminal::visible;
 use super::text::{Text, fill};
 use super::{RunResult, audience_folder};
 use crate::highlight::{Direction, Highlight};
-use crate::job::{Language, OneOrMany, RankBy};
+use crate::job::{Guard, Language, MergeOf, OneOrMany, RankBy};
 use crate::merge::Group;
 use crate::profile::ProfileItem;
 use crate::score::Measures;
@@ -49,7 +51,13 @@ struct Page {
     impact: String,
     base: BaseRow,
     has_secondary: bool,
+    groups_lead: &'static str,
     groups: Vec<GroupView>,
+    group_segments: &'static str,
+    rule_note: &'static str,
+    choices_title: String,
+    /// Whether there are customers in no group.
+    has_nobody: bool,
     /// A table a column that groups are divided by, over the same groups.
     mix: Vec<MixView>,
     mix_heads: Vec<MixHead>,
@@ -154,13 +162,13 @@ pub(super) fn numbers<'a>(result: &RunResult<'a>, language: Language) -> Numbers
 
 /// The report as HTML, in a language of the caller's choice.
 pub fn report(result: &RunResult, language: Language) -> String {
-    let view = View { result, t: Text::of(language), n: numbers(result, language), language };
+    let view = View { result, t: Text::of_kind(language, result.kind), n: numbers(result, language), language };
     view.page().render().expect("writing to memory does not fail")
 }
 
 /// One paragraph about a group.
 pub(super) fn describe(group: &Group, result: &RunResult, language: Language) -> String {
-    View { result, t: Text::of(language), n: numbers(result, language), language }.describe(group)
+    View { result, t: Text::of_kind(language, result.kind), n: numbers(result, language), language }.describe(group)
 }
 
 struct View<'r, 'a> {
@@ -173,7 +181,7 @@ struct View<'r, 'a> {
 impl View<'_, '_> {
     fn page(&self) -> Page {
         let (result, t, n) = (self.result, self.t, self.n);
-        let texts = Texts::of(result.codebook);
+        let texts = Texts::short(result.codebook);
         let validated = result.funnel.validated;
         let mut cards = vec![
             (count(result.base.uv), t.card_customers),
@@ -185,6 +193,7 @@ impl View<'_, '_> {
         cards.push((count(result.grouping.groups.len() as i64), t.card_groups));
         let metric = visible(&result.job.metric.column);
         let told = result.told_migration();
+        let cells = self.of_cells();
         Page {
             t,
             title: fill(t.title, &[("metric", &metric)]),
@@ -200,6 +209,14 @@ impl View<'_, '_> {
                 held_out: result.base_validation().map_or("–".into(), |v| n.mean(v.metric_mean)),
             },
             has_secondary: !result.secondary.is_empty(),
+            groups_lead: if cells { t.groups_lead_cells } else { t.groups_lead },
+            group_segments: if cells { t.group_segments_cells } else { t.group_segments },
+            rule_note: if cells { t.rule_note_cells } else { t.rule_note },
+            choices_title: match result.grouping.kept {
+                Some(_) => fill(t.choices_kept, &[("n", &count(result.grouping.groups.len() as i64))]),
+                None => t.choices.to_owned(),
+            },
+            has_nobody: !cells,
             groups: (0..result.grouping.groups.len()).map(|at| self.group(at, told.as_ref(), &texts)).collect(),
             mix: self.mix(),
             mix_heads: self.mix_heads(),
@@ -241,6 +258,10 @@ impl View<'_, '_> {
         }
     }
 
+    fn of_cells(&self) -> bool {
+        self.result.job.merge.of == MergeOf::Cells
+    }
+
     fn summary(&self) -> Vec<String> {
         let (result, t, n) = (self.result, self.t, self.n);
         let highlights = count(result.highlights.len() as i64);
@@ -255,44 +276,69 @@ impl View<'_, '_> {
         )];
         if result.highlights.is_empty() {
             first.push(t.no_highlights.to_owned());
-            return [Some(self.paragraph(first)), self.changed()].into_iter().flatten().collect();
+        } else if let Some(validated) = result.funnel.validated {
+            let few = 2 * validated < result.highlights.len() as u64;
+            let template = if few { t.summary_validated_few } else { t.summary_validated };
+            first.push(fill(template, &[("validated", &count(validated)), ("highlights", &highlights)]));
         }
-        if let Some(validated) = result.funnel.validated {
-            first.push(fill(t.summary_validated, &[("validated", &count(validated)), ("highlights", &highlights)]));
-        }
+        first.extend(self.grouped());
+        let mut paragraphs = vec![self.paragraph(first)];
+        paragraphs.extend([false, true].into_iter().filter_map(|under| self.largest(under)));
+        paragraphs.extend(self.changed());
+        paragraphs
+    }
+
+    /// How many groups there are, and of what.
+    fn grouped(&self) -> Option<String> {
+        let (result, t) = (self.result, self.t);
         let groups = &result.grouping.groups;
         let assigned = result.assigned.group.len() as i64;
-        let covered = [
+        let features = result.grouping.leaves.first().map_or(Vec::new(), |leaf| {
+            leaf.items().map(|item| visible(&result.codebook.feature(item.feature).name)).collect()
+        });
+        let values = [
             ("groups", count(groups.len() as i64)),
             ("assigned", count(assigned)),
             ("share", percent(assigned as f64 / (result.base.uv.max(1)) as f64)),
+            ("cells", count(result.grouping.leaves.len() as i64)),
+            ("features", features.join(t.list_comma)),
         ];
-        let covered = covered.each_ref().map(|(name, value)| (*name, value.as_str()));
-        match groups.len() {
-            0 => {}
-            1 => first.push(fill(t.summary_one_group, &covered)),
-            _ => first.push(fill(t.summary_groups, &covered)),
-        }
-        let best = |direction: Direction, template: &str| {
-            let of_direction = groups.iter().filter(|g| g.direction == direction);
-            let best = of_direction.max_by(|a, b| a.measures.impact.abs().total_cmp(&b.measures.impact.abs()))?;
-            let m = &best.measures;
-            Some(fill(
-                template,
-                &[
-                    ("name", &visible(&best.name)),
-                    ("uv", &count(m.uv)),
-                    ("mean", &n.mean(m.metric_mean)),
-                    ("lift", &n.lift_or_effect(m.lift, m.effect)),
-                    ("impact", &n.amount(m.impact)),
-                ],
-            ))
+        let template = match (groups.len(), self.of_cells()) {
+            (0, _) => return None,
+            (_, true) => t.summary_cells,
+            (1, false) => t.summary_one_group,
+            (_, false) => t.summary_groups,
         };
-        let mut paragraphs = vec![self.paragraph(first)];
-        paragraphs.extend(best(Direction::Over, t.summary_best_over));
-        paragraphs.extend(best(Direction::Under, t.summary_best_under));
-        paragraphs.extend(self.changed());
-        paragraphs
+        Some(fill(template, &values.each_ref().map(|(name, value)| (*name, value.as_str()))))
+    }
+
+    /// The group that adds most, or takes most away. Of groups of cells the customers kept aside say what it is.
+    fn largest(&self, under: bool) -> Option<String> {
+        let (t, n) = (self.t, self.n);
+        let of_side = self.result.grouping.groups.iter().filter(|g| g.measures.impact != 0.0);
+        let of_side = of_side.filter(|g| (g.measures.impact < 0.0) == under);
+        let best = of_side.max_by(|a, b| a.measures.impact.abs().total_cmp(&b.measures.impact.abs()))?;
+        let m = &best.measures;
+        let mut values = vec![
+            ("name", visible(&best.name)),
+            ("uv", count(m.uv)),
+            ("mean", n.mean(m.metric_mean)),
+            ("lift", n.lift_or_effect(m.lift, m.effect)),
+            ("impact", n.amount(m.impact)),
+        ];
+        let held = self.result.group_validation(best).filter(|_| self.of_cells());
+        let template = match (held, under) {
+            (None, false) => t.summary_best_over,
+            (None, true) => t.summary_best_under,
+            (Some(_), false) => t.summary_held_over,
+            (Some(_), true) => t.summary_held_under,
+        };
+        if let Some(held) = held {
+            values.push(("held", n.mean(held.metric_mean)));
+            values.push(("held_lift", n.lift_or_effect(held.lift, held.effect)));
+        }
+        let values: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        Some(fill(template, &values))
     }
 
     /// Sentences in a row: with spaces where the script has them.
@@ -368,7 +414,8 @@ impl View<'_, '_> {
             ("precision", percent(rule.precision)),
             ("recall", percent(rule.recall)),
         ];
-        Some(fill(self.t.short_rule_says, &values.each_ref().map(|(name, value)| (*name, value.as_str()))))
+        let template = if rule.precision < PRECISE { self.t.short_rule_poor } else { self.t.short_rule_says };
+        Some(fill(template, &values.each_ref().map(|(name, value)| (*name, value.as_str()))))
     }
 
     fn ranked_by(&self) -> String {
@@ -406,6 +453,16 @@ impl View<'_, '_> {
         metrics.map(row).collect()
     }
 
+    /// The guarded metrics on their bad side, each with the side.
+    fn harms(&self, h: &Highlight) -> Vec<String> {
+        let side = |name: &str| {
+            let guard = self.result.job.secondary.iter().find(|s| s.name == name).and_then(|s| s.guard);
+            let template = if guard == Some(Guard::LowerIsBetter) { self.t.harm_high } else { self.t.harm_low };
+            fill(template, &[("name", &visible(name))])
+        };
+        self.result.harms(h).map(side).collect()
+    }
+
     fn highlight(&self, rank: usize, h: &Highlight, texts: &Texts) -> HighlightView {
         let (mark, mark_class) = match h.validated {
             Some(true) => (self.t.mark_yes, "good"),
@@ -413,7 +470,7 @@ impl View<'_, '_> {
             None => (self.t.mark_none, "quiet"),
         };
         let lift = h.measures.lift.and(h.test.lift_low.zip(h.test.lift_high));
-        let harms: Vec<String> = self.result.harms(h).map(visible).collect();
+        let harms: Vec<String> = self.harms(h);
         HighlightView {
             rank,
             direction_rank: self.result.direction_rank(rank - 1),
@@ -423,7 +480,7 @@ impl View<'_, '_> {
                 .filter(|added| added.uv < h.measures.uv)
                 .map(|added| fill(self.t.added, &[("impact", &Numbers { unit: None, ..self.n }.impact(added.impact))])),
             profit: self.profit().map(|_| h.expected_profit.map_or("–".into(), |profit| decimal(profit.round()))),
-            harms: (!harms.is_empty()).then(|| fill(self.t.harms, &[("names", &harms.join(self.t.list_comma))])),
+            harms: (!harms.is_empty()).then(|| harms.join(self.t.list_comma)),
             secondary: self.secondary_of(&h.secondary.iter().map(|s| s.measures).collect::<Vec<_>>()),
             segment: visible(&texts.segment(h.segment)),
             figures: self.figures(h.direction, &h.measures),
