@@ -19,7 +19,7 @@ const PROMISING: usize = 48;
 const LEAST_PRECISION: [f64; 5] = [0.0, 0.3, 0.6, 0.8, 0.95];
 
 /// For each group of cells a few conditions, any of which selects a customer, that say most of it: of several rules, each grown condition by
-/// condition and rid of those that it can do without, the one whose harmonic mean of precision and recall is largest.
+/// condition and rid of those that it can do without, the shortest one whose harmonic mean of precision and recall is nearly the largest.
 ///
 /// A condition is a combination of up to three items that at least `least` customers have. `cells` have a segment, customers and the
 /// group, numbered from 0.
@@ -95,15 +95,17 @@ impl Chosen {
             let [selected, own] = self.sums(&self.union(rule));
             harmonic(selected, own, self.uv)
         };
-        let mut best: (f64, Vec<usize>) = (0.0, Vec::new());
-        for least in LEAST_PRECISION {
-            let mut rule = self.grown(least);
-            self.prune(&mut rule);
-            let value = value(&rule);
-            if value > best.0 {
-                best = (value, rule);
-            }
-        }
+        let mut rules: Vec<(f64, Vec<usize>)> = (LEAST_PRECISION.iter())
+            .map(|&least| {
+                let mut rule = self.grown(least);
+                self.prune(&mut rule);
+                (value(&rule), rule)
+            })
+            .collect();
+        // The shortest first, of equally short ones the best.
+        rules.sort_by(|(a, short), (b, long)| short.len().cmp(&long.len()).then(b.total_cmp(a)));
+        let most = rules.iter().map(|(value, _)| *value).fold(0.0, f64::max);
+        let best = rules.into_iter().find(|(value, _)| *value >= most - AS_GOOD).unwrap_or_default();
         let [selected, own] = self.sums(&self.union(&best.1));
         let share = |part: i64, of: i64| if of == 0 { 0.0 } else { part as f64 / of as f64 };
         ShortRule {

@@ -35,7 +35,7 @@ pub use keep::{Before, keep, keep_most, keep_order};
 pub use kinds::{Kind, Kinds, kinds};
 pub use linkage::{Tree, merge, merge_points};
 pub use matching::assignment;
-pub use name::{names, stands};
+pub use name::{apart, marking, names, stands};
 pub use rounds::Rounds;
 pub use rule::{ShortRule, in_order, short_rule};
 pub use space::{Apart, Leaf, Space, Weights};

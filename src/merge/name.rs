@@ -11,7 +11,7 @@ use crate::profile::ProfileItem;
 use crate::segment::{FeatureSet, Item, Segment};
 
 /// Columns that a name takes at the most, unless what has to be said takes more.
-const WIDEST: usize = 60;
+const WIDEST: usize = 64;
 /// Kinds that a name says at the most.
 const MOST_KINDS: usize = 2;
 /// Traits of a group of many cells that a name says, beside those that nearly all of its customers have.
@@ -124,24 +124,8 @@ fn by_kinds(codebook: &Codebook, words: &Words, kinds: &Kinds) -> (Called, bool)
 /// By what nearly all of its customers have and cells say, and what most of them have more often than others; none where no item is
 /// surely over-represented.
 fn by_traits(codebook: &Codebook, words: &Words, group: &Group) -> Option<Called> {
-    let said: BTreeSet<Item> = group.segments.iter().flat_map(|segment| segment.items()).collect();
-    let marks: Vec<&ProfileItem> =
-        group.profile.iter().filter(|p| p.z > 0.0 && p.is_sure() && said.contains(&p.item)).collect();
-    let mut common: Vec<&ProfileItem> = marks.iter().copied().filter(|p| is_nearly_all(p)).collect();
-    common.sort_by_key(|p| p.item);
-    let others = marks.iter().copied().filter(|p| common.iter().all(|own| own.item.feature != p.item.feature));
-    let others: Vec<Trait> = traits(codebook, others).into_iter().take(MOST_TRAITS).collect();
+    let (common, others) = marking(codebook, group);
     let (mostly, often): (Vec<Trait>, Vec<Trait>) = others.into_iter().partition(|own| own.share >= MOSTLY);
-    // What the same customers have, here and everywhere, is said once.
-    let mut seen = Vec::new();
-    common.retain(|p| {
-        let customers = (p.uv, p.base_share.to_bits());
-        !seen.contains(&customers) && {
-            seen.push(customers);
-            true
-        }
-    });
-    let common: Vec<Trait> = common.into_iter().map(|p| Trait::of(p.item)).collect();
     let (mut others, [before, after]) = match (mostly.is_empty(), common.is_empty()) {
         (true, true) => (often, words.often),
         _ => (mostly, words.mostly),
@@ -161,6 +145,25 @@ fn by_traits(codebook: &Codebook, words: &Words, group: &Group) -> Option<Called
         }
         others.pop();
     }
+}
+
+/// Of what cells of a group say: items that nearly all of its customers have, and what is most over-represented beside these.
+pub fn marking(codebook: &Codebook, group: &Group) -> (Vec<Trait>, Vec<Trait>) {
+    let said: BTreeSet<Item> = group.segments.iter().flat_map(|segment| segment.items()).collect();
+    let marks: Vec<&ProfileItem> =
+        group.profile.iter().filter(|p| p.z > 0.0 && p.is_sure() && said.contains(&p.item)).collect();
+    let mut common: Vec<&ProfileItem> = marks.iter().copied().filter(|p| is_nearly_all(p)).collect();
+    common.sort_by_key(|p| p.item);
+    let others = marks.iter().copied().filter(|p| common.iter().all(|own| own.item.feature != p.item.feature));
+    let others = traits(codebook, apart(others).into_iter()).into_iter().take(MOST_TRAITS).collect();
+    let common = apart(common.into_iter()).into_iter().map(|p| Trait::of(p.item)).collect();
+    (common, others)
+}
+
+/// Items of which no two are the same customers', here and everywhere: such would be said twice.
+pub fn apart<'p>(items: impl Iterator<Item = &'p ProfileItem>) -> Vec<&'p ProfileItem> {
+    let mut seen = BTreeSet::new();
+    items.filter(|p| seen.insert((p.uv, p.base_share.to_bits()))).collect()
 }
 
 /// Columns of a terminal that a text takes: those of Chinese characters and their signs are double.

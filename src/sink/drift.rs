@@ -214,7 +214,8 @@ mod tests {
     #[test]
     fn people_are_told_in_their_language_and_no_value_steers_the_terminal() {
         let told = drift().told(Language::En, Some(120));
-        for part in ["1,003 rows", "42", "958", "ragged line: 3", "0.25", "火星", "4.20%", "2%", "assigned.parquet"] {
+        for part in ["1,003 rows", "42", "958", "ragged line: 3", "0.25", "火星", "4.20%", "2.00%", "assigned.parquet"]
+        {
             assert!(told.contains(part), "{part}: {told}");
         }
         assert!(!told.contains("known"), "{told}");

@@ -139,7 +139,7 @@ mod tests {
     fn the_tables_name_segments_and_groups_with_their_figures() {
         let sample = Sample::new();
         let text = terminal(&sample.result(), Some(140));
-        for part in ["职业=退休 & 渠道==cmd()", "4.0x", "+12 orders", "40%", "-x<b>=</script>", "< 0.0001"] {
+        for part in ["职业=退休 & 渠道==cmd()", "4.0x", "+12 orders", "40.0%", "-x<b>=</script>", "< 0.0001"] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
     }

@@ -123,20 +123,22 @@ texts! {
     describe_what_without: "{mean}: {impact}.", "{mean}；{impact}。";
     describe_cells: "On the {uv} of them who were kept aside, an independent check, {mean}{factor}, which {verdict} that they differ. Over all of them it is {whole}, which is optimistic, as the groups were made by it: {impact}.",
         "以留出的验证客户计（其中{uv}位属于该人群，未参与划分，属独立检验），{mean}{factor}，{verdict}。以全部客户计为{whole}（人群的划分参考了指标，该数字偏乐观）；{impact}。";
+    describe_everybody: "all customers", "大盘";
+    describe_kept_aside: "all kept aside", "全部验证客户";
     describe_confirmed: "confirms", "差异得到证实";
     describe_unconfirmed: "does not confirm", "差异未得到证实";
     describe_factor: " ({factor})", "，{factor}";
     describe_yes: "yes", "“是”";
-    describe_rate: "{metric} is {positive} for {mean} of them, against {base} of all customers",
-        "该人群“{metric}”为{positive}的占比为{mean}（大盘{base}）";
-    describe_rate_under: "{metric} is {positive} for only {mean} of them, against {base} of all customers",
-        "该人群“{metric}”为{positive}的占比仅为{mean}（大盘{base}）";
-    describe_none: "{metric} is {positive} for none of them, against {base} of all customers",
-        "该人群没有一位客户的“{metric}”为{positive}（大盘占比{base}）";
-    describe_amount: "their mean {metric} is {mean}, against {base} over all customers",
-        "人均“{metric}”为{mean}（大盘{base}）";
-    describe_ratio: "their {metric} per {denominator} is {mean}, against {base} over all customers",
-        "每单位“{denominator}”对应的“{metric}”为{mean}（大盘{base}）";
+    describe_rate: "{metric} is {positive} for {mean} of them, against {base} of {all}",
+        "该人群“{metric}”为{positive}的占比为{mean}（{all}{base}）";
+    describe_rate_under: "{metric} is {positive} for only {mean} of them, against {base} of {all}",
+        "该人群“{metric}”为{positive}的占比仅为{mean}（{all}{base}）";
+    describe_none: "{metric} is {positive} for none of them, against {base} of {all}",
+        "该人群没有一位客户的“{metric}”为{positive}（{all}占比{base}）";
+    describe_amount: "their mean {metric} is {mean}, against {base} over {all}",
+        "人均“{metric}”为{mean}（{all}{base}）";
+    describe_ratio: "their {metric} per {denominator} is {mean}, against {base} over {all}",
+        "每单位“{denominator}”对应的“{metric}”为{mean}（{all}{base}）";
     describe_times: "{lift} times{interval}", "是大盘的{lift}倍{interval}";
     describe_interval: "; 95% interval {low} to {high} times", "（95% 置信区间 {low}～{high} 倍）";
     describe_customers: "{n}", "{n}位";

@@ -41,7 +41,7 @@ impl View<'_, '_> {
     }
 
     /// What the metric is over some customers, against a base.
-    fn mean(&self, own: &Measures, base: &Measures) -> String {
+    fn mean(&self, own: &Measures, base: &Measures, all: &str) -> String {
         let (t, n, metric) = (self.t, self.n, &self.result.job.metric);
         let under = own.effect < 0.0;
         let positive = match (&metric.positive, self.language) {
@@ -62,6 +62,7 @@ impl View<'_, '_> {
             ("denominator", visible(metric.denominator.as_deref().unwrap_or_default())),
             ("mean", n.mean(own.metric_mean)),
             ("base", n.mean(base.metric_mean)),
+            ("all", all.to_owned()),
         ];
         self.say(template, &named(template, &values))
     }
@@ -93,7 +94,8 @@ impl View<'_, '_> {
         let (t, m) = (self.t, &group.measures);
         let factor = self.factor(m, group.test.as_ref());
         let template = if factor.is_empty() { t.describe_what_without } else { t.describe_what };
-        let values = [("mean", self.mean(m, &self.result.base)), ("factor", factor), ("impact", self.impact(m))];
+        let mean = self.mean(m, &self.result.base, t.describe_everybody);
+        let values = [("mean", mean), ("factor", factor), ("impact", self.impact(m))];
         capital(self.say(template, &named(template, &values)))
     }
 
@@ -107,7 +109,7 @@ impl View<'_, '_> {
         let verdict = if confirms(m, held, test) { t.describe_confirmed } else { t.describe_unconfirmed };
         let values = [
             ("uv", count(held.uv)),
-            ("mean", self.mean(held, &base)),
+            ("mean", self.mean(held, &base, t.describe_kept_aside)),
             ("factor", factor),
             ("verdict", verdict.to_owned()),
             ("whole", self.n.mean(m.metric_mean)),
@@ -300,6 +302,7 @@ mod tests {
     use crate::audience::CustomerIds;
     use crate::encode::{Codes, Feature, MetricColumn, Shard};
     use crate::mix::{Crossed, Dimension, Mix};
+    use crate::segment::{Item, Segment};
     use crate::sink::report::describe;
     use crate::sink::sample::Sample;
     use crate::stats::Scale;
@@ -315,72 +318,148 @@ mod tests {
         let [en, zh] = both(&Sample::new(), MetricKind::Rate, 0);
         assert_eq!(
             en,
-            "These 40 customers, 4% of all, stand out by 渠道 = =cmd() (all of them, 20% of all customers) and 职业 = 退休; none of them has \
-             -x<b> = </script>. 40% of them have 下单 = yes, against 10% of all customers: 4.0 times the average (95% interval 2.0 to 6.0), \
-             and 12 orders more than in an average audience of that size. The 12 of them who were kept aside during the search point the \
-             same way (41.7%), but do not make it certain. Besides, spend is above average (411.5 against 250)."
+            "40 customers, 4.00% of all. What marks them: 职业 = 退休 (all of them; 30.0% of all customers) and 渠道 = =cmd() (all of them; \
+             20.0% of all customers). Not among them: -x<b> = </script>. 下单 is yes for 40.0% of them, against 10.0% of all customers \
+             (4.0 times; 95% interval 2.0 to 6.0 times): 12 orders more than in an average audience of that size. The 12 of them who were \
+             kept aside during the search are in line with it (41.7%; not an independent check, as only highlights that held there were \
+             merged). Besides, spend is above average (411.5 against 250)."
         );
         assert_eq!(
             zh,
-            "该人群共 40 位客户，占大盘 4%，突出特征是渠道为 =cmd()（占 100%，大盘为 20%），以及职业为退休；没有一位客户的 -x<b> 为 </script>。\
-             其中 40% 的客户下单为“是”，大盘为 10%，是大盘的 4.0 倍（95% 置信区间 2.0～6.0）；与同等规模的平均客群相比，多出 12 orders。\
-             搜索时留出的验证客户中有 12 位属于该人群，方向一致（41.7%），但尚不足以下定论。其他指标方面，spend 高于大盘（411.5，大盘为 250）。"
+            "该人群共 40 位客户，占大盘 4.00%。共同特征：职业为“退休”（全部客户，大盘 30.0%），渠道为“=cmd()”（全部客户，大盘 20.0%）。\
+             完全没有的是：-x<b> 为“</script>”。该人群“下单”为“是”的占比为 40.0%（大盘 10.0%），是大盘的 4.0 倍（95% 置信区间 2.0～6.0 倍）；\
+             与同等规模的平均客群相比，多出 12 orders。搜索时留出的验证客户中有 12 位属于该人群，结果与此相符（41.7%；并非独立检验，\
+             因为只有在验证客户上成立的高亮细分才会被合并）。其他指标方面，spend 高于大盘（411.5，大盘为 250）。"
         );
+    }
+
+    #[test]
+    fn a_group_of_several_kinds_is_told_by_them() {
+        let mut sample = Sample::new();
+        let group = &mut sample.grouping.groups[0];
+        let segment = |items: &[(u16, u16)]| {
+            Segment::of_items(&items.iter().map(|&(feature, code)| Item { feature, code }).collect::<Vec<_>>())
+        };
+        group.segments = vec![segment(&[(1, 0), (2, 1)]), segment(&[(0, 0), (1, 0)])];
+        group.taken = vec![10, 30];
+        let some = |item: Item| if item.feature == 0 { 0.75 } else { 0.25 };
+        group.profile.iter_mut().filter(|p| p.item.feature != 1).for_each(|p| p.share = some(p.item));
+        let [en, zh] = both(&sample, MetricKind::Rate, 0);
+        let kinds = "What marks them: 渠道 = =cmd() (all of them; 20.0% of all customers). They meet at least one of 2 conditions, the largest \
+             first: 职业 = 退休; -x<b> = \\u{202e}gnp.exe. ";
+        assert!(en.contains(kinds), "{en}");
+        assert!(zh.contains("满足以下 2 类条件之一（按客户数从多到少）：职业为“退休”；-x<b> 为“"), "{zh}");
+    }
+
+    #[test]
+    fn a_rule_that_is_wrong_too_often_is_not_left_to_be_used() {
+        let mut sample = Sample::new();
+        let short = &mut sample.grouping.groups[0].short;
+        (short.segments, short.uv, short.precision, short.recall) =
+            (sample.grouping.asked[..1].iter().map(|a| a.0).collect(), 80, 0.5, 1.0);
+        let [en, zh] = both(&sample, MetricKind::Rate, 0);
+        assert!(en.contains("No short rule tells them apart; use the audience file."), "{en}");
+        assert!(zh.contains("没有简短的规则能准确圈出该人群，请使用人群包。"), "{zh}");
+        let html = crate::sink::report(&sample.result(), Language::En);
+        assert!(html.contains("It selects 80 customers, 50.0% of whom are in the group, and finds 100% of the group."));
+        sample.grouping.groups[0].short.precision = 0.8;
+        assert!(!both(&sample, MetricKind::Rate, 0)[0].contains("No short rule"));
     }
 
     #[test]
     fn a_group_below_average_and_one_that_does_nothing_have_words_of_their_own() {
         let mut sample = Sample::new();
         let [en, zh] = both(&sample, MetricKind::Rate, 1);
-        assert!(en.contains("None of them has 下单 = yes, against 10% of all customers: 5 orders fewer"), "{en}");
-        assert!(
-            zh.contains("其中没有一位客户下单为“是”，大盘为 10%；与同等规模的平均客群相比，少了 5 orders。"),
-            "{zh}"
-        );
-        assert!(en.contains("confirm") || en.contains("point the same way"), "{en}");
+        assert!(en.contains("下单 is yes for none of them, against 10.0% of all customers: 5 orders fewer"), "{en}");
+        let expected = "该人群没有一位客户的“下单”为“是”（大盘占比 10.0%）；与同等规模的平均客群相比，少了 5 orders。";
+        assert!(zh.contains(expected), "{zh}");
         let group = &mut sample.grouping.groups[1];
         (group.measures.metric_sum, group.measures.metric_mean) = (2.0, 0.04);
         (group.measures.lift, group.measures.effect, group.measures.impact) = (Some(0.4), -0.06, -3.0);
-        group.validation_test = group.test;
-        group.validation_test.iter_mut().for_each(|test| (test.effect_low, test.effect_high) = (-0.1, -0.02));
         let [en, zh] = both(&sample, MetricKind::Rate, 1);
         assert!(
-            en.contains("Only 4% of them have 下单 = yes, against 10% of all customers: 40% of the average ("),
+            en.contains("下单 is yes for only 4.00% of them, against 10.0% of all customers (0.40 times; "),
             "{en}"
         );
+        assert!(en.contains("): 3 orders fewer than in"), "{en}");
+        assert!(zh.contains("该人群“下单”为“是”的占比仅为 4.00%（大盘 10.0%），是大盘的 0.40 倍（"), "{zh}");
+    }
+
+    #[test]
+    fn what_was_kept_aside_is_told_as_it_lies_to_the_interval() {
+        let mut sample = Sample::new();
+        let mut says = |lift: f64| {
+            let held = sample.grouping.groups[0].validation.as_mut().expect("some were kept aside");
+            (held.lift, held.effect) = (Some(lift), lift / 10.0 - 0.1);
+            both(&sample, MetricKind::Rate, 0)
+        };
+        // The interval is 2 to 6.
+        for (lift, expected) in [
+            (2.0, ["are in line with it (41.7%; not an independent check", "结果与此相符"]),
+            (6.1, ["show it even more (", "表现更为突出"]),
+            (1.9, ["do not show it to that extent (41.7%, outside of the interval)", "未达到这一水平"]),
+            (0.9, ["do not show it (41.7%).", "并未表现出这一点"]),
+        ] {
+            let said = says(lift);
+            assert!(said.iter().zip(expected).all(|(said, expected)| said.contains(expected)), "{lift}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn of_groups_of_cells_the_customers_kept_aside_come_first_and_confirm_only_what_they_show() {
+        let mut sample = Sample::with("[merge]\nof = \"cells\"\n");
+        let test = sample.grouping.groups[0].test;
+        sample.grouping.groups[0].validation_test = test;
+        let [en, zh] = both(&sample, MetricKind::Rate, 0);
+        let expected = "On the 12 of them who were kept aside, an independent check, 下单 is yes for 41.7% of them, against 10.0% of all kept aside \
+                        (4.2 times; 95% interval 2.0 to 6.0 times), which confirms that they differ. Over all of them it is 40.0%, which is \
+                        optimistic, as the groups were made by it: 12 orders more than";
+        assert!(en.contains(expected), "{en}");
         assert!(
-            en.contains(", and 3 orders fewer than in") && en.contains("kept aside during the search confirm it (0%)."),
-            "{en}"
+            zh.contains("（全部验证客户 10.0%），是大盘的 4.2 倍（95% 置信区间 2.0～6.0 倍），差异得到证实。"),
+            "{zh}"
         );
-        assert!(zh.contains("其中仅 4% 的客户下单为“是”，大盘为 10%，相当于大盘的 40%（"), "{zh}");
-        // What was kept aside may say the opposite.
-        sample.grouping.groups[1].validation.iter_mut().for_each(|v| v.effect = 0.02);
-        let [en, zh] = both(&sample, MetricKind::Rate, 1);
-        assert!(en.contains("do not confirm it") && zh.contains("并未印证这一点"), "{en}{zh}");
+        let group = &mut sample.grouping.groups[0];
+        group.validation_test.iter_mut().for_each(|test| test.effect_low = -0.01);
+        assert!(
+            both(&sample, MetricKind::Rate, 0)[0].contains("which does not confirm that they differ"),
+            "no effect is in the interval"
+        );
+        let group = &mut sample.grouping.groups[0];
+        group.validation_test.iter_mut().for_each(|test| (test.effect_low, test.effect_high) = (-0.09, -0.02));
+        group.validation.iter_mut().for_each(|held| held.effect = -0.05);
+        assert!(
+            both(&sample, MetricKind::Rate, 0)[0].contains("which does not confirm that they differ"),
+            "the other side"
+        );
     }
 
     #[test]
     fn amounts_and_ratios_are_no_shares_of_customers() {
         let sample = Sample::with("[metric]\nkind = \"amount\"\nunit = \"元\"\n");
         let [en, zh] = both(&sample, MetricKind::Amount, 0);
-        assert!(
-            en.contains("Their mean 下单 is 0.4 元, against 0.1 元 over all customers: 4.0 times the average"),
-            "{en}"
-        );
-        assert!(en.contains("and 12 元 more in total than an average audience of that size."), "{en}");
-        assert!(zh.contains("人均下单为 0.4 元，大盘为 0.1 元，是大盘的 4.0 倍"), "{zh}");
+        assert!(en.contains("Their mean 下单 is 0.4 元, against 0.1 元 over all customers (4.0 times;"), "{en}");
+        assert!(en.contains("): 12 元 more in total than an average audience of that size."), "{en}");
+        assert!(zh.contains("人均“下单”为 0.4 元（大盘 0.1 元），是大盘的 4.0 倍"), "{zh}");
         assert!(zh.contains("与同等规模的平均客群相比，合计多出 12 元。"), "{zh}");
-        let sample = Sample::with("[metric]\nkind = \"ratio\"\ndenominator = \"visits\"\n");
+        let mut sample = Sample::with("[metric]\nkind = \"ratio\"\ndenominator = \"visits\"\n");
         let [en, zh] = both(&sample, MetricKind::Ratio, 0);
         assert!(en.contains("Their 下单 per visits is 0.4 orders, against 0.1 orders over all customers"), "{en}");
         assert!(en.contains("12 orders more in total than average customers with as much visits"), "{en}");
-        assert!(zh.contains("每单位 visits 对应的下单为 0.4 orders，大盘为 0.1 orders"), "{zh}");
+        assert!(zh.contains("每单位“visits”对应的“下单”为 0.4 orders（大盘 0.1 orders）"), "{zh}");
+        // Denominators below 0 in sum: less of the mean is more in total.
+        (sample.grouping.groups[0].measures.effect, sample.grouping.groups[0].measures.lift) = (-0.3, None);
+        let [en, zh] = both(&sample, MetricKind::Ratio, 0);
+        assert!(
+            en.contains("12 orders more in total than average customers") && zh.contains("多出 12 orders"),
+            "{en}{zh}"
+        );
         // Without a lift there is no multiple of anything.
         let mut sample = Sample::with("[metric]\nkind = \"amount\"\n");
         sample.grouping.groups[0].measures.lift = None;
         let [en, zh] = both(&sample, MetricKind::Amount, 0);
         assert!(en.contains("over all customers: 12 orders more in total"), "{en}");
-        assert!(!en.contains("times") && !zh.contains("倍"), "{en}{zh}");
+        assert!(!en.contains(" times") && !zh.contains("倍"), "{en}{zh}");
     }
 
     /// 1,000 customers, the first 40 in one group and 50 in another: by city, and by a column that says nothing.
@@ -424,12 +503,9 @@ mod tests {
     fn where_they_come_from_is_said_of_the_columns_asked_for() {
         let sample = Sample { mix: mixed(), ..Sample::new() };
         let [en, zh] = both(&sample, MetricKind::Rate, 0);
-        let said = "Split by 城市, 北京 stands out (75% of them, 3% of all customers); by half, they are much like all customers.";
-        assert!(en.contains(said), "{en}");
-        assert!(
-            zh.contains("从城市看，北京尤为突出（占 75%，大盘为 3%）；从 half 看，分布与大盘没有明显差异。"),
-            "{zh}"
-        );
+        assert!(en.contains("Split by 城市, 北京 stands out (75.0% of them, 3.00% of all customers). "), "{en}");
+        assert!(zh.contains("从城市看，“北京”尤为突出（占 75.0%，大盘为 3.00%）。"), "{zh}");
+        assert!(!en.contains("half") && !zh.contains("half"), "what is as everywhere is not told");
         for (language, title) in [(Language::En, "Channel mix"), (Language::Zh, "渠道构成")] {
             let html = crate::sink::report(&sample.result(), language);
             assert!(html.contains(title) && html.contains("<td class=\"value\">北京</td>"), "{html}");

@@ -4,7 +4,7 @@ use super::View;
 use super::describe::named;
 use crate::encode::ItemValue;
 use crate::job::{Language, MergeOf};
-use crate::merge::{Group, Kind, Kinds, Trait, kinds, short, traits};
+use crate::merge::{Group, Kind, Kinds, Trait, apart, kinds, marking, short, traits};
 use crate::profile::ProfileItem;
 use crate::segment::Item;
 use crate::sink::number::{count, percent};
@@ -18,7 +18,7 @@ const STRONGEST: usize = 5;
 const MOST_KINDS: usize = 3;
 
 /// Items that no segment says are told as more frequent, or as rare, from this index on and up to that.
-const FREQUENT: f64 = 120.0;
+const FREQUENT: f64 = 150.0;
 const RARE: f64 = 50.0;
 
 /// Of groups of many cells: a trait is told that at least this share of the customers have.
@@ -46,15 +46,17 @@ impl View<'_, '_> {
         let (uv, share) = (count(group.measures.uv), percent(group.measures.uv_share));
         let mut sentences = vec![self.say(t.describe_size, &[("uv", &uv), ("share", &share)])];
 
-        let (marks, kinds) = self.defining(group, &up);
+        let (marks, kinds) = self.defining(group);
         sentences.extend(self.list(t.describe_marks, group, &marks));
         sentences.extend(self.kinds(&kinds));
         let mut said: Vec<Trait> = marks;
         said.extend(kinds.into_iter().flat_map(|kind| kind.traits));
 
         let new = |said: &[Trait], p: &ProfileItem| said.iter().all(|own| own.feature != p.item.feature);
-        let frequent = up.iter().copied().filter(|p| new(&said, p) && p.index >= FREQUENT);
-        let frequent = traits(codebook, frequent);
+        // Items of the same customers as one that is told are not told beside it.
+        let (told, others): (Vec<&ProfileItem>, Vec<&ProfileItem>) = up.into_iter().partition(|p| !new(&said, p));
+        let frequent = apart(told.into_iter().chain(others)).into_iter();
+        let frequent = traits(codebook, frequent.filter(|p| new(&said, p) && p.index >= FREQUENT));
         sentences.extend(self.list(t.describe_also, group, &frequent));
         said.extend(frequent);
 
@@ -73,7 +75,7 @@ impl View<'_, '_> {
     }
 
     /// What defines a group: traits that nearly all have, and kinds of which each customer is one. Of a group of many cells, what most have.
-    fn defining(&self, group: &Group, up: &[&ProfileItem]) -> (Vec<Trait>, Vec<Kind>) {
+    fn defining(&self, group: &Group) -> (Vec<Trait>, Vec<Kind>) {
         let (codebook, cells) = (self.result.codebook, self.result.job.merge.of == MergeOf::Cells);
         let shared = |all: Vec<Trait>| -> Vec<Trait> {
             all.into_iter().map(|own| own.with_shares(codebook, &group.profile)).collect()
@@ -88,10 +90,10 @@ impl View<'_, '_> {
                 _ => (shared(common), kinds),
             },
             _ => {
-                let said = |p: &&ProfileItem| group.segments.iter().any(|s| s.items().any(|item| item == p.item));
-                let up = up.iter().copied().filter(said);
-                let all = traits(codebook, up).into_iter();
-                (all.filter(|own| own.share >= MOSTLY).collect(), Vec::new())
+                let (common, others) = marking(codebook, group);
+                let (mostly, often): (Vec<Trait>, Vec<Trait>) = others.into_iter().partition(|own| own.share >= MOSTLY);
+                let others = if mostly.is_empty() && common.is_empty() { often } else { mostly };
+                (shared(common.into_iter().chain(others).collect()), Vec::new())
             }
         }
     }
