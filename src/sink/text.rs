@@ -77,10 +77,10 @@ texts! {
     drift_written: "{customers} customers written to {out}", "已将 {customers} 位客户写入 {out}";
 
     groups: "Target groups", "目标人群";
-    groups_lead: "In order of influence. Each customer is in one group at most; the figures are exact counts over the customers of the audience files.",
-        "按影响量排序。每位客户最多归入一个人群；以下数字均为对人群包内客户的精确统计。";
-    groups_lead_cells: "In order of influence. Each customer is in exactly one group; the figures are exact counts over the customers of the audience files. The groups were merged by the metric, among other things, so judge them by the held-out mean: it is an independent check.",
-        "按影响量排序。每位客户归入且仅归入一个人群；以下数字均为对人群包内客户的精确统计。人群的合并参考了指标本身，请以验证集数字为准：它是独立的检验。";
+    groups_lead: "In order of influence. Each customer is in one group at most; the figures are exact counts over the customers of the audience files. In names, “·” means that both hold.",
+        "按影响量排序。每位客户最多归入一个人群；以下数字均为对人群包内客户的精确统计。名称中的“·”表示同时满足。";
+    groups_lead_cells: "In order of influence. Each customer is in exactly one group; the figures are exact counts over the customers of the audience files. The groups were merged by the metric, among other things, so judge them by the held-out mean: it is an independent check. In names, “·” means that both hold.",
+        "按影响量排序。每位客户归入且仅归入一个人群；以下数字均为对人群包内客户的精确统计。人群的合并参考了指标本身，请以验证集数字为准：它是独立的检验。名称中的“·”表示同时满足。";
     group: "Group", "人群";
     direction: "Direction", "方向";
     over: "above average", "高于大盘";
@@ -97,7 +97,7 @@ texts! {
     all_customers: "All customers", "大盘（全体客户）";
 
     describe_size: "{uv} customers, {share} of all.", "该人群共{uv}位客户，占大盘{share}。";
-    describe_marks: "What marks them: {traits}.", "共同特征：{traits}。";
+    describe_marks: "What marks them: {traits}.", "主要特征：{traits}。";
     describe_kinds: "They meet at least one of {n} conditions, the largest first: {list}.",
         "满足以下 {n} 类条件之一（按客户数从多到少）：{list}。";
     describe_kinds_more: "They meet at least one of {n} conditions, the largest first: {list}; and {more} more.",
@@ -154,8 +154,9 @@ texts! {
         "搜索时留出的验证客户中有{uv}位属于该人群，结果与此相符（{mean}；并非独立检验，因为只有在验证客户上成立的高亮细分才会被合并）。";
     describe_beyond: "The {uv} of them who were kept aside during the search show it even more ({mean}; not an independent check, as only highlights that held there were merged).",
         "搜索时留出的验证客户中有{uv}位属于该人群，表现更为突出（{mean}；并非独立检验，因为只有在验证客户上成立的高亮细分才会被合并）。";
-    describe_weaker: "The {uv} of them who were kept aside during the search do not show it to that extent ({mean}, outside of the interval).",
-        "但搜索时留出的验证客户中属于该人群的{uv}位未达到这一水平（{mean}，在上述区间之外）。";
+    describe_weaker: "The {uv} of them who were kept aside during the search do not show it to that extent ({mean}{lift}, outside of the interval).",
+        "但搜索时留出的验证客户中属于该人群的{uv}位未达到这一水平（{mean}{lift}，在上述区间之外）。";
+    describe_kept_lift: ", {lift} times the average of all kept aside", "，是全部验证客户的{lift}倍";
     describe_no_rule: "No short rule tells them apart; use the audience file.", "没有简短的规则能准确圈出该人群，请使用人群包。";
     describe_split: "Split {list}.", "{list}。";
     describe_from: "by {column}, {value} stands out ({share} of them, {base} of all customers)",
@@ -179,8 +180,8 @@ texts! {
     group_segments_cells: "Combinations merged into it", "合并而来的组合";
     profile_up: "Over-represented", "偏高特征";
     profile_down: "Under-represented", "偏低特征";
-    profile_note: "The figures are the index (TGI): share in the group over share in all customers, times 100. A bar shows how far it is above 100 or below it; under each bar stand the two shares.",
-        "数字为 TGI：人群中的占比 ÷ 大盘中的占比 × 100；条形长度表示高于或低于 100 的幅度，下方依次为人群占比与大盘占比。";
+    profile_note: "In the profiles below the figures are the index (TGI): share in the group over share in all customers, times 100. A bar shows how far it is above 100 or below it; under each bar stand the two shares.",
+        "以下画像中，数字为 TGI：人群中的占比 ÷ 大盘中的占比 × 100；条形长度表示高于或低于 100 的幅度，下方依次为人群占比与大盘占比。";
     profile_none: "none", "无";
     secondary: "Other metrics", "其他指标";
     metric: "Metric", "指标";

@@ -147,14 +147,18 @@ impl View<'_, '_> {
                     (Some(lift), Some((low, high))) => (lift, low, high),
                     _ => (v.effect, test.effect_low, test.effect_high),
                 };
-                match (own < low, own > high) {
+                // An end that is written alike is not outside.
+                let apart = |end: f64| v.lift.is_none() || times(own) != times(end);
+                match (own < low && apart(low), own > high && apart(high)) {
                     (false, false) => t.describe_in_line,
                     (above, _) if above == (m.effect < 0.0) => t.describe_beyond,
                     _ => t.describe_weaker,
                 }
             }
         };
-        Some(self.say(template, &[("uv", &count(v.uv)), ("mean", &self.n.mean(v.metric_mean))]))
+        let lift = v.lift.map_or(String::new(), |lift| self.say(t.describe_kept_lift, &[("lift", &times(lift))]));
+        let values = [("uv", count(v.uv)), ("mean", self.n.mean(v.metric_mean)), ("lift", lift)];
+        Some(self.say(template, &named(template, &values)))
     }
 
     /// By which values of the columns asked for they stand out.
@@ -326,7 +330,7 @@ mod tests {
         );
         assert_eq!(
             zh,
-            "该人群共 40 位客户，占大盘 4.00%。共同特征：职业为“退休”（全部客户，大盘 30.0%），渠道为“=cmd()”（全部客户，大盘 20.0%）。\
+            "该人群共 40 位客户，占大盘 4.00%。主要特征：职业为“退休”（全部客户，大盘 30.0%），渠道为“=cmd()”（全部客户，大盘 20.0%）。\
              完全没有的是：-x<b> 为“</script>”。该人群“下单”为“是”的占比为 40.0%（大盘 10.0%），是大盘的 4.0 倍（95% 置信区间 2.0～6.0 倍）；\
              与同等规模的平均客群相比，多出 12 orders。搜索时留出的验证客户中有 12 位属于该人群，结果与此相符（41.7%；并非独立检验，\
              因为只有在验证客户上成立的高亮细分才会被合并）。其他指标方面，spend 高于大盘（411.5，大盘为 250）。"
@@ -396,8 +400,15 @@ mod tests {
         // The interval is 2 to 6.
         for (lift, expected) in [
             (2.0, ["are in line with it (41.7%; not an independent check", "结果与此相符"]),
+            (6.04, ["are in line with it (", "结果与此相符"]),
             (6.1, ["show it even more (", "表现更为突出"]),
-            (1.9, ["do not show it to that extent (41.7%, outside of the interval)", "未达到这一水平"]),
+            (
+                1.9,
+                [
+                    "do not show it to that extent (41.7%, 1.90 times the average of all kept aside, outside of the interval)",
+                    "未达到这一水平",
+                ],
+            ),
             (0.9, ["do not show it (41.7%).", "并未表现出这一点"]),
         ] {
             let said = says(lift);

@@ -53,7 +53,7 @@ impl View<'_, '_> {
             (1, false) => t.summary_one_group,
             (_, false) => t.summary_groups,
         };
-        Some(fill(template, &values.each_ref().map(|(name, value)| (*name, value.as_str()))))
+        Some(self.say(template, &values.each_ref().map(|(name, value)| (*name, value.as_str()))))
     }
 
     /// The group that adds most, or takes most away. Of groups of cells the customers kept aside say what it is.

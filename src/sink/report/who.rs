@@ -170,9 +170,9 @@ impl View<'_, '_> {
 
     fn has(&self, own: &Trait, feature: (&str, &str), values: String) -> String {
         let tags = self.result.codebook.feature(own.feature).tags.is_some();
-        let band = |code: &u16| {
-            matches!(self.result.codebook.feature(own.feature).items[usize::from(*code)], ItemValue::Range { .. })
-        };
+        // Cells are also of values that are no item.
+        let items = &self.result.codebook.feature(own.feature).items;
+        let band = |code: &u16| matches!(items.get(usize::from(*code)), Some(ItemValue::Range { .. }));
         let template = match tags {
             true => self.t.trait_tags,
             false if own.codes.iter().all(band) => self.t.trait_bands,
