@@ -171,8 +171,9 @@ fn columns(text: &str) -> usize {
     text.chars().map(|c| if c >= '\u{2e80}' { 2 } else { 1 }).sum()
 }
 
-/// Whether a group is still what a name says that was given by these segments: at least half of its customers were taken by segments
-/// that say one of them; of cells called by items, for each feature by cells that say one of its items.
+/// Whether a group is still what a name says that was given by these segments: what it is called by today is one of them, or at least half
+/// of its customers were taken by segments that say one of them; of cells called by items, for each feature by cells that say one of its
+/// items.
 pub fn stands(of: MergeOf, named: &[Segment], group: &Group) -> bool {
     let all: i64 = group.taken.iter().sum();
     let most = |named: &[Segment]| {
@@ -182,7 +183,8 @@ pub fn stands(of: MergeOf, named: &[Segment], group: &Group) -> bool {
         met > 0 && 2 * i128::from(met) >= i128::from(all)
     };
     if of == MergeOf::Highlights || named.iter().any(|segment| segment.level() > 1) {
-        return most(named);
+        // The largest of many kinds may have less than half.
+        return named.iter().any(|own| group.named.contains(own)) || most(named);
     }
     let mut by_feature: BTreeMap<FeatureSet, Vec<Segment>> = BTreeMap::new();
     named.iter().for_each(|&segment| by_feature.entry(segment.features()).or_default().push(segment));
@@ -349,6 +351,8 @@ mod tests {
         let group = group(&[(refined, 30), (a, 20), (b, 50)], &[]);
         assert!(stands(MergeOf::Highlights, &[a], &group) && stands(MergeOf::Highlights, &[b], &group));
         assert!(!stands(MergeOf::Highlights, &[refined], &group), "30 of 100");
+        let by_refined = Group { named: vec![refined], ..group.clone() };
+        assert!(stands(MergeOf::Highlights, &[refined], &by_refined), "it is called by it today, too");
         assert!(!stands(MergeOf::Highlights, &[], &group));
         let item = |feature| segment(&[(feature, 0)]);
         assert!(stands(MergeOf::Cells, &[item(0), item(3)], &group), "50 have each");

@@ -334,9 +334,9 @@ texts! {
         "用另外两种方法把同一批客户分成同样多的部分，仅供对照，与报告其余内容无关。两种方法与高亮细分都只用发现集客户得出，并且划分全部客户；目标人群只取占比小、影响大的客户，其余客户不归入任何人群。";
     alternatives_lead_cells: "The same customers divided by two other methods into as many parts, for comparison; nothing else in this report uses them. Both were found on the customers that were not kept aside, and divide everybody, as the groups do.",
         "用另外两种方法把同一批客户分成同样多的部分，仅供对照，与报告其余内容无关。两种方法都不使用留出的客户得出，并且与目标人群一样划分全部客户。";
-    explains_most: "{where} {method} explains most of the variance: {share}, against {groups} by the groups.",
+    explains_most: "{where} {method} explains most: {share} of the variance, against {groups} by the groups.",
         "{where}解释方差最多的是{method}（{share}），目标人群为{groups}。";
-    groups_explain_most: "{where} the groups explain most of the variance: {groups}, against {share} by {method}.",
+    groups_explain_most: "{where} the groups explain most: {groups} of the variance, against {share} by {method}.",
         "{where}解释方差最多的是目标人群（{groups}），{method}为{share}。";
     where_held_out: "On the customers kept aside", "在留出的客户上，";
     where_all: "On all customers", "在全部客户上，";
@@ -385,6 +385,7 @@ texts! {
     reason_null: "{share} without a value", "{share} 的客户缺失";
     reason_rest: "{share} have a rare value, like an identifier", "{share} 的客户取值过于稀有，类似标识符";
     reason_entropy: "says nearly the same of everybody", "几乎所有客户取值相同";
+    reason_redundancy: "{share} of it follows from {by}", "{share} 可由 {by} 推知";
     reason_items: "no value is frequent enough to be an item", "没有足够常见的取值";
     influence_rate: " Influence: information value.", "影响力：信息值（IV）。";
     influence_other: " Influence: share of the metric's variance between items (eta squared).", "影响力：各取值之间的方差占比（η²）。";

@@ -3,7 +3,7 @@
 use super::View;
 use crate::encode::ItemValue;
 use crate::job::{Language, MergeOf};
-use crate::merge::{Group, Trait};
+use crate::merge::{Group, Trait, short};
 use crate::mix::{Column, Share, Value};
 use crate::score::{Measures, Test};
 use crate::sink::number::{Numbers, count, percent, times};
@@ -217,7 +217,7 @@ impl View<'_, '_> {
         match column.value(value) {
             None => self.t.change_others.to_owned(),
             Some(ItemValue::Missing) => self.t.missing.to_owned(),
-            Some(_) => visible(&column.label(value)),
+            Some(value) => visible(&short(value)),
         }
     }
 

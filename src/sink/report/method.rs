@@ -181,10 +181,10 @@ impl View<'_, '_> {
         self.result.verdicts.iter().map(row).collect()
     }
 
-    /// Why a feature was kept or not; what it follows from is told in English.
+    /// Why a feature was kept or not, which is told in English, in the report's language.
     fn reason(&self, v: &crate::screen::Verdict) -> String {
         let t = self.t;
-        let (text, setting) = v.reason.split_once(" (").map_or((v.reason.as_str(), ""), |(text, rest)| (text, rest));
+        let (text, setting) = v.reason.rsplit_once(" (").map_or((v.reason.as_str(), ""), |(text, rest)| (text, rest));
         let share = |template, share| fill(template, &[("share", &percent(share))]);
         let said = match (text, setting.trim_end_matches(')')) {
             _ if self.language == Language::En => return visible(&v.reason),
@@ -193,6 +193,12 @@ impl View<'_, '_> {
             (text, _) if text == Text::of(Language::En).reason_items => t.reason_items.to_owned(),
             (_, "screen.max_null_share") => share(t.reason_null, v.null_share),
             (_, "screen.max_rest_share") => share(t.reason_rest, v.rest_share),
+            (text, "screen.max_redundancy") => match text.split_once(" % of it follows from ") {
+                Some((share, by)) => {
+                    fill(t.reason_redundancy, &[("share", &format!("{share}%")), ("by", &visible(by))])
+                }
+                None => return visible(&v.reason),
+            },
             (_, "screen.min_entropy") => t.reason_entropy.to_owned(),
             _ => return visible(&v.reason),
         };
