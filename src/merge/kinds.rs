@@ -46,7 +46,7 @@ pub fn kinds(codebook: &Codebook, group: &Group) -> Option<Kinds> {
     if group.segments.len() > MOST_SEGMENTS {
         return None;
     }
-    let mut kinds = joined(codebook, group);
+    let mut kinds = joined(codebook, &group.segments, &group.taken);
     let common = common(codebook, group, &kinds);
     for kind in &mut kinds {
         kind.traits.retain(|own| !common.contains(own));
@@ -74,14 +74,14 @@ pub(super) fn without_refinements(segments: &[Segment], taken: &[i64]) -> Vec<(u
     whole.into_iter().map(|at| (at, uv[at])).collect()
 }
 
-/// Segments as kinds, those joined that differ in the items of one feature.
-fn joined(codebook: &Codebook, group: &Group) -> Vec<Kind> {
+/// Segments with the customers that they took as kinds, those joined that differ in the items of one feature.
+pub fn joined(codebook: &Codebook, segments: &[Segment], taken: &[i64]) -> Vec<Kind> {
     let of = |(at, uv): (usize, i64)| Kind {
-        traits: group.segments[at].items().map(Trait::of).collect(),
-        segments: vec![group.segments[at]],
+        traits: segments[at].items().map(Trait::of).collect(),
+        segments: vec![segments[at]],
         uv,
     };
-    let mut kinds: Vec<Kind> = without_refinements(&group.segments, &group.taken).into_iter().map(of).collect();
+    let mut kinds: Vec<Kind> = without_refinements(segments, taken).into_iter().map(of).collect();
     let pair = |kinds: &[Kind]| {
         (0..kinds.len()).find_map(|a| {
             let differ = |b| Some((a, b, difference(codebook, &kinds[a], &kinds[b])?));
@@ -96,11 +96,17 @@ fn joined(codebook: &Codebook, group: &Group) -> Vec<Kind> {
         let codes = &other.traits[place].codes;
         let fresh: Vec<u16> = codes.iter().filter(|code| !own.traits[place].codes.contains(code)).copied().collect();
         own.traits[place].codes.extend(fresh);
-        // Whoever has any of all items is anybody.
+        // Whoever has any of all items is anybody. What is left may be said by another kind, too.
         if own.traits[place].codes.len() == codebook.feature(own.traits[place].feature).cardinality()
             && own.traits.len() > 1
         {
             own.traits.remove(place);
+            let (segments, traits) = (own.segments.clone(), own.traits.clone());
+            if let Some(alike) = (0..kinds.len()).find(|&other| other != a && kinds[other].traits == traits) {
+                kinds[alike].uv += kinds[a].uv;
+                kinds[alike].segments.extend(segments);
+                kinds.remove(a);
+            }
         }
     }
     kinds.iter_mut().flat_map(|kind| &mut kind.traits).for_each(|own| own.sort(codebook));
@@ -142,4 +148,32 @@ fn has(group: &Group, feature: u16, code: u16) -> bool {
 
 pub(super) fn is_nearly_all(p: &ProfileItem) -> bool {
     p.share >= NEARLY_ALL && p.z > 0.0 && p.is_sure()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::{Feature, ItemValue};
+
+    #[test]
+    fn items_of_a_feature_that_are_all_there_are_say_nothing() {
+        let feature = |name: &str, items: i64| Feature {
+            name: name.into(),
+            column: name.into(),
+            items: (0..items).map(ItemValue::Int).collect(),
+            uv: vec![0; items as usize],
+            rest: false,
+            tags: None,
+            null_values: Vec::new(),
+            completed: None,
+        };
+        let codebook = Codebook { features: vec![feature("a", 3), feature("b", 2), feature("c", 2)] };
+        let segment = |items: [(u16, u16); 2]| Segment::of_items(&items.map(|(feature, code)| Item { feature, code }));
+        let by_b = [0, 1].map(|code| segment([(0, 0), (1, code)]));
+        let by_c = [0, 1].map(|code| segment([(0, 0), (2, code)]));
+        let kinds = joined(&codebook, &[by_b, by_c].concat(), &[4, 3, 2, 1]);
+        let traits: Vec<Vec<Trait>> = kinds.iter().map(|kind| kind.traits.clone()).collect();
+        assert_eq!(traits, [vec![Trait::of(Item { feature: 0, code: 0 })]]);
+        assert_eq!((kinds[0].uv, kinds[0].segments.len()), (10, 4));
+    }
 }

@@ -32,7 +32,7 @@ pub use cells::Grid;
 pub use cut::{Clusters, cut};
 pub use identity::{Former, Identity, Status, settle};
 pub use keep::{Before, keep, keep_most, keep_order};
-pub use kinds::{Kind, Kinds, kinds};
+pub use kinds::{Kind, Kinds, joined, kinds};
 pub use linkage::{Tree, merge, merge_points};
 pub use matching::assignment;
 pub use name::{apart, marking, names, stands};

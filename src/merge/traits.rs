@@ -105,11 +105,20 @@ impl Trait {
     /// As a name has it, whatever the language: `month=oct/sep/mar`, `age 30–40`, `tenure <3`. Of more than four values the first three
     /// are said, and that there are more.
     pub fn name(&self, codebook: &Codebook) -> String {
+        self.written(codebook, MOST_VALUES)
+    }
+
+    /// The same with all values.
+    pub fn whole(&self, codebook: &Codebook) -> String {
+        self.written(codebook, usize::MAX)
+    }
+
+    fn written(&self, codebook: &Codebook, most: usize) -> String {
         let feature = codebook.feature_label(self.feature);
         let values = self.values(codebook);
         let mut labels: Vec<String> = values.iter().map(short).collect();
-        if labels.len() > MOST_VALUES {
-            labels.truncate(MOST_VALUES - 1);
+        if labels.len() > most {
+            labels.truncate(most - 1);
             labels.push("…".to_owned());
         }
         let by = if labels.iter().any(|label| label.contains('/')) { " | " } else { "/" };

@@ -30,7 +30,7 @@ use super::text::{Text, fill};
 use super::{RunResult, audience_folder};
 use crate::highlight::{Direction, Highlight};
 use crate::job::{Guard, Language, MergeOf, OneOrMany, RankBy};
-use crate::merge::Group;
+use crate::merge::{Group, Kind, joined};
 use crate::profile::ProfileItem;
 use crate::score::Measures;
 use crate::stats::MetricKind;
@@ -63,6 +63,8 @@ struct Page {
     mix: Vec<MixView>,
     mix_heads: Vec<MixHead>,
     highlights: Vec<HighlightView>,
+    /// Between two sentences.
+    gap: &'static str,
     /// In which order they are, in words.
     ranked_by: String,
     /// Heading of the expected profits, where there are any.
@@ -222,6 +224,7 @@ impl View<'_, '_> {
             mix: self.mix(),
             mix_heads: self.mix_heads(),
             highlights: result.highlights.iter().enumerate().map(|(i, h)| self.highlight(i + 1, h, &texts)).collect(),
+            gap: self.gap(),
             ranked_by: self.ranked_by(),
             profit: self.profit(),
             change: self.change(&texts),
@@ -265,10 +268,14 @@ impl View<'_, '_> {
 
     /// Sentences in a row: with spaces where the script has them.
     fn paragraph(&self, sentences: Vec<String>) -> String {
-        sentences.join(match self.language {
+        sentences.join(self.gap())
+    }
+
+    fn gap(&self) -> &'static str {
+        match self.language {
             Language::En => " ",
             Language::Zh => "",
-        })
+        }
     }
 
     fn figures(&self, direction: Direction, m: &Measures) -> Figures {
@@ -314,7 +321,7 @@ impl View<'_, '_> {
             interval: group
                 .test
                 .map(|test| self.n.interval(test.lift_low.zip(test.lift_high), (test.effect_low, test.effect_high))),
-            short: self.short(group, texts),
+            short: self.short(group),
             description: self.describe(group),
             segments: group.segments.iter().take(SEGMENTS_SHOWN).map(|s| visible(&texts.segment(*s))).collect(),
             more: (group.segments.len() > SEGMENTS_SHOWN)
@@ -327,9 +334,14 @@ impl View<'_, '_> {
         }
     }
 
-    fn short(&self, group: &Group, texts: &Texts) -> Option<String> {
+    fn short(&self, group: &Group) -> Option<String> {
         let rule = self.result.short_rule(group).filter(|rule| !rule.segments.is_empty())?;
-        let segments: Vec<String> = rule.segments.iter().map(|s| visible(&texts.segment(*s))).collect();
+        let codebook = self.result.codebook;
+        let of_kind = |kind: Kind| {
+            let traits: Vec<String> = kind.traits.iter().map(|own| visible(&own.whole(codebook))).collect();
+            traits.join(" & ")
+        };
+        let segments: Vec<String> = joined(codebook, &rule.segments, &[]).into_iter().map(of_kind).collect();
         let values = [
             ("rule", segments.join(self.t.or)),
             ("uv", count(rule.uv)),
