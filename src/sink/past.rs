@@ -314,7 +314,8 @@ impl Past {
         let segment = |text: &String| translated(written.segment(&self.codebook, text)?, &self.codebook, codebook);
         let named: Vec<Segment> = former.named.iter().filter_map(segment).collect();
         // A run of an earlier build does not say what its names do.
-        let stands = former.named.is_empty() || stands(of, &named, group);
+        let all = named.len() == former.named.len();
+        let stands = former.named.is_empty() || all && stands(of, &named, group);
         (status != Status::Joined && stands).then_some(named)
     }
 
