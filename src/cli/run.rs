@@ -130,8 +130,8 @@ pub fn execute(job: Job, layout: &Layout, memory: Size, bar: bool) -> Result<Opt
             }
             let publisher = publisher.lock().expect("no other worker publishes").take();
             let publisher = publisher.expect("worker 0 publishes once, and its process holds the lock");
-            let Outcome { grouping, assigned, previous, notes, .. } = &mut outcome;
-            let migration = previous.settle(grouping, assigned);
+            let Outcome { codebook, grouping, assigned, previous, notes, .. } = &mut outcome;
+            let migration = previous.settle(&job, codebook, grouping, assigned);
             notes.extend_from_slice(previous.notes());
             let (outcome, migration) = (&outcome, migration.as_ref());
             summary = Some(publish(&publisher, &job, &table, outcome, migration, started, &layout_text)?);

@@ -8,10 +8,10 @@ use super::target::{Listed, Overlaps, Taken};
 use crate::audience::Assigned;
 use crate::encode::Codebook;
 use crate::highlight::Direction;
-use crate::job::{Job, MergeOf};
+use crate::job::{Job, Language, MergeOf};
 use crate::merge::{
     self, Apart, Asked, Before, Clusters, Group, Grouping, Judge, Leaf, Rounds, ShortRule, Space, Tree, Weights,
-    cell_rules, cut, short_rule,
+    cell_rules, cut, in_order, short_rule,
 };
 use crate::profile::{Profile, profile};
 use crate::score::{average_customers, measures, test};
@@ -139,12 +139,17 @@ impl Merged {
         })
     }
 
-    /// The segments as customers are asked for them, and for each group those of its own, who takes most first.
+    /// The segments as customers are asked for them, and for each group those of its own, as a rule takes them.
     pub fn listed(&self, clusters: &Clusters) -> Listed {
         let mut place = vec![0u32; self.leaves.len()];
         (0..).zip(&self.asked).for_each(|(at, &leaf)| place[leaf] = at);
         let asked = self.asked.iter().map(|&leaf| self.leaves[leaf].segment).collect();
-        let list = |members: &Vec<usize>| self.by_size(members).into_iter().map(|leaf| place[leaf]).collect();
+        let list = |members: &Vec<usize>| {
+            let leaves = self.by_size(members);
+            let segments: Vec<Segment> = leaves.iter().map(|&leaf| self.leaves[leaf].segment).collect();
+            let taken: Vec<i64> = leaves.iter().map(|&leaf| self.uv(leaf)).collect();
+            in_order(&segments, &taken).into_iter().map(|at| place[leaves[at]]).collect()
+        };
         (asked, clusters.members.iter().map(list).collect())
     }
 
@@ -175,7 +180,7 @@ impl Merged {
         leaves
     }
 
-    /// Of each group the fewest segments that say nearly all of it.
+    /// Of each group a few segments that say nearly all of it.
     pub fn short_rules(&self, clusters: &Clusters, lists: &[Selected]) -> Vec<ShortRule> {
         let rule = |(members, (list, selected)): (&Vec<usize>, &Selected)| {
             let listed: Vec<Segment> = list.iter().map(|&at| self.leaves[self.asked[at as usize]].segment).collect();
@@ -200,6 +205,7 @@ impl Merged {
         &self,
         found: &Found,
         codebook: &Codebook,
+        language: Language,
         clusters: Clusters,
         rules: Vec<ShortRule>,
         assigned: &mut Assigned,
@@ -219,13 +225,16 @@ impl Merged {
                 MergeOf::Cells => (Direction::Over, self.by_size(members)),
             };
             let segments: Vec<Segment> = ranked.iter().map(|&leaf| self.leaves[leaf].segment).collect();
+            let taken = ranked.iter().map(|&leaf| self.uv(leaf)).collect();
             let profile = profile(codebook, &sums.profile, stats.uv, &base, base_uv);
             let validation = measures(found.kind, found.scale, &held_out, &found.bases[0][VALIDATION]);
             let group = Group {
                 id: 0,
                 direction,
                 name: String::new(),
+                named: Vec::new(),
                 segments,
+                taken,
                 stats,
                 measures: own,
                 validation: (held_out.uv > 0).then_some(validation),
@@ -240,11 +249,10 @@ impl Merged {
         groups.sort_by(|(_, a), (_, b)| {
             b.measures.impact.abs().total_cmp(&a.measures.impact.abs()).then_with(|| a.segments.cmp(&b.segments))
         });
-        let names = merge::names(codebook, groups.iter().map(|(_, group)| (&group.segments[..], &group.profile[..])));
+        let names = merge::names(codebook, self.of, language, groups.iter().map(|(_, group)| group));
         let mut id_of = vec![0u32; self.leaves.len()];
-        for (id, ((members, group), name)) in (1..).zip(groups.iter_mut().zip(names)) {
-            group.id = id;
-            group.name = name;
+        for (id, ((members, group), (name, named))) in (1..).zip(groups.iter_mut().zip(names)) {
+            (group.id, group.name, group.named) = (id, name, named);
             members.iter().for_each(|&leaf| id_of[leaf] = id);
         }
         assigned.leaf.iter_mut().for_each(|leaf| *leaf = self.asked[*leaf as usize] as u32);

@@ -257,7 +257,8 @@ pub fn run(
     let published = found.zip(merged).zip(rules.zip(assigned)).zip(previous).map(
         |(((found, (merged, clusters)), (rules, mut assigned)), previous)| {
             let unlimited = merged.beyond_matrix(job);
-            let (grouping, ids) = merged.grouping(&found, &codebook, clusters, rules, &mut assigned);
+            let (grouping, ids) =
+                merged.grouping(&found, &codebook, job.output.language, clusters, rules, &mut assigned);
             let mix = mixed.map_or_else(Mix::default, |crossed| {
                 Mix::of(dimensions, &crossed, &ids, found.kind, found.scale, floor(job))
             });

@@ -6,6 +6,7 @@ use super::name::distinct;
 use super::{Group, Grouping, assignment};
 use crate::audience::Assigned;
 use crate::highlight::Direction;
+use crate::segment::Segment;
 
 /// A group of an earlier run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,6 +15,9 @@ pub struct Former {
     pub name: String,
     pub direction: Direction,
     pub uv: i64,
+    /// Texts of the segments that its name says, in the items of its run; none in a run of an earlier build.
+    #[serde(default, skip_serializing)]
+    pub named: Vec<String>,
 }
 
 /// What a group is to those of the earlier run.
@@ -122,14 +126,14 @@ impl Identity {
     }
 }
 
-/// Gives groups that are one of the earlier run its id and name, and others the numbers from `next` on, in their order; `called` is what
-/// each would be called by itself. Gives the next number.
+/// Gives groups that are one of the earlier run its id, and its name where this still stands: there `standing` has the segments that it says;
+/// others the numbers from `next` on, in their order, and what each is called by itself. Gives the next number.
 ///
 /// A number is given once: that of a group that is gone is not used again.
 pub fn settle(
     same: &[Option<usize>],
     former: &[Former],
-    called: &[String],
+    standing: Vec<Option<Vec<Segment>>>,
     next: u32,
     grouping: &mut Grouping,
     assigned: &mut Assigned,
@@ -137,11 +141,18 @@ pub fn settle(
     let mut next = next.max(former.iter().map(|old| old.id.saturating_add(1)).max().unwrap_or(1));
     let mut ids = vec![0u32; grouping.groups.iter().map(|group| group.id as usize + 1).max().unwrap_or(0)];
     // Those that are kept have their names first, so that a new one is numbered and not they.
-    let kept = (0..same.len()).filter(|&group| same[group].is_some());
-    let order: Vec<usize> = kept.chain((0..same.len()).filter(|&group| same[group].is_none())).collect();
-    let wanted = order.iter().map(|&group| same[group].map_or(&called[group], |old| &former[old].name).clone());
-    let names = distinct(wanted.collect());
+    let stands = |group: &usize| standing[*group].is_some();
+    let (kept, others): (Vec<usize>, Vec<usize>) = (0..same.len()).partition(stands);
+    let order: Vec<usize> = kept.into_iter().chain(others).collect();
+    let wanted = |&group: &usize| {
+        let old = same[group].filter(|_| stands(&group)).map(|old| &former[old].name);
+        old.unwrap_or(&grouping.groups[group].name).clone()
+    };
+    let names = distinct(order.iter().map(wanted).collect());
     order.iter().zip(names).for_each(|(&group, name)| grouping.groups[group].name = name);
+    for (group, named) in grouping.groups.iter_mut().zip(standing) {
+        group.named = named.unwrap_or_else(|| std::mem::take(&mut group.named));
+    }
     for (group, same) in grouping.groups.iter_mut().zip(same) {
         let id = same.map_or(next, |old| former[old].id);
         next = next.max(id.saturating_add(1));
@@ -157,7 +168,8 @@ pub fn settle(
 /// The former groups as they are known to a later run.
 impl From<&Group> for Former {
     fn from(group: &Group) -> Former {
-        Former { id: group.id, name: group.name.clone(), direction: group.direction, uv: group.stats.uv }
+        let (name, direction, uv) = (group.name.clone(), group.direction, group.stats.uv);
+        Former { id: group.id, name, direction, uv, named: Vec::new() }
     }
 }
 
@@ -169,7 +181,7 @@ mod tests {
     use Direction::{Over, Under};
 
     fn former(id: u32, direction: Direction, uv: i64) -> Former {
-        Former { id, name: format!("group {id}"), direction, uv }
+        Former { id, name: format!("group {id}"), direction, uv, named: Vec::new() }
     }
 
     fn overs(uvs: &[i64]) -> (Vec<Former>, Vec<(Direction, i64)>) {
@@ -245,7 +257,9 @@ mod tests {
             id,
             direction: Over,
             name: (*name).to_owned(),
+            named: Vec::new(),
             segments: Vec::new(),
+            taken: Vec::new(),
             stats: Default::default(),
             measures: measures(MetricKind::Rate, Scale::default(), &Stats::default(), &Stats::default()),
             validation: None,
@@ -265,12 +279,12 @@ mod tests {
 
     #[test]
     fn ids_and_names_are_kept_and_no_number_is_given_twice() {
-        let mut grouping = grouping(&["a", "b", "c"]);
+        let mut grouping = grouping(&["c", "b", "group 9"]);
         let mut assigned = Assigned { group: vec![3, 1, 2, 1], ..Assigned::default() };
         let former = [Former { name: "c".into(), ..former(4, Over, 10) }, former(2, Over, 10)];
-        let called = ["c", "b", "group 9"].map(String::from);
         // Group 9 of some run before is gone: the next number is 10.
-        let next = settle(&[None, Some(0), Some(1)], &former, &called, 10, &mut grouping, &mut assigned);
+        let standing = vec![None, Some(Vec::new()), Some(Vec::new())];
+        let next = settle(&[None, Some(0), Some(1)], &former, standing, 10, &mut grouping, &mut assigned);
         let named: Vec<(u32, &str)> = grouping.groups.iter().map(|g| (g.id, g.name.as_str())).collect();
         assert_eq!(named, [(10, "c (2)"), (4, "c"), (2, "group 2")]);
         assert_eq!(next, 11);
@@ -279,11 +293,23 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_stands_no_more_is_given_up_and_the_id_is_kept() {
+        let mut grouping = grouping(&["today", "b"]);
+        let named = vec![crate::segment::Segment::BASE];
+        grouping.groups[0].named = named.clone();
+        let mut assigned = Assigned { group: vec![1, 2], ..Assigned::default() };
+        let former = [former(4, Over, 10), former(2, Over, 10)];
+        settle(&[Some(0), Some(1)], &former, vec![None, Some(Vec::new())], 5, &mut grouping, &mut assigned);
+        let now: Vec<(u32, &str)> = grouping.groups.iter().map(|g| (g.id, g.name.as_str())).collect();
+        assert_eq!(now, [(4, "today"), (2, "group 2")]);
+        assert_eq!(grouping.groups[0].named, named);
+    }
+
+    #[test]
     fn a_first_run_counts_from_one() {
         let mut grouping = grouping(&["a", "a"]);
         let mut assigned = Assigned { group: vec![1, 2], ..Assigned::default() };
-        let called = ["a", "a"].map(String::from);
-        assert_eq!(settle(&[None, None], &[], &called, 0, &mut grouping, &mut assigned), 3);
+        assert_eq!(settle(&[None, None], &[], vec![None, None], 0, &mut grouping, &mut assigned), 3);
         assert_eq!(grouping.groups.iter().map(|g| g.name.as_str()).collect::<Vec<_>>(), ["a", "a (2)"]);
     }
 }

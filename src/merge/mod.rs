@@ -1,11 +1,13 @@
 //! Highlights to 6 to 10 groups that share no customer: merged bottom-up, then customers assigned.
 
 mod assign;
+mod cell_rule;
 mod cells;
 mod cut;
 mod distances;
 mod identity;
 mod keep;
+mod kinds;
 mod linkage;
 mod matching;
 mod name;
@@ -26,16 +28,18 @@ use crate::segment::Segment;
 use crate::stats::Stats;
 
 pub use assign::priority;
-pub use cells::{Grid, cell_rules};
+pub use cell_rule::cell_rules;
+pub use cells::Grid;
 pub use cut::{Asked, Clusters, cut};
 pub use identity::{Former, Identity, Status, settle};
 pub use keep::{Before, join_near, keep, keep_most, keep_order};
+pub use kinds::{Kind, Kinds, joined, kinds};
 pub use linkage::{Tree, merge, merge_points};
 pub use matching::assignment;
-pub use name::names;
+pub use name::{apart, marking, names, stands};
 pub use nearest::{absorb, join_nearest};
 pub use rounds::Rounds;
-pub use rule::{ShortRule, short_rule};
+pub use rule::{ShortRule, in_order, short_rule};
 pub use space::{Apart, Leaf, Space, Weights};
 pub use tiles::{Nearest, ROWS};
 pub use traits::{Trait, short, traits};
@@ -73,8 +77,12 @@ pub struct Group {
     pub direction: Direction,
     /// Its defining items, for people.
     pub name: String,
+    /// What the name says: any of these segments; of a name by traits, for every feature any of these items.
+    pub named: Vec<Segment>,
     /// The highlights it was merged of, the strongest first.
     pub segments: Vec<Segment>,
+    /// Of each of these, the customers that it took.
+    pub taken: Vec<i64>,
     /// Over the customers assigned to it.
     pub stats: Stats,
     pub measures: Measures,
@@ -84,7 +92,7 @@ pub struct Group {
     /// metric; none where nothing can be compared.
     pub test: Option<Test>,
     pub validation_test: Option<Test>,
-    /// The fewest of its segments that say nearly all of it.
+    /// A few of its segments, or for cells a few conditions, that say most of it.
     pub short: ShortRule,
     /// One per secondary metric, in the job's order.
     pub secondary: Vec<Measures>,

@@ -1,43 +1,195 @@
 //! What people call a group.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::traits::{one, traits};
+use super::Group;
+use super::kinds::{Kind, Kinds, is_nearly_all, kinds};
+use super::traits::{Trait, traits};
 use crate::encode::Codebook;
+use crate::job::{Language, MergeOf};
 use crate::profile::ProfileItem;
-use crate::segment::{Item, Segment};
+use crate::segment::{FeatureSet, Item, Segment};
 
-/// Names of groups, none twice: where several would be called alike, all but the first have further traits in their names, or else a number.
-///
-/// Of each group its segments, the strongest first, and its profile.
-pub fn names<'g>(codebook: &Codebook, groups: impl Iterator<Item = (&'g [Segment], &'g [ProfileItem])>) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for (segments, profile) in groups {
-        let short = name(codebook, segments, profile);
-        let alike = names.contains(&short);
-        names.push(if alike { segments.first().map_or(short, |&s| longer(codebook, s)) } else { short });
-    }
-    distinct(names)
+/// Columns that a name takes at the most, unless what has to be said takes more.
+const WIDEST: usize = 64;
+/// Kinds that a name says at the most.
+const MOST_KINDS: usize = 2;
+/// Traits of a group of many cells that a name says, beside those that nearly all of its customers have.
+const MOST_TRAITS: usize = 3;
+/// Least share of a group's customers who are mostly something.
+const MOSTLY: f64 = 0.5;
+
+/// What joins the parts of a name.
+struct Words {
+    or: &'static str,
+    comma: &'static str,
+    around: [&'static str; 2],
+    mostly: [&'static str; 2],
+    often: [&'static str; 2],
+    /// After some of so many segments, so many others being left.
+    rest: fn(usize, usize) -> String,
 }
 
-/// A group by all that its strongest segment says.
-fn longer(codebook: &Codebook, segment: Segment) -> String {
-    segment.items().map(|item| one(item).name(codebook)).collect::<Vec<_>>().join(" · ")
+fn words(language: Language) -> Words {
+    match language {
+        Language::En => Words {
+            or: " or ",
+            comma: ", ",
+            around: ["(", ")"],
+            mostly: ["mostly ", ""],
+            often: ["often ", ""],
+            rest: |_, more| format!(" +{more} more"),
+        },
+        Language::Zh => Words {
+            or: " 或 ",
+            comma: "、",
+            around: ["（", "）"],
+            mostly: ["以 ", " 为主"],
+            often: ["多见 ", ""],
+            rest: |all, _| format!(" 等 {all} 个细分"),
+        },
+    }
 }
 
-/// A group's name: what its segments say that is most over-represented in it, up to three features, as `job=retired/student · age 60–70`: traits
-/// that mark it, not a conjunction, as a group is a union of segments.
+/// How a group is called, and by which of its segments: any of these; or, where a group of cells is called by its traits, for each
+/// feature any of these items.
+pub type Called = (String, Vec<Segment>);
+
+/// Names of groups, none twice: those that would be called alike have a number.
+pub fn names<'g>(
+    codebook: &Codebook,
+    of: MergeOf,
+    language: Language,
+    groups: impl Iterator<Item = &'g Group>,
+) -> Vec<Called> {
+    let (names, named): (Vec<String>, Vec<Vec<Segment>>) =
+        groups.map(|group| name(codebook, of, &words(language), group)).unzip();
+    distinct(names).into_iter().zip(named).collect()
+}
+
+/// A group's name. Items joined by `·` all hold, of alternatives joined by `or` one does: `housing=no · (month=apr or pdays <90) +2 more`.
 ///
-/// `profile` is sorted as [`profile()`](crate::profile::profile()) leaves it, `segments` strongest first; if none of
-/// their items is surely over-represented, the first segment is the name. There are no figures of the group in it.
-fn name(codebook: &Codebook, segments: &[Segment], profile: &[ProfileItem]) -> String {
-    let said = |item: Item| segments.iter().any(|s| s.items().any(|own| own == item));
-    let marks = profile.iter().filter(|p| p.z > 0.0 && p.is_sure() && said(p.item));
-    let names: Vec<String> = traits(codebook, marks).iter().map(|own| own.name(codebook)).collect();
-    if names.is_empty() {
-        return segments.first().map(|&s| codebook.text(s)).unwrap_or_default();
+/// What nearly all of its customers have and its segments say is always there, and all that the largest kind says. A group of
+/// many cells has too many kinds: it is called by the traits that are most over-represented in it. There are no figures in names.
+fn name(codebook: &Codebook, of: MergeOf, words: &Words, group: &Group) -> Called {
+    let by_kinds = kinds(codebook, group).map(|kinds| by_kinds(codebook, words, &kinds));
+    let whole = |called: &(Called, bool)| called.1 && columns(&called.0.0) <= WIDEST;
+    match (of, by_kinds) {
+        (MergeOf::Highlights, Some((called, _))) => called,
+        (MergeOf::Cells, Some(called)) if whole(&called) => called.0,
+        (_, other) => by_traits(codebook, words, group)
+            .or(other.map(|(called, _)| called))
+            .unwrap_or_else(|| first(codebook, group)),
     }
-    names.join(" · ")
+}
+
+/// By its first segment.
+fn first(codebook: &Codebook, group: &Group) -> Called {
+    let Some(&segment) = group.segments.first() else { return Called::default() };
+    let items: Vec<String> = segment.items().map(|item| Trait::of(item).name(codebook)).collect();
+    (items.join(AND), vec![segment])
+}
+
+const AND: &str = " · ";
+
+/// By its largest kinds, and whether that is all of it.
+fn by_kinds(codebook: &Codebook, words: &Words, kinds: &Kinds) -> (Called, bool) {
+    let all = |traits: &[Trait]| traits.iter().map(|own| own.name(codebook)).collect::<Vec<_>>();
+    let common = all(&kinds.common);
+    // One that has nothing else is whoever has what all have.
+    let bare = kinds.kinds.first().is_none_or(|kind| kind.traits.is_empty());
+    let said = |most: usize| {
+        let shown: Vec<String> = kinds.kinds.iter().take(most).map(|kind| all(&kind.traits).join(AND)).collect();
+        let mut parts = common.clone();
+        if !bare {
+            let alternatives = shown.join(words.or);
+            let [open, close] = words.around;
+            let apart = shown.len() > 1 && !common.is_empty();
+            parts.push(if apart { format!("{open}{alternatives}{close}") } else { alternatives });
+        }
+        let segments: Vec<Segment> = kinds.kinds.iter().take(most).flat_map(|kind| kind.segments.clone()).collect();
+        let more = kinds.segments() - segments.len();
+        let rest = if more > 0 { (words.rest)(kinds.segments(), more) } else { String::new() };
+        (parts.join(AND) + &rest, segments)
+    };
+    let told = |kind: &Kind| !bare && !kind.traits.is_empty();
+    let most = kinds.kinds.iter().take(MOST_KINDS).take_while(|kind| told(kind)).count().max(1);
+    let fits = |most: &usize| *most == 1 || columns(&said(*most).0) <= WIDEST;
+    let most = (1..=most).rev().find(fits).expect("one always fits");
+    let called = said(most);
+    let whole = called.1.len() == kinds.segments() && !called.0.contains('…');
+    (called, whole)
+}
+
+/// By what nearly all of its customers have and cells say, and what most of them have more often than others; none where no item is
+/// surely over-represented.
+fn by_traits(codebook: &Codebook, words: &Words, group: &Group) -> Option<Called> {
+    let (common, others) = marking(codebook, group);
+    let (mostly, often): (Vec<Trait>, Vec<Trait>) = others.into_iter().partition(|own| own.share >= MOSTLY);
+    let (mut others, [before, after]) = match (mostly.is_empty(), common.is_empty()) {
+        (true, true) => (often, words.often),
+        _ => (mostly, words.mostly),
+    };
+    loop {
+        let all = |traits: &[Trait]| traits.iter().map(|own| own.name(codebook)).collect::<Vec<_>>();
+        let mut parts = all(&common);
+        if !others.is_empty() {
+            parts.push(format!("{before}{}{after}", all(&others).join(words.comma)));
+        }
+        let name = parts.join(AND);
+        if columns(&name) <= WIDEST || common.len() + others.len() <= 1 || others.is_empty() {
+            let items = common.iter().chain(&others).flat_map(|own| {
+                own.codes.iter().map(|&code| Segment::of_items(&[Item { feature: own.feature, code }]))
+            });
+            return Some((name, items.collect())).filter(|(name, _)| !name.is_empty());
+        }
+        others.pop();
+    }
+}
+
+/// Of what cells of a group say: items that nearly all of its customers have, and what is most over-represented beside these.
+pub fn marking(codebook: &Codebook, group: &Group) -> (Vec<Trait>, Vec<Trait>) {
+    let said: BTreeSet<Item> = group.segments.iter().flat_map(|segment| segment.items()).collect();
+    let marks: Vec<&ProfileItem> =
+        group.profile.iter().filter(|p| p.z > 0.0 && p.is_sure() && said.contains(&p.item)).collect();
+    let mut common: Vec<&ProfileItem> = marks.iter().copied().filter(|p| is_nearly_all(p)).collect();
+    common.sort_by_key(|p| p.item);
+    let others = marks.iter().copied().filter(|p| common.iter().all(|own| own.item.feature != p.item.feature));
+    let others = traits(codebook, apart(others).into_iter()).into_iter().take(MOST_TRAITS).collect();
+    let common = apart(common.into_iter()).into_iter().map(|p| Trait::of(p.item)).collect();
+    (common, others)
+}
+
+/// Items of which no two are the same customers', here and everywhere: such would be said twice.
+pub fn apart<'p>(items: impl Iterator<Item = &'p ProfileItem>) -> Vec<&'p ProfileItem> {
+    let mut seen = BTreeSet::new();
+    items.filter(|p| seen.insert((p.uv, p.base_share.to_bits()))).collect()
+}
+
+/// Columns of a terminal that a text takes: those of Chinese characters and their signs are double.
+fn columns(text: &str) -> usize {
+    text.chars().map(|c| if c >= '\u{2e80}' { 2 } else { 1 }).sum()
+}
+
+/// Whether a group is still what a name says that was given by these segments: all of them are there, and what it is called by today is one
+/// of them, or at least half of its customers were taken by segments that say one of them; of cells called by items, for each feature by cells that say one of its
+/// items.
+pub fn stands(of: MergeOf, named: &[Segment], group: &Group) -> bool {
+    let all: i64 = group.taken.iter().sum();
+    let most = |named: &[Segment]| {
+        let says = |segment: &Segment| named.iter().any(|&own| segment.contains(own));
+        let met = group.segments.iter().zip(&group.taken).filter(|(segment, _)| says(segment));
+        let met: i64 = met.map(|(_, taken)| taken).sum();
+        met > 0 && 2 * i128::from(met) >= i128::from(all)
+    };
+    if of == MergeOf::Highlights || named.iter().any(|segment| segment.level() > 1) {
+        let there = named.iter().all(|own| group.segments.iter().any(|segment| segment.contains(*own)));
+        // The largest of many kinds may have less than half.
+        return there && (named.iter().any(|own| group.named.contains(own)) || most(named));
+    }
+    let mut by_feature: BTreeMap<FeatureSet, Vec<Segment>> = BTreeMap::new();
+    named.iter().for_each(|&segment| by_feature.entry(segment.features()).or_default().push(segment));
+    !by_feature.is_empty() && by_feature.values().all(|named| most(named))
 }
 
 /// The names with a number after the second and later of those alike: `a`, `b`, `a (2)`.
@@ -64,6 +216,9 @@ pub(super) fn distinct(names: Vec<String>) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::encode::{Feature, ItemValue};
+    use crate::highlight::Direction;
+    use crate::score::measures;
+    use crate::stats::{MetricKind, Scale, Stats};
 
     fn codebook() -> Codebook {
         let feature = |name: &str, items: &[&str]| Feature {
@@ -78,10 +233,13 @@ mod tests {
         };
         Codebook {
             features: vec![
-                feature("job", &["retired", "student"]),
-                feature("contact", &["mobile"]),
-                feature("last", &["success"]),
-                feature("housing", &["no"]),
+                feature("job", &["retired", "student", "clerk"]),
+                feature("contact", &["mobile", "phone"]),
+                feature("last", &["success", "failure"]),
+                feature("housing", &["no", "yes"]),
+                feature("month", &["mar", "oct", "sep", "may", "apr", "feb"]),
+                feature("a long name of a feature", &["value", "other"]),
+                feature("another long one", &["value", "other"]),
             ],
         }
     }
@@ -90,51 +248,117 @@ mod tests {
         Segment::of_items(&items.iter().map(|&(feature, code)| Item { feature, code }).collect::<Vec<_>>())
     }
 
-    fn profile(items: &[(u16, u16, f64)]) -> Vec<ProfileItem> {
-        items
-            .iter()
-            .map(|&(feature, code, z)| ProfileItem {
-                item: Item { feature, code },
-                uv: 10,
-                share: 0.5,
-                base_share: 0.1,
-                index: 500.0,
-                z,
-                q: 0.0,
-            })
-            .collect()
+    /// A group of segments with the customers that they took, and items with share and z.
+    fn group(segments: &[(Segment, i64)], profile: &[(u16, u16, f64, f64)]) -> Group {
+        let item = |&(feature, code, share, z): &(u16, u16, f64, f64)| ProfileItem {
+            item: Item { feature, code },
+            uv: (share * 1000.0) as i64,
+            share,
+            base_share: 0.1 + f64::from(feature) / 100.0,
+            index: 500.0,
+            z,
+            q: 0.0,
+        };
+        Group {
+            id: 1,
+            direction: Direction::Over,
+            name: String::new(),
+            named: Vec::new(),
+            segments: segments.iter().map(|(segment, _)| *segment).collect(),
+            taken: segments.iter().map(|(_, taken)| *taken).collect(),
+            stats: Stats::default(),
+            measures: measures(MetricKind::Rate, Scale::default(), &Stats::default(), &Stats::default()),
+            validation: None,
+            test: None,
+            validation_test: None,
+            short: Default::default(),
+            secondary: Vec::new(),
+            profile: profile.iter().map(item).collect(),
+        }
+    }
+
+    fn called(of: MergeOf, group: &Group) -> [String; 2] {
+        [Language::En, Language::Zh].map(|language| name(&codebook(), of, &words(language), group).0)
+    }
+
+    fn highlights(segments: &[(Segment, i64)], profile: &[(u16, u16, f64, f64)]) -> [String; 2] {
+        called(MergeOf::Highlights, &group(segments, profile))
     }
 
     #[test]
-    fn a_name_says_the_strongest_items_of_the_segments() {
-        let segments = [segment(&[(0, 0), (1, 0), (2, 0)]), segment(&[(0, 1), (2, 0)])];
-        // housing=no is the strongest of all, but no segment says it.
-        let strong = [(3, 0, 40.0), (2, 0, 30.0), (0, 0, 25.0), (0, 1, 24.0), (1, 0, 20.0)];
-        let named = "last=success · job=retired/student · contact=mobile";
-        assert_eq!(name(&codebook(), &segments, &profile(&strong)), named);
-        // 14 is less than half of 30.
-        let weaker = [(2, 0, 30.0), (0, 0, 15.0), (1, 0, 14.0)];
-        assert_eq!(name(&codebook(), &segments, &profile(&weaker)), "last=success · job=retired");
-        // What may be chance is not said.
-        let mut unsure = profile(&weaker);
-        unsure[1].q = 0.06;
-        assert_eq!(name(&codebook(), &segments, &unsure), "last=success");
+    fn a_group_of_one_segment_is_called_by_all_that_it_says() {
+        // Whatever is stronger: somebody who meets one of the two only is not of the group.
+        let segments = [(segment(&[(0, 0), (3, 0)]), 100)];
+        assert_eq!(highlights(&segments, &[(0, 0, 1.0, 90.0), (3, 0, 1.0, 2.0)])[0], "job=retired · housing=no");
+        // Segments that say more add nobody.
+        let refined = [(segment(&[(0, 0), (2, 0), (3, 0)]), 60), segments[0], (segment(&[(0, 0), (1, 0), (3, 0)]), 5)];
+        assert_eq!(highlights(&refined, &[])[0], "job=retired · housing=no");
+        assert_eq!(highlights(&[], &[])[0], "");
     }
 
     #[test]
-    fn a_group_without_over_represented_items_is_called_by_its_first_segment() {
-        let segments = [segment(&[(0, 1), (2, 0)]), segment(&[(1, 0)])];
-        assert_eq!(name(&codebook(), &segments, &profile(&[(0, 1, 0.0), (2, 0, -1.0)])), "job=student & last=success");
-        assert_eq!(name(&codebook(), &[], &[]), "");
+    fn alternatives_are_told_from_what_holds_for_all() {
+        let months = |code| segment(&[(3, 0), (4, code)]);
+        let one_feature = [(months(0), 10), (months(2), 30), (months(1), 20)];
+        assert_eq!(highlights(&one_feature, &[])[0], "housing=no · month=sep/oct/mar");
+        let two = [(segment(&[(0, 0), (1, 0)]), 10), (segment(&[(2, 0)]), 40)];
+        assert_eq!(
+            highlights(&two, &[]),
+            ["last=success or job=retired · contact=mobile", "last=success 或 job=retired · contact=mobile"]
+        );
+        let with_more = [two[0], two[1], (segment(&[(4, 0)]), 3), (segment(&[(4, 1)]), 2)];
+        let expected = [
+            "last=success or job=retired · contact=mobile +2 more",
+            "last=success 或 job=retired · contact=mobile 等 4 个细分",
+        ];
+        assert_eq!(highlights(&with_more, &[]), expected);
+        let common = [(segment(&[(0, 0), (1, 0), (3, 0)]), 10), (segment(&[(2, 0), (3, 0)]), 40)];
+        let expected = [
+            "housing=no · (last=success or job=retired · contact=mobile)",
+            "housing=no · （last=success 或 job=retired · contact=mobile）",
+        ];
+        assert_eq!(highlights(&common, &[]), expected);
+        // 97 % of the customers have an item that only the larger kind says, and nobody another one of its feature.
+        let nearly = [(segment(&[(0, 0), (1, 0)]), 90), (segment(&[(2, 0)]), 10)];
+        let name = &highlights(&nearly, &[(1, 0, 0.97, 30.0)])[0];
+        assert_eq!(name, "contact=mobile · (job=retired or last=success)");
+        // What does not fit is counted.
+        let long = [(segment(&[(5, 0), (6, 0)]), 90), (segment(&[(0, 0), (1, 0)]), 10)];
+        assert_eq!(highlights(&long, &[])[0], "a long name of a feature=value · another long one=value +1 more");
     }
 
     #[test]
-    fn of_groups_that_would_be_called_alike_the_later_say_more() {
-        let profile = profile(&[(0, 0, 30.0)]);
-        let [a, b, c] = [[segment(&[(0, 0)])], [segment(&[(0, 0), (3, 0)])], [segment(&[(0, 0), (3, 0)])]];
-        let groups = [&a, &b, &c].map(|segments| (&segments[..], &profile[..]));
-        let expected = ["job=retired", "job=retired · housing=no", "job=retired · housing=no (2)"];
-        assert_eq!(names(&codebook(), groups.into_iter()), expected);
+    fn a_group_of_many_cells_is_called_by_what_most_of_its_customers_have() {
+        let cell = |job, month| (segment(&[(0, job), (3, 0), (4, month)]), 10);
+        let cells: Vec<(Segment, i64)> =
+            [(0, 0), (0, 1), (1, 2), (1, 3), (0, 4)].map(|(job, month)| cell(job, month)).to_vec();
+        let profile = [(3, 0, 0.99, 40.0), (0, 0, 0.6, 30.0), (4, 0, 0.2, 25.0), (1, 0, 0.9, 20.0)];
+        let expected = ["housing=no · mostly job=retired", "housing=no · 以 job=retired 为主"];
+        assert_eq!(called(MergeOf::Cells, &group(&cells, &profile)), expected);
+        let profile = [(4, 0, 0.3, 25.0), (0, 0, 0.4, 20.0)];
+        assert_eq!(called(MergeOf::Cells, &group(&cells, &profile))[0], "often month=mar, job=retired");
+        // Few cells are said as they are.
+        assert_eq!(called(MergeOf::Cells, &group(&cells[..2], &[]))[0], "job=retired · housing=no · month=mar/oct");
+        assert_eq!(
+            called(MergeOf::Cells, &group(&cells, &[]))[0],
+            "housing=no · job=retired · month=mar/oct/apr +2 more"
+        );
+    }
+
+    #[test]
+    fn a_name_stands_while_what_it_says_is_most_of_the_group() {
+        let [a, b] = [segment(&[(0, 0), (3, 0)]), segment(&[(1, 0)])];
+        let refined = segment(&[(0, 0), (2, 0), (3, 0)]);
+        let group = group(&[(refined, 30), (a, 20), (b, 50)], &[]);
+        assert!(stands(MergeOf::Highlights, &[a], &group) && stands(MergeOf::Highlights, &[b], &group));
+        assert!(!stands(MergeOf::Highlights, &[refined], &group), "30 of 100");
+        let by_refined = Group { named: vec![refined], ..group.clone() };
+        assert!(stands(MergeOf::Highlights, &[refined], &by_refined), "it is called by it today, too");
+        assert!(!stands(MergeOf::Highlights, &[], &group));
+        assert!(!stands(MergeOf::Highlights, &[a, segment(&[(4, 0)])], &group), "the second is of another group now");
+        let item = |feature| segment(&[(feature, 0)]);
+        assert!(stands(MergeOf::Cells, &[item(0), item(3)], &group), "50 have each");
+        assert!(!stands(MergeOf::Cells, &[item(0), item(2)], &group), "30 have the second");
     }
 
     #[test]

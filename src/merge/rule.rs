@@ -1,7 +1,8 @@
-//! What a group is in short: the fewest of its segments that say nearly all of it.
+//! What a group is in short: as few of its segments as say nearly all that any of them do.
 
 use serde::{Deserialize, Serialize};
 
+use super::kinds::without_refinements;
 use crate::segment::Segment;
 
 /// Some of a group's segments, as a rule for it.
@@ -20,26 +21,45 @@ pub struct ShortRule {
 /// A rule that is this much worse than the best is as good, if it is shorter: in the harmonic mean of precision and recall.
 pub(super) const AS_GOOD: f64 = 0.02;
 
-/// The shortest rule among those of the first, the first two ... of these segments that is as good as the best of them, by the harmonic
-/// mean of precision and recall (van Rijsbergen, 1979). `selected` has, of each segment, the customers it selects beside those before
-/// it, and how many of these are in the group, which has `uv`.
+/// Precision and recall in one figure, their harmonic mean (van Rijsbergen, 1979), of so many customers selected, of whom some are in the
+/// group of `uv`.
+pub(super) fn harmonic(selected: i64, own: i64, uv: i64) -> f64 {
+    if own == 0 { 0.0 } else { 2.0 * own as f64 / (selected + uv) as f64 }
+}
+
+/// Places of a group's segments with the customers that they took, as a rule takes them: most customers first, and last those that say
+/// more than another one and so add nobody.
+pub fn in_order(segments: &[Segment], taken: &[i64]) -> Vec<usize> {
+    let mut order: Vec<usize> = without_refinements(segments, taken).into_iter().map(|(at, _)| at).collect();
+    let rest: Vec<usize> = (0..segments.len()).filter(|at| !order.contains(at)).collect();
+    order.extend(rest);
+    order
+}
+
+/// The shortest rule among those of the first, the first two ... of these segments that is as good as the best of them, by the
+/// [`harmonic`] mean of precision and recall. `selected` has, of each segment, the customers it selects beside those before it, and how
+/// many of these are in the group, which has `uv`.
 pub fn short_rule(segments: &[Segment], selected: &[[i64; 2]], uv: i64) -> ShortRule {
     let share = |part: i64, of: i64| if of == 0 { 0.0 } else { part as f64 / of as f64 };
     let (mut all, mut own) = (0, 0);
-    let rules: Vec<ShortRule> = (1..=segments.len())
+    let rules: Vec<(f64, ShortRule)> = (1..=segments.len())
         .zip(selected)
         .map(|(first, [more, of_group])| {
             (all, own) = (all + more, own + of_group);
-            let segments = segments[..first].to_vec();
-            ShortRule { segments, uv: all, precision: share(own, all), recall: share(own, uv) }
+            let says_less = |at: usize| {
+                segments[..first].iter().enumerate().any(|(other, segment)| {
+                    other != at && segments[at].contains(*segment) && (*segment != segments[at] || other < at)
+                })
+            };
+            let segments = (0..first).filter(|&at| !says_less(at)).map(|at| segments[at]).collect();
+            (
+                harmonic(all, own, uv),
+                ShortRule { segments, uv: all, precision: share(own, all), recall: share(own, uv) },
+            )
         })
         .collect();
-    let good = |rule: &ShortRule| {
-        let sum = rule.precision + rule.recall;
-        if sum == 0.0 { 0.0 } else { 2.0 * rule.precision * rule.recall / sum }
-    };
-    let best = rules.iter().map(good).fold(0.0, f64::max);
-    rules.into_iter().find(|rule| good(rule) >= best - AS_GOOD).unwrap_or_default()
+    let best = rules.iter().map(|(good, _)| *good).fold(0.0, f64::max);
+    rules.into_iter().find(|(good, _)| *good >= best - AS_GOOD).map(|(_, rule)| rule).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -57,5 +77,17 @@ mod tests {
         let alone = short_rule(&segments[..1], &[[50, 50]], 50);
         assert_eq!((alone.precision, alone.recall), (1.0, 1.0));
         assert_eq!(short_rule(&[], &[], 0), ShortRule::default());
+    }
+
+    #[test]
+    fn what_says_more_than_another_segment_is_not_in_a_rule() {
+        let of = |features: &[u16]| {
+            Segment::of_items(&features.iter().map(|&feature| Item { feature, code: 0 }).collect::<Vec<_>>())
+        };
+        let segments = [of(&[0, 1, 2]), of(&[3]), of(&[0, 1]), of(&[0, 1, 4])];
+        // The third took 40 and those of the first and the last 55 more.
+        assert_eq!(in_order(&segments, &[50, 60, 40, 5]), [2, 1, 0, 3]);
+        let rule = short_rule(&[segments[0], segments[2]], &[[50, 50], [45, 45]], 95);
+        assert_eq!((rule.segments, rule.uv), (vec![segments[2]], 95));
     }
 }

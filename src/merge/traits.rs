@@ -9,6 +9,8 @@ const MOST_FEATURES: usize = 3;
 /// Items told of one feature at the most, and of all.
 const MOST_ITEMS: usize = 3;
 const MOST_IN_ALL: usize = 4;
+/// Values a name says of one feature at the most.
+const MOST_VALUES: usize = 4;
 /// An item is told when its standard score is at least this share of the strongest one's.
 const LEAST_SCORE: f64 = 0.5;
 
@@ -49,22 +51,36 @@ pub fn traits<'p>(codebook: &Codebook, items: impl Iterator<Item = &'p ProfileIt
             None | Some(_) => {}
         }
     }
-    for own in &mut traits {
-        let items = &codebook.feature(own.feature).items;
-        let ordered = |code: &ItemCode| !matches!(items[usize::from(*code)], ItemValue::Text(_));
-        if own.codes.iter().all(ordered) {
-            own.codes.sort_unstable();
-        }
-    }
+    traits.iter_mut().for_each(|own| own.sort(codebook));
     traits
 }
 
-/// One item as a trait, of which no shares are known.
-pub(super) fn one(item: Item) -> Trait {
-    Trait { feature: item.feature, codes: vec![item.code], share: 0.0, base_share: 0.0 }
-}
-
 impl Trait {
+    /// One item, of which no shares are known.
+    pub fn of(item: Item) -> Trait {
+        Trait { feature: item.feature, codes: vec![item.code], share: 0.0, base_share: 0.0 }
+    }
+
+    /// Puts items in their order where they have one.
+    pub(super) fn sort(&mut self, codebook: &Codebook) {
+        let items = &codebook.feature(self.feature).items;
+        let ordered =
+            |code: &ItemCode| items.get(usize::from(*code)).is_some_and(|item| !matches!(item, ItemValue::Text(_)));
+        if self.codes.iter().all(ordered) {
+            self.codes.sort_unstable();
+        }
+    }
+
+    /// With the shares of a group and of the base that have any of its items, as a profile has them; those of tags are of the most frequent.
+    pub fn with_shares(mut self, codebook: &Codebook, profile: &[ProfileItem]) -> Trait {
+        let own = profile.iter().filter(|p| p.item.feature == self.feature && self.codes.contains(&p.item.code));
+        let add = |a: (f64, f64), p: &ProfileItem| (a.0 + p.share, a.1 + p.base_share);
+        let most = |a: (f64, f64), p: &ProfileItem| if p.share > a.0 { (p.share, p.base_share) } else { a };
+        let tags = codebook.feature(self.feature).tags.is_some();
+        (self.share, self.base_share) = if tags { own.fold((0.0, 0.0), most) } else { own.fold((0.0, 0.0), add) };
+        self
+    }
+
     /// Its items' values; bands that touch are one.
     pub fn values(&self, codebook: &Codebook) -> Vec<ItemValue> {
         let mut values: Vec<ItemValue> = Vec::new();
@@ -86,11 +102,25 @@ impl Trait {
         values
     }
 
-    /// As a name has it, whatever the language: `month=oct/sep/mar`, `age 30–40`, `tenure <3`.
+    /// As a name has it, whatever the language: `month=oct/sep/mar`, `age 30–40`, `tenure <3`. Of more than four values the first three
+    /// are said, and that there are more.
     pub fn name(&self, codebook: &Codebook) -> String {
+        self.written(codebook, MOST_VALUES)
+    }
+
+    /// The same with all values.
+    pub fn whole(&self, codebook: &Codebook) -> String {
+        self.written(codebook, usize::MAX)
+    }
+
+    fn written(&self, codebook: &Codebook, most: usize) -> String {
         let feature = codebook.feature_label(self.feature);
         let values = self.values(codebook);
-        let labels: Vec<String> = values.iter().map(short).collect();
+        let mut labels: Vec<String> = values.iter().map(short).collect();
+        if labels.len() > most {
+            labels.truncate(most - 1);
+            labels.push("…".to_owned());
+        }
         let by = if labels.iter().any(|label| label.contains('/')) { " | " } else { "/" };
         let is_band = |value: &ItemValue| matches!(value, ItemValue::Range { .. });
         let equals = if values.iter().all(is_band) { " " } else { "=" };

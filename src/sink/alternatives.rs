@@ -160,7 +160,7 @@ impl PartEntry {
 }
 
 /// Items without their feature.
-pub(super) fn labels(items: &[Item], codebook: &Codebook) -> Vec<String> {
+fn labels(items: &[Item], codebook: &Codebook) -> Vec<String> {
     items.iter().map(|&item| codebook.item_label(item)).collect()
 }
 

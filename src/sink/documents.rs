@@ -149,6 +149,9 @@ pub struct GroupEntry {
     pub secondary: Vec<SecondaryEntry>,
     /// One paragraph, in the job's language.
     pub description: String,
+    /// What the name says: any of these; of a name by traits, for each feature any of these items.
+    #[serde(default)]
+    pub named: Vec<String>,
     /// The strongest first.
     pub segments: Vec<String>,
     /// Items of fewer customers than the privacy floor are left out.
@@ -254,6 +257,7 @@ impl GroupEntry {
                 .and_then(IntervalEntry::of),
             secondary: group.secondary.iter().zip(&result.secondary).map(secondary).collect(),
             description: report::describe(group, result, result.job.output.language),
+            named: group.named.iter().map(|s| texts.segment(*s)).collect(),
             segments: group.segments.iter().map(|s| texts.segment(*s)).collect(),
             profile: privacy::told(group, result).into_iter().map(profile).collect(),
             mix: mix::of_group(result, at),

@@ -230,7 +230,7 @@ mod tests {
             "0.25",
             "火星",
             "4.20%",
-            "2%",
+            "2.00%",
             "assigned.parquet",
             "17 of those",
         ] {

@@ -264,7 +264,8 @@ mod tests {
     use crate::merge::Identity;
 
     fn file(shared: Vec<Vec<i64>>) -> MigrationFile {
-        let of = |id: u32, uv: i64| Former { id, name: format!("g{id}"), direction: Direction::Over, uv };
+        let of =
+            |id: u32, uv: i64| Former { id, name: format!("g{id}"), direction: Direction::Over, uv, named: Vec::new() };
         let former = vec![of(1, 100), of(2, 60)];
         let groups = [of(1, 110), of(3, 50)];
         let sizes: Vec<_> = groups.iter().map(|group| (group.direction, group.uv)).collect();

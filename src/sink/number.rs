@@ -118,7 +118,8 @@ pub(super) fn signed(value: f64) -> String {
     if value > 0.0 && number != "0" { format!("+{number}") } else { number }
 }
 
-/// A share as per cent: one decimal from 10 % on, two below, and two digits where those would be zeros.
+/// A share as per cent: one decimal from 10 % on, two below, and two digits where those would be zeros; nobody and all without any. So
+/// shares side by side have equally many digits.
 pub(super) fn percent(share: f64) -> String {
     let percent = share * 100.0;
     if !percent.is_finite() {
@@ -126,7 +127,7 @@ pub(super) fn percent(share: f64) -> String {
     }
     let size = percent.abs();
     let places = match size {
-        s if s == 0.0 || (s - s.round()).abs() < 1e-9 => 0,
+        s if s == 0.0 || s == 100.0 => 0,
         s if s >= 9.995 => 1,
         s if s >= 0.095 => 2,
         s => (1 - s.log10().floor() as i32).clamp(2, 9) as usize,
@@ -173,7 +174,7 @@ mod tests {
         assert_eq!([12.0, -0.004, 0.0].map(signed), ["+12", "−0.004", "0"]);
         assert_eq!(
             [0.0, 0.5, 0.1234, 0.0412, 0.0041, 0.000041, 1.0].map(percent),
-            ["0%", "50%", "12.3%", "4.12%", "0.41%", "0.0041%", "100%"]
+            ["0%", "50.0%", "12.3%", "4.12%", "0.41%", "0.0041%", "100%"]
         );
         assert_eq!(
             [0.0, 0.0123, 0.433, 1.124, 4.12, 12.34, 1234.4].map(times),

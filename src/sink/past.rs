@@ -17,8 +17,8 @@ use crate::audience::Assigned;
 use crate::encode::{Codebook, ItemValue};
 use crate::enumerate::Answer;
 use crate::highlight::Direction;
-use crate::job::{Continuity, Job};
-use crate::merge::{Before, Former, Grouping, Identity, settle};
+use crate::job::{Continuity, Job, MergeOf};
+use crate::merge::{Before, Former, Group, Grouping, Identity, Status, settle, stands};
 use crate::segment::{FeatureId, Item, ItemCode, Segment};
 
 /// What a run has of those before it: the run it is compared with, if any, and the numbers of groups that were given.
@@ -182,7 +182,13 @@ impl Previous {
     }
 
     /// Gives groups the ids and names of the previous run's that they are, and the others numbers of their own; says who went where.
-    pub fn settle(&mut self, grouping: &mut Grouping, assigned: &mut Assigned) -> Option<Migration> {
+    pub fn settle(
+        &mut self,
+        job: &Job,
+        codebook: &Codebook,
+        grouping: &mut Grouping,
+        assigned: &mut Assigned,
+    ) -> Option<Migration> {
         let called: Vec<String> = grouping.groups.iter().map(|group| group.name.clone()).collect();
         let started = std::time::Instant::now();
         let shared = self.past.as_ref().filter(|_| self.same_ids).map(|past| past.in_common(grouping, assigned));
@@ -195,7 +201,12 @@ impl Previous {
         let migration = self.past.as_ref().map(|past| past.migration(grouping, shared));
         let (nobody, none) = (vec![None; grouping.groups.len()], Vec::new());
         let (same, former) = migration.as_ref().map_or((&nobody, &none), |m| (&m.identity.same, &m.identity.former));
-        grouping.next_id = settle(same, former, &called, self.next_id, grouping, assigned).max(self.given);
+        let standing = |(at, old): (usize, &Option<usize>)| {
+            let (identity, past) = (&migration.as_ref()?.identity, self.past.as_ref()?);
+            past.standing(&former[(*old)?], identity.status[at], &grouping.groups[at], job.merge.of, codebook)
+        };
+        let standing = same.iter().enumerate().map(standing).collect();
+        grouping.next_id = settle(same, former, standing, self.next_id, grouping, assigned).max(self.given);
         grouping.called = called;
         migration.filter(|_| told)
     }
@@ -310,6 +321,24 @@ impl Past {
     /// The direction that a group must have to be one of this run's: any where these are of cells, which have none.
     pub fn matched_by(&self, direction: Direction) -> Option<Direction> {
         (self.manifest.job["merge"]["of"] != "cells").then_some(direction)
+    }
+
+    /// What the name of a group says that another one is, if that is still so.
+    fn standing(
+        &self,
+        former: &Former,
+        status: Status,
+        group: &Group,
+        of: MergeOf,
+        codebook: &Codebook,
+    ) -> Option<Vec<Segment>> {
+        let written = Written::of(&self.codebook);
+        let segment = |text: &String| translated(written.segment(&self.codebook, text)?, &self.codebook, codebook);
+        let named: Vec<Segment> = former.named.iter().filter_map(segment).collect();
+        // A run of an earlier build does not say what its names do.
+        let all = named.len() == former.named.len();
+        let stands = former.named.is_empty() || all && stands(of, &named, group);
+        (status != Status::Joined && stands).then_some(named)
     }
 
     /// Where customers in common are not known, groups are the same that are made of the same segments.

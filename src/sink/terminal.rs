@@ -67,7 +67,7 @@ pub(super) fn direction_mark(direction: Direction) -> &'static str {
 
 /// The ten highlights ranked first. `width` in columns; none: as the terminal is, or as wide as the text.
 pub fn highlight_table(result: &RunResult, width: Option<u16>) -> String {
-    let (t, n) = (Text::of(result.job.output.language), numbers(result));
+    let (t, n) = (Text::of_kind(result.job.output.language, result.kind), numbers(result));
     let texts = Texts::of(result.codebook);
     let mut table = table(&["#", t.segment, t.uv, t.uv_share, t.mean, t.lift, t.impact, t.q, t.validated], width);
     for (position, highlight) in result.highlights.iter().take(TOP).enumerate() {
@@ -93,7 +93,7 @@ pub fn highlight_table(result: &RunResult, width: Option<u16>) -> String {
 
 /// All groups.
 pub fn group_table(result: &RunResult, width: Option<u16>) -> String {
-    let (t, n) = (Text::of(result.job.output.language), numbers(result));
+    let (t, n) = (Text::of_kind(result.job.output.language, result.kind), numbers(result));
     let told = result.told_migration();
     let mut header = vec!["#", t.group, t.uv, t.uv_share, t.mean, t.lift, t.impact, t.held_out_mean];
     header.extend(told.is_some().then_some(t.status));
@@ -119,7 +119,7 @@ pub fn group_table(result: &RunResult, width: Option<u16>) -> String {
 
 /// Both tables, each under its heading.
 pub fn terminal(result: &RunResult, width: Option<u16>) -> String {
-    let t = Text::of(result.job.output.language);
+    let t = Text::of_kind(result.job.output.language, result.kind);
     let mut out = String::new();
     let highlights = (t.highlights, highlight_table(result, width), result.highlights.is_empty(), t.no_highlights);
     let groups = (t.groups, group_table(result, width), result.grouping.groups.is_empty(), t.no_groups);
@@ -139,7 +139,7 @@ mod tests {
     fn the_tables_name_segments_and_groups_with_their_figures() {
         let sample = Sample::new();
         let text = terminal(&sample.result(), Some(140));
-        for part in ["职业=退休 & 渠道==cmd()", "4.0x", "+12 orders", "40%", "-x<b>=</script>", "< 0.0001"] {
+        for part in ["职业=退休 & 渠道==cmd()", "4.0x", "+12 orders", "40.0%", "-x<b>=</script>", "< 0.0001"] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
     }

@@ -1,13 +1,14 @@
 //! Every sentence of the report and the terminal, in English and Chinese. `{name}` is filled in by [`fill`].
 
 use crate::job::Language;
+use crate::stats::MetricKind;
 
 macro_rules! texts {
     ($($name:ident: $en:literal, $zh:literal;)*) => {
         /// One language's sentences.
         pub(super) struct Text { $(pub $name: &'static str),* }
-        static EN: Text = Text { $($name: $en),* };
-        static ZH: Text = Text { $($name: $zh),* };
+        const EN: Text = Text { $($name: $en),* };
+        const ZH: Text = Text { $($name: $zh),* };
         #[cfg(test)]
         const PAIRS: &[(&str, &str, &str)] = &[$((stringify!($name), $en, $zh)),*];
     };
@@ -20,25 +21,33 @@ texts! {
     yes: "yes", "是";
     no: "no", "否";
     title: "{metric}: niche segments and target groups", "{metric}：微细分洞察与目标人群";
-    kind_rate: "Share of customers with {metric} = yes", "{metric} 为“是”的客户占比";
-    kind_rate_positive: "Share of customers with {metric} = {positive}", "{metric} 为 {positive} 的客户占比";
-    kind_amount: "{metric} per customer", "客户人均 {metric}";
-    kind_ratio: "{metric} per {denominator}", "每单位 {denominator} 对应的 {metric}";
+    kind_rate: "Share of customers with {metric} = yes", "“{metric}”为“是”的客户占比";
+    kind_rate_positive: "Share of customers with {metric} = {positive}", "“{metric}”为“{positive}”的客户占比";
+    kind_amount: "{metric} per customer", "客户人均“{metric}”";
+    kind_ratio: "{metric} per {denominator}", "每单位“{denominator}”对应的“{metric}”";
     or: " or ", " 或 ";
     contents: "Contents", "目录";
 
     summary: "Of {customers} customers, the average is {mean}. The run compared {segments} segments and found {highlights} highlights: small groups of customers with a large influence on the figure.",
         "全体 {customers} 位客户（大盘）的均值为 {mean}。本次共比较 {segments} 个微细分，筛选出 {highlights} 个高亮细分：UV 占比小、但对核心指标影响大的客群。";
     summary_validated: "{validated} of the {highlights} were confirmed on customers who were held out while searching.",
-        "其中 {validated} 个在留出的验证客户上得到证实（共 {highlights} 个）。";
+        "共 {highlights} 个，其中 {validated} 个通过留出样本验证。";
+    summary_validated_few: "Only {validated} of the {highlights} were confirmed on customers who were held out while searching.",
+        "共 {highlights} 个，其中仅 {validated} 个通过留出样本验证。";
     summary_groups: "They were merged into {groups} target groups, which share no customer and cover {assigned} customers ({share}).",
         "这些高亮细分合并为 {groups} 个互不重叠的目标人群，共覆盖 {assigned} 位客户（占大盘 {share}）。";
     summary_one_group: "They make one target group of {assigned} customers ({share}).",
         "这些高亮细分合并为 1 个目标人群，共 {assigned} 位客户（占大盘 {share}）。";
+    summary_cells: "All customers were divided into {groups} target groups, merged of the {cells} combinations of {features} that they have. Highlights have no part in these groups; they are told on their own.",
+        "全体客户按{features}共有 {cells} 种组合，合并为 {groups} 个互不重叠的目标人群。高亮细分与这些人群的划分无关，单独列出。";
+    summary_held_over: "The largest positive influence: {name}, {uv} customers at {held} among those kept aside ({held_lift}); over all of them that is {impact} above an average audience of that size.",
+        "正向影响最大的人群：{name}，{uv} 位客户，验证客户上为 {held}（{held_lift}）；以全部客户计，比同等规模的平均客群多贡献 {impact}。";
+    summary_held_under: "The largest negative influence: {name}, {uv} customers at {held} among those kept aside ({held_lift}); over all of them that is {impact} below an average audience of that size.",
+        "负向影响最大的人群：{name}，{uv} 位客户，验证客户上为 {held}（{held_lift}）；以全部客户计，比同等规模的平均客群少贡献 {impact}。";
     summary_best_over: "The largest positive influence: {name}, {uv} customers at {mean} ({lift}); that is {impact} above an average audience of that size.",
-        "正向影响最大的人群：{name}，{uv} 位客户，均值 {mean}（{lift}），比同等规模的平均客群多贡献 {impact}。";
+        "正向影响最大的人群：{name}，{uv} 位客户，指标为 {mean}（{lift}），比同等规模的平均客群多贡献 {impact}。";
     summary_best_under: "The largest negative influence: {name}, {uv} customers at {mean} ({lift}); that is {impact} below an average audience of that size.",
-        "负向影响最大的人群：{name}，{uv} 位客户，均值 {mean}（{lift}），比同等规模的平均客群少贡献 {impact}。";
+        "负向影响最大的人群：{name}，{uv} 位客户，指标为 {mean}（{lift}），比同等规模的平均客群少贡献 {impact}。";
     not_held_out: "Nothing was validated: no customers were held out (highlight.holdout = 0). All figures come from the customers that the segments were found on, so they are optimistic.",
         "本次结果未经验证：没有留出验证客户（highlight.holdout = 0）。所有数字都来自发现这些细分时所用的同一批客户，因此会偏乐观。";
     no_highlights: "No segment met all conditions. The funnel below says how many each condition rejected.",
@@ -70,8 +79,10 @@ texts! {
     drift_written: "{customers} customers written to {out}", "已将 {customers} 位客户写入 {out}";
 
     groups: "Target groups", "目标人群";
-    groups_lead: "In order of influence. Each customer is in one group at most; the figures are exact counts over the customers of the audience files.",
-        "按影响量排序。每位客户最多归入一个人群；以下数字均为对人群包内客户的精确统计。";
+    groups_lead: "In order of influence. Each customer is in one group at most; the figures are exact counts over the customers of the audience files. In names, “·” means that both hold.",
+        "按影响量排序。每位客户最多归入一个人群；以下数字均为对人群包内客户的精确统计。名称中的“·”表示同时满足。";
+    groups_lead_cells: "In order of influence. Each customer is in exactly one group; the figures are exact counts over the customers of the audience files. The groups were merged by the metric, among other things, so judge them by the held-out mean: it is an independent check. In names, “·” means that both hold.",
+        "按影响量排序。每位客户归入且仅归入一个人群；以下数字均为对人群包内客户的精确统计。人群的合并参考了指标本身，请以验证集数字为准：它是独立的检验。名称中的“·”表示同时满足。";
     group: "Group", "人群";
     direction: "Direction", "方向";
     over: "above average", "高于大盘";
@@ -87,16 +98,19 @@ texts! {
     held_out_mean: "Held-out mean", "验证集均值";
     all_customers: "All customers", "大盘（全体客户）";
 
-    describe_who: "These {uv} customers, {share} of all, stand out by {traits}{lacks}.",
-        "该人群共{uv}位客户，占大盘{share}，突出特征是{traits}{lacks}。";
-    describe_size: "These {uv} customers are {share} of all.", "该人群共{uv}位客户，占大盘{share}。";
-    describe_first_trait: "{trait} ({share} of them, {base} of all customers)", "{trait}（占{share}，大盘为{base}）";
-    describe_all: "all", "100%";
-    describe_trait: "{trait}", "{trait}";
-    describe_traits_comma: ", ", "，";
-    describe_traits_and: " and ", "，以及";
-    describe_seldom: "; less often than others they have {traits}", "；{traits}的客户占比明显低于大盘";
-    describe_never: "; none of them has {traits}", "；没有一位客户的{traits}";
+    describe_size: "{uv} customers, {share} of all.", "该人群共{uv}位客户，占大盘{share}。";
+    describe_marks: "What marks them: {traits}.", "主要特征：{traits}。";
+    describe_kinds: "They meet at least one of {n} conditions, the largest first: {list}.",
+        "满足以下 {n} 类条件之一（按客户数从多到少）：{list}。";
+    describe_kinds_more: "They meet at least one of {n} conditions, the largest first: {list}; and {more} more.",
+        "满足以下 {n} 类条件之一（按客户数从多到少）：{list}；另有 {more} 类。";
+    describe_also: "More frequent than among others: {traits}.", "明显偏多的还有：{traits}。";
+    describe_share: "{trait} ({share} of them; {base} of all customers)", "{trait}（占{share}，大盘{base}）";
+    describe_all: "{trait} (all of them; {base} of all customers)", "{trait}（全部客户，大盘{base}）";
+    describe_and: " and ", "且";
+    describe_semicolon: "; ", "；";
+    describe_seldom: "Rare among them: {traits}.", "明显偏少的有：{traits}。";
+    describe_never: "Not among them: {traits}.", "完全没有的是：{traits}。";
     describe_comma: ", ", "、";
     describe_or: " or ", "或";
     trait_values: "{feature} = {values}", "{feature}为{values}";
@@ -105,19 +119,30 @@ texts! {
     trait_band: "{feature} from {low} to under {high}", "{feature}在{low}～{high}之间";
     trait_from: "{feature} of {low} or more", "{feature}不低于{low}";
     trait_below: "{feature} under {high}", "{feature}低于{high}";
-    trait_missing: "an unknown {feature}", "{feature}缺失";
+    trait_missing: "{feature} unknown", "{feature}缺失";
     missing: "unknown", "缺失";
-    describe_what: "{mean}: {factor}, and {impact}.", "{mean}，{factor}；{impact}。";
+    describe_what: "{mean} ({factor}): {impact}.", "{mean}，{factor}；{impact}。";
     describe_what_without: "{mean}: {impact}.", "{mean}；{impact}。";
+    describe_cells: "On the {uv} of them who were kept aside, an independent check, {mean}{factor}, which {verdict} that they differ. Over all of them it is {whole}, which is optimistic, as the groups were made by it: {impact}.",
+        "以留出的验证客户计（其中{uv}位属于该人群，未参与划分，属独立检验），{mean}{factor}，{verdict}。以全部客户计为{whole}（人群的划分参考了指标，该数字偏乐观）；{impact}。";
+    describe_everybody: "all customers", "大盘";
+    describe_kept_aside: "all kept aside", "全部验证客户";
+    describe_confirmed: "confirms", "差异得到证实";
+    describe_unconfirmed: "does not confirm", "差异未得到证实";
+    describe_factor: " ({factor})", "，{factor}";
     describe_yes: "yes", "“是”";
-    describe_rate: "{mean} of them have {metric} = {positive}, against {base} of all customers", "其中{mean}的客户{metric}为{positive}，大盘为{base}";
-    describe_rate_under: "Only {mean} of them have {metric} = {positive}, against {base} of all customers", "其中仅{mean}的客户{metric}为{positive}，大盘为{base}";
-    describe_none: "None of them has {metric} = {positive}, against {base} of all customers", "其中没有一位客户{metric}为{positive}，大盘为{base}";
-    describe_amount: "Their mean {metric} is {mean}, against {base} over all customers", "人均{metric}为{mean}，大盘为{base}";
-    describe_ratio: "Their {metric} per {denominator} is {mean}, against {base} over all customers", "每单位{denominator}对应的{metric}为{mean}，大盘为{base}";
-    describe_times: "{lift} times the average{interval}", "是大盘的{lift}倍{interval}";
-    describe_part: "{lift} of the average{interval}", "相当于大盘的{lift}{interval}";
-    describe_interval: " (95% interval {low} to {high})", "（95% 置信区间 {low}～{high}）";
+    describe_rate: "{metric} is {positive} for {mean} of them, against {base} of {all}",
+        "该人群“{metric}”为{positive}的占比为{mean}（{all}{base}）";
+    describe_rate_under: "{metric} is {positive} for only {mean} of them, against {base} of {all}",
+        "该人群“{metric}”为{positive}的占比仅为{mean}（{all}{base}）";
+    describe_none: "{metric} is {positive} for none of them, against {base} of {all}",
+        "该人群没有一位客户的“{metric}”为{positive}（{all}占比{base}）";
+    describe_amount: "their mean {metric} is {mean}, against {base} over {all}",
+        "人均“{metric}”为{mean}（{all}{base}）";
+    describe_ratio: "their {metric} per {denominator} is {mean}, against {base} over {all}",
+        "每单位“{denominator}”对应的“{metric}”为{mean}（{all}{base}）";
+    describe_times: "{lift} times{interval}", "是大盘的{lift}倍{interval}";
+    describe_interval: "; 95% interval {low} to {high} times", "（95% 置信区间 {low}～{high} 倍）";
     describe_customers: "{n}", "{n}位";
     describe_rate_more: "{impact} more than in an average audience of that size", "与同等规模的平均客群相比，多出{impact}";
     describe_rate_fewer: "{impact} fewer than in an average audience of that size", "与同等规模的平均客群相比，少了{impact}";
@@ -125,16 +150,19 @@ texts! {
     describe_less: "{impact} less in total than an average audience of that size", "与同等规模的平均客群相比，合计少了{impact}";
     describe_ratio_more: "{impact} more in total than average customers with as much {denominator}", "与{denominator}合计相同的平均客群相比，多出{impact}";
     describe_ratio_less: "{impact} less in total than average customers with as much {denominator}", "与{denominator}合计相同的平均客群相比，少了{impact}";
-    describe_held: "The {uv} of them who were kept aside during the search confirm it ({mean}).",
-        "搜索时留出的验证客户中有{uv}位属于该人群，结果一致（{mean}）。";
-    describe_held_perhaps: "The {uv} of them who were kept aside during the search point the same way ({mean}), but do not make it certain.",
-        "搜索时留出的验证客户中有{uv}位属于该人群，方向一致（{mean}），但尚不足以下定论。";
-    describe_not_held: "The {uv} of them who were kept aside during the search do not confirm it ({mean}).",
-        "但搜索时留出的验证客户中属于该人群的{uv}位并未印证这一点（{mean}）。";
+    describe_not_held: "The {uv} of them who were kept aside during the search do not show it ({mean}).",
+        "但搜索时留出的验证客户中属于该人群的{uv}位并未表现出这一点（{mean}）。";
+    describe_in_line: "The {uv} of them who were kept aside during the search are in line with it ({mean}; not an independent check, as only highlights that held there were merged).",
+        "搜索时留出的验证客户中有{uv}位属于该人群，结果与此相符（{mean}；并非独立检验，因为只有在验证客户上成立的高亮细分才会被合并）。";
+    describe_beyond: "The {uv} of them who were kept aside during the search show it even more ({mean}; not an independent check, as only highlights that held there were merged).",
+        "搜索时留出的验证客户中有{uv}位属于该人群，表现更为突出（{mean}；并非独立检验，因为只有在验证客户上成立的高亮细分才会被合并）。";
+    describe_weaker: "The {uv} of them who were kept aside during the search do not show it to that extent ({mean}{lift}, outside of the interval).",
+        "但搜索时留出的验证客户中属于该人群的{uv}位未达到这一水平（{mean}{lift}，在上述区间之外）。";
+    describe_kept_lift: ", {lift} times the average of all kept aside", "，是全部验证客户的{lift}倍";
+    describe_no_rule: "No short rule tells them apart; use the audience file.", "没有简短的规则能准确圈出该人群，请使用人群包。";
     describe_split: "Split {list}.", "{list}。";
     describe_from: "by {column}, {value} stands out ({share} of them, {base} of all customers)",
         "从{column}看，{value}尤为突出（占{share}，大盘为{base}）";
-    describe_from_all: "by {column}, they are much like all customers", "从{column}看，分布与大盘没有明显差异";
     describe_from_comma: "; ", "；";
     describe_besides: "Besides, {list}.", "其他指标方面，{list}。";
     describe_metrics_comma: ", ", "，";
@@ -144,28 +172,33 @@ texts! {
     describe_alike: "{name} is about average", "{name}与大盘相近";
     describe_beside: "{name} is {mean} (against {base})", "{name}为{mean}（大盘为{base}）";
     mix: "Channel mix", "渠道构成";
-    mix_lead: "How the groups divide by each column asked for (profile.by): the share of the group's customers with the value, and below it the mean of the metric over these. Green is surely more than of all customers, red surely less, the darker the further the index is from 100; a dash stands for fewer customers than may be told.",
-        "各人群在所选字段（profile.by）上的构成：上行为人群中该取值的占比，下行为这部分客户的指标均值。绿色表示统计上可靠地高于大盘，红色表示低于大盘，颜色越深，TGI 离 100 越远；“–”表示客户过少，不予展示。";
+    mix_lead: "How the groups divide by each column asked for (profile.by): the share of the group's customers with the value, and below it the mean of the metric over these. Green is surely more than of all customers, red surely less, the darker the further the index is from 100; a dash stands for fewer customers than may be told, or for a figure that such a one would follow from.",
+        "各人群在所选字段（profile.by）上的构成：上行为人群中该取值的占比，下行为这部分客户的指标均值。绿色表示统计上可靠地高于大盘，红色表示低于大盘，颜色越深，TGI 离 100 越远；“–”表示客户过少，或可由该数字推算出客户过少的数字，故不予展示。";
     mix_value: "Value", "取值";
     mix_nobody: "In no group", "未入任何人群";
     mix_tags: "A customer may have several of these, or none.", "一位客户可有多个取值，也可没有。";
     mix_tip: "index {index}; {uv} customers, {of_value} of all with this value", "TGI {index}；{uv} 位客户，占该取值全部客户的 {of_value}";
     group_segments: "Segments merged into it", "合并而来的高亮细分";
+    group_segments_cells: "Combinations merged into it", "合并而来的组合";
     profile_up: "Over-represented", "偏高特征";
     profile_down: "Under-represented", "偏低特征";
-    profile_note: "The bars show the index (TGI): share in the group over share in all customers, times 100. Below each bar: the two shares.",
-        "条形图为 TGI：人群中的占比 ÷ 大盘中的占比 × 100；条形下方依次为人群占比与大盘占比。";
+    profile_note: "In the profiles below the figures are the index (TGI): share in the group over share in all customers, times 100. A bar shows how far it is above 100 or below it; under each bar stand the two shares.",
+        "以下画像中，数字为 TGI：人群中的占比 ÷ 大盘中的占比 × 100；条形长度表示高于或低于 100 的幅度，下方依次为人群占比与大盘占比。";
     profile_none: "none", "无";
     secondary: "Other metrics", "其他指标";
     metric: "Metric", "指标";
     of_group: "Group", "人群均值";
     of_all: "All customers", "大盘均值";
     short_rule: "In short", "简要规则";
-    short_rule_says: "{rule}. This selects {uv} customers: {precision} of them are in the group, and {recall} of the group.",
+    short_rule_says: "{rule}. It selects {uv} customers, {precision} of whom are in the group, and finds {recall} of the group.",
         "{rule}。按此规则选出 {uv} 位客户，其中 {precision} 属于该人群，覆盖该人群的 {recall}。";
+    short_rule_poor: "No short rule tells them apart; use the audience file. The best one: {rule}. It selects {uv} customers, {precision} of whom are in the group, and finds {recall} of the group.",
+        "没有简短的规则能准确圈出该人群，请使用人群包。最接近的规则：{rule}。按此规则选出 {uv} 位客户，其中 {precision} 属于该人群，覆盖该人群的 {recall}。";
     rule: "Rule as SQL", "圈选规则（SQL）";
     rule_note: "A customer who meets the rules of several groups is assigned to one of them, so the rule may select more customers than the audience file holds.",
         "同时满足多个人群规则的客户只归入其中一个，因此按规则圈选的人数可能多于人群包。";
+    rule_note_cells: "The rule names all combinations of a group and selects exactly the customers of its audience file.",
+        "圈选规则列出人群的全部组合，圈出的客户与人群包完全一致。";
     audience: "Audience file", "人群包";
 
     highlights: "Highlights", "高亮细分";
@@ -184,7 +217,8 @@ texts! {
     show_all: "all", "全部";
     added: "new: {impact}", "新增：{impact}";
     profit: "Expected profit", "预期利润";
-    harms: "harms {names}", "损害 {names}";
+    harm_low: "{name} below average", "{name}偏低";
+    harm_high: "{name} above average", "{name}偏高";
     q: "q", "q 值";
     validation: "Held-out lift", "验证集提升度";
     validated: "Validated", "已验证";
@@ -218,8 +252,8 @@ texts! {
         "结构效应 + 比率效应。每位客户只属于一行时，各行贡献之和等于均值的总变化。";
 
     migration: "Since the previous run", "与上次运行相比";
-    migration_lead: "The previous run had {groups} groups among {customers} customers; {kept} of them are still there and keep their number and name.",
-        "上次运行共有 {customers} 位客户、{groups} 个人群，其中 {kept} 个延续至今，编号与名称保持不变。";
+    migration_lead: "The previous run had {groups} groups among {customers} customers; {kept} of them are still there and keep their number, and their name where it is still true.",
+        "上次运行共有 {customers} 位客户、{groups} 个人群，其中 {kept} 个延续至今，编号不变，名称仍属实的也保持不变。";
     migration_stayed: "{stayed} of the customers who were in groups ({share}) are in the same one.",
         "原先已归入人群的客户中，{stayed} 位（{share}）仍在原人群。";
     migration_group: "{id} ({name})", "{id}（{name}）";
@@ -230,6 +264,9 @@ texts! {
         "人群 {group}由原人群 {was}拆分而来，其客户至少一半来自该人群。";
     migration_joined: "Group {group} has most of the customers of several groups now: {was}.",
         "人群 {group}由多个原人群合并而来，包含以下人群的大部分客户：{was}。";
+    migration_renamed: "Group {group} has another name now (was: {was}), as the old one is no longer true of most of it.",
+        "人群 {group} 已改名（原名：{was}）：原名称已不符合其大部分客户。";
+    migration_was: " (was: {was})", "（原名：{was}）";
     migration_vanished: "Group {group} with {uv} customers is no more.", "原人群 {group}（{uv} 位客户）已不存在。";
     migration_vanished_to: "Group {group} with {uv} customers is no more: {parts}.",
         "原人群 {group}（{uv} 位客户）已不存在，客户去向：{parts}。";
@@ -239,14 +276,14 @@ texts! {
         "客户迁移矩阵：行为上次运行的人群，列为本次的人群；数字下方为占该行的比例。";
     migration_before: "Previous group", "上次的人群";
     migration_none_before: "in no group then, or no customer", "上次不在任何人群，或尚不是客户";
-    migration_none_after: "in none, or gone", "不在任何人群或已流失";
+    migration_none_after: "in none, or gone", "不在任何人群，或本次表中无此客户";
     migration_withheld: "–: not told, as the figure is of fewer than {floor} customers, or such a figure would follow from it.",
         "–：该数字涉及的客户不足 {floor} 位，或可由此推算出这样的数字，故不予展示。";
     mark_new: "new", "新增";
     mark_split: "split from {id}", "拆分自 {id}";
     mark_joined: "joined {ids}", "合并自 {ids}";
-    typical: "It keeps the name of earlier runs; by its most typical items of today it would be called {name}.",
-        "沿用以往运行的名称；按当前最典型的特征应命名为 {name}。";
+    typical: "It keeps the name of earlier runs; named afresh it would be called {name}.",
+        "沿用以往运行的名称；若重新命名，应为 {name}。";
     merging_kept: "The {groups} groups are those of the previous run; made afresh, groups would not be clearly better.",
         "沿用上次运行的 {groups} 个人群划分：重新合并并不会明显更好。";
     segment_carried: "segment of the previous run", "上次运行的细分";
@@ -285,6 +322,7 @@ texts! {
     highlight_number: "highlight {n}", "高亮细分 {n}";
     result_of: "result of step {n}", "第 {n} 步的结果";
     choices: "Number of groups considered", "备选人群数";
+    choices_kept: "Number of groups considered (as in the previous run: {n})", "备选人群数（沿用上次，{n} 个）";
     choice_groups: "Groups", "人群数";
     choice_next: "Distance of the next merge", "下一步合并距离";
     choice_jump: "Jump", "跳升倍数";
@@ -296,10 +334,23 @@ texts! {
     alternatives: "What other methods would give", "其他方法的结果";
     alternatives_lead: "The same customers divided by two other methods into as many parts, for comparison; nothing else in this report uses them. Both were found on the customers that the highlights were found on, and divide everybody. Groups leave the other customers out: they are small shares with a large influence.",
         "用另外两种方法把同一批客户分成同样多的部分，仅供对照，与报告其余内容无关。两种方法与高亮细分都只用发现集客户得出，并且划分全部客户；目标人群只取占比小、影响大的客户，其余客户不归入任何人群。";
+    alternatives_lead_cells: "The same customers divided by two other methods into as many parts, for comparison; nothing else in this report uses them. Both were found on the customers that were not kept aside, and divide everybody, as the groups do.",
+        "用另外两种方法把同一批客户分成同样多的部分，仅供对照，与报告其余内容无关。两种方法都不使用留出的客户得出，并且与目标人群一样划分全部客户。";
+    explains_most: "{where} {method} explains most: {share} of the variance, against {groups} by the groups.",
+        "{where}解释方差最多的是{method}（{share}），目标人群为{groups}。";
+    groups_explain_most: "{where} the groups explain most: {groups} of the variance, against {share} by {method}.",
+        "{where}解释方差最多的是目标人群（{groups}），{method}为{share}。";
+    where_held_out: "On the customers kept aside", "在留出的客户上，";
+    where_all: "On all customers", "在全部客户上，";
+    explains_why: "The groups are for something else: they pick small shares of customers with a large influence, whom a programme can be made for, while the others divide everybody.",
+        "目标人群另有用途：只挑出占比小、影响大、可单独运营的客户，而其他方法划分全部客户。";
+    explains_simpler: "The decision tree explains as much here with fewer conditions ({tree} against {groups}): where a simple division is wanted, take the tree.",
+        "此处决策树以更少的条件（{tree} 个，目标人群为 {groups} 个）解释了同样多的方差：若只需简单划分，可直接采用决策树。";
     method: "Method", "方法";
     method_groups: "Target groups", "目标人群";
     method_kmeans: "k-means", "k-means 聚类";
     method_tree: "Decision tree", "决策树";
+    the_tree: "the decision tree", "决策树";
     parts: "Parts", "部分数";
     explained_held_out: "Held out", "验证集上";
     one_more: "With one part more", "多分一部分时";
@@ -331,6 +382,13 @@ texts! {
     influence: "Influence", "影响力";
     combined: "Combined", "是否参与";
     reason: "Reason", "原因";
+    reason_kept: "kept", "保留";
+    reason_tags: "kept; a customer has a set of them", "保留；一位客户可有多个取值";
+    reason_null: "{share} without a value", "{share} 的客户缺失";
+    reason_rest: "{share} have a rare value, like an identifier", "{share} 的客户取值过于稀有，类似标识符";
+    reason_entropy: "says nearly the same of everybody", "几乎所有客户取值相同";
+    reason_redundancy: "{share} of it follows from {by}", "{share} 可由 {by} 推知";
+    reason_items: "no value is frequent enough to be an item", "没有足够常见的取值";
     influence_rate: " Influence: information value.", "影响力：信息值（IV）。";
     influence_other: " Influence: share of the metric's variance between items (eta squared).", "影响力：各取值之间的方差占比（η²）。";
 
@@ -357,7 +415,7 @@ texts! {
     def_uv: "Distinct customers. Share = customers of the segment ÷ all customers.", "去重客户数。UV 占比 = 细分 UV ÷ 大盘 UV。";
     def_lift_word: "Lift", "提升度";
     def_lift: "Mean of the segment ÷ mean of all customers; equally, its share of the metric ÷ its share of the customers. Where the overall mean is not positive, the difference of means is shown instead.",
-        "细分均值 ÷ 大盘均值，等价于指标占比 ÷ UV 占比。大盘均值不为正时改为显示均值之差。";
+        "细分均值 ÷ 大盘均值，等价于该细分在指标总量中的份额 ÷ UV 占比。大盘均值不为正时改为显示均值之差。";
     def_impact_word: "Impact", "影响量";
     def_impact: "Customers × (mean of the segment − mean of all customers): what the segment adds over an average audience of its size, in the metric's own unit. Negative where the segment is below average.",
         "UV ×（细分均值 − 大盘均值）：该细分比同等规模的平均客群多贡献（或少贡献）的指标量，单位与指标一致；低于大盘时为负。";
@@ -372,7 +430,7 @@ texts! {
     def_profit_word: "Expected profit", "预期利润";
     def_profit: "{value} × customers × shrunken effect − {cost} × customers: what a programme for the segment may be expected to bring, less its cost. Of a low performer: what bringing it to the average would.",
         "{value} × 客户数 × 收缩效应 − {cost} × 客户数：针对该细分开展运营的预期收益减去成本。对低表现细分，指把它提升到大盘均值所带来的收益。";
-    def_guard_word: "Harms", "损害";
+    def_guard_word: "⚠ Guarded metrics", "⚠ 受保护指标";
     def_guard: "A guarded metric is on its bad side in this segment: the whole 95% interval of its difference to all customers.",
         "该细分在受保护指标上表现不利：与大盘差异的 95% 置信区间全部落在不利一侧。";
     def_q_word: "q", "q 值";
@@ -390,11 +448,30 @@ texts! {
         "细分与指标的差异是关联而非因果；运营动作的真实效果需通过设置对照组的实验来检验。";
 }
 
+/// In Chinese the mean of a rate is a share.
+const ZH_RATE: Text = Text {
+    summary: "全体 {customers} 位客户（大盘）的指标占比为 {mean}。本次共比较 {segments} 个微细分，筛选出 {highlights} 个高亮细分：UV 占比小、但对核心指标影响大的客群。",
+    card_mean: "大盘占比",
+    mean: "指标占比",
+    held_out_mean: "验证集占比",
+    mix_lead: "各人群在所选字段（profile.by）上的构成：上行为人群中该取值的占比，下行为这部分客户的指标占比。绿色表示统计上可靠地高于大盘，红色表示低于大盘，颜色越深，TGI 离 100 越远；“–”表示客户过少，或可由该数字推算出客户过少的数字，故不予展示。",
+    change_lead: "{column} 由 {from}（{uv_before} 位客户）到 {to}（{uv_after} 位客户），指标占比由 {before} 变为 {after}：{change}。",
+    ..ZH
+};
+
 impl Text {
     pub fn of(language: Language) -> &'static Text {
         match language {
             Language::En => &EN,
             Language::Zh => &ZH,
+        }
+    }
+
+    /// Where a metric of a kind is told.
+    pub fn of_kind(language: Language, kind: MetricKind) -> &'static Text {
+        match (language, kind) {
+            (Language::Zh, MetricKind::Rate) => &ZH_RATE,
+            (language, _) => Text::of(language),
         }
     }
 }
@@ -429,6 +506,13 @@ mod tests {
         for (name, en, zh) in PAIRS {
             assert_eq!(names(en), names(zh), "{name}");
             assert!(!en.is_empty() && !zh.is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_rates_takes_the_same_values() {
+        for (rate, general) in [(ZH_RATE.summary, ZH.summary), (ZH_RATE.change_lead, ZH.change_lead)] {
+            assert_eq!(names(rate), names(general));
         }
     }
 

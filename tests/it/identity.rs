@@ -235,11 +235,17 @@ fn groups_that_split_or_join_are_told() {
     let told = migration(&joined);
     let one = told["groups"].as_array().unwrap().iter().find(|group| group["id"] == joins[0]).unwrap();
     assert!(one["was"].as_array().unwrap().iter().filter(|was| was["most"] == true).count() >= 2);
-    assert!(
-        std::fs::read_to_string(joined.join("report.html"))
-            .unwrap()
-            .contains("has most of the customers of several groups")
-    );
+    let report = std::fs::read_to_string(joined.join("report.html")).unwrap();
+    assert!(report.contains("has most of the customers of several groups"));
+    // One that took others in keeps its number, and not the name that said less than it is.
+    let former = groups(&many);
+    let own = groups(&joined).into_iter().filter(|group| joins.contains(&group.0));
+    let renamed: Vec<(String, String)> =
+        own.filter_map(|(id, name, _)| Some((name, former.iter().find(|group| group.0 == id)?.1.clone()))).collect();
+    assert!(!renamed.is_empty(), "{former:?} {:?}", groups(&joined));
+    for (name, was) in renamed {
+        assert!(name != was && report.contains(&format!("(was: {was})")), "{name} {was}");
+    }
 }
 
 #[test]

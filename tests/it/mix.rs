@@ -310,7 +310,9 @@ fn columns_told_by_decide_nothing_and_are_shown_in_both_languages() {
     assert!(report.contains("渠道构成") && report.contains("未入任何人群") && !report.contains("Channel mix"));
     let described = chinese["groups"][0]["description"].as_str().unwrap();
     assert!(
-        described.starts_with("该人群共 ") && described.contains("突出特征是") && described.contains("大盘的"),
+        described.starts_with("该人群共 ")
+            && (described.contains("主要特征：") || described.contains("满足以下"))
+            && described.contains("大盘的"),
         "{described}"
     );
     assert!(!described.contains(", ") && !described.contains(" (") && !described.contains("  "), "{described}");

@@ -2,7 +2,9 @@
 
 use super::View;
 use crate::alternatives::{Clause, Division, Explained, Method, Told};
-use crate::sink::alternatives::{AlternativeEntry, EndEntry, Shown, labels, shown};
+use crate::encode::ItemValue;
+use crate::merge::{Trait, short};
+use crate::sink::alternatives::{AlternativeEntry, EndEntry, Shown, shown};
 use crate::sink::number::{Numbers, count, percent};
 use crate::sink::terminal::visible;
 use crate::sink::text::fill;
@@ -12,6 +14,9 @@ pub(super) struct AlternativesView {
     pub held_out: bool,
     /// Heading of the lifts.
     pub lifts: &'static str,
+    pub lead: &'static str,
+    /// What explains most, and what that is good for.
+    pub verdict: Option<String>,
     /// The groups first.
     pub rows: Vec<MethodRow>,
     pub lists: Vec<PartsView>,
@@ -35,24 +40,75 @@ pub(super) struct PartRow {
 
 /// Items of a condition that are listed.
 const ITEMS: usize = 8;
+/// What explains this share of what the groups explain explains as much.
+const AS_MUCH: f64 = 0.98;
 
 impl View<'_, '_> {
     pub(super) fn alternatives(&self) -> Option<AlternativesView> {
         let (result, t) = (self.result, self.t);
         let held_out = result.base_validation.is_some();
-        let rows: Vec<MethodRow> = AlternativeEntry::all(result).iter().map(|entry| self.method(entry)).collect();
+        let entries = AlternativeEntry::all(result);
+        let rows: Vec<MethodRow> = entries.iter().map(|entry| self.method(entry)).collect();
         let order = |method: Method| result.alternatives.iter().find(move |division| division.method == method);
         let lists = [Method::Tree, Method::Kmeans].into_iter().filter_map(order).map(|division| self.parts(division));
         (!rows.is_empty()).then(|| AlternativesView {
             held_out,
+            lead: if self.of_cells() { t.alternatives_lead_cells } else { t.alternatives_lead },
+            verdict: self.verdict(&entries),
             lifts: if held_out { t.lifts_held_out } else { t.lifts_all },
             rows,
             lists: lists.collect(),
         })
     }
 
-    fn method(&self, entry: &AlternativeEntry) -> MethodRow {
+    /// What explains most, on the customers kept aside if there are any, and what the groups are for if they do not.
+    fn verdict(&self, entries: &[AlternativeEntry]) -> Option<String> {
         let t = self.t;
+        let held_out = self.result.base_validation.is_some();
+        let figure = |worth: &Explained| if held_out { worth.validation_explained } else { worth.explained };
+        let groups = entries.iter().find(|entry| entry.method == Method::Groups)?;
+        let own = figure(&groups.worth)?;
+        // The customers of no group are one part more.
+        let worth = |entry: &AlternativeEntry| match (self.of_cells(), &entry.one_more) {
+            (false, Some(more)) => figure(more),
+            _ => figure(&entry.worth),
+        };
+        let others = entries.iter().filter(|entry| entry.method != Method::Groups);
+        let others: Vec<(f64, &AlternativeEntry)> =
+            others.filter_map(|entry| Some((worth(entry)?, entry))).filter(|(worth, _)| worth.is_finite()).collect();
+        let (most, best) = others.iter().copied().reduce(|a, b| if b.0 > a.0 { b } else { a })?;
+        let place = if held_out { t.where_held_out } else { t.where_all };
+        let ahead = most > own;
+        let template = if ahead { t.explains_most } else { t.groups_explain_most };
+        let method = if best.method == Method::Tree { t.the_tree } else { t.method_kmeans }.to_owned();
+        let values =
+            [("where", place.to_owned()), ("method", method), ("share", percent(most)), ("groups", percent(own))];
+        let mut sentences = vec![self.say(template, &super::describe::named(template, &values))];
+        let tree = others.iter().find(|(_, entry)| entry.method == Method::Tree);
+        let simpler = tree.and_then(|(worth, tree)| {
+            let [conditions, of_groups] = [tree.conditions?, groups.conditions?];
+            (*worth >= AS_MUCH * own && conditions < of_groups)
+                .then(|| [conditions, of_groups].map(|n| count(n as i64)))
+        });
+        match simpler.filter(|_| self.of_cells()) {
+            Some([tree, groups]) => {
+                sentences.push(self.say(t.explains_simpler, &[("tree", &tree), ("groups", &groups)]));
+            }
+            None if ahead && !self.of_cells() => sentences.push(t.explains_why.to_owned()),
+            None => {}
+        }
+        Some(self.paragraph(sentences))
+    }
+
+    fn method_name(&self, method: Method) -> &'static str {
+        match method {
+            Method::Groups => self.t.method_groups,
+            Method::Kmeans => self.t.method_kmeans,
+            Method::Tree => self.t.method_tree,
+        }
+    }
+
+    fn method(&self, entry: &AlternativeEntry) -> MethodRow {
         let share = |value: Option<f64>| value.map_or("–".to_owned(), percent);
         let held_out = self.result.base_validation.is_some();
         let both = |more: Explained| match held_out {
@@ -74,12 +130,7 @@ impl View<'_, '_> {
             entry.conditions.map_or("–".to_owned(), |n| count(n as i64)),
             ends.unwrap_or("–".to_owned()),
         ]);
-        let method = match entry.method {
-            Method::Groups => t.method_groups,
-            Method::Kmeans => t.method_kmeans,
-            Method::Tree => t.method_tree,
-        };
-        MethodRow { method, figures }
+        MethodRow { method: self.method_name(entry.method), figures }
     }
 
     fn parts(&self, division: &Division) -> PartsView {
@@ -98,9 +149,11 @@ impl View<'_, '_> {
                 conditions.iter().map(|condition| self.condition(condition)).collect::<Vec<_>>().join(" & ")
             }
             Told::Marks(items) if items.is_empty() => "–".to_owned(),
-            Told::Marks(items) => {
-                items.iter().map(|&item| visible(&codebook.item_text(item))).collect::<Vec<_>>().join(" · ")
-            }
+            Told::Marks(items) => items
+                .iter()
+                .map(|&item| visible(&Trait::of(item).name(codebook)))
+                .collect::<Vec<_>>()
+                .join(self.t.list_comma),
         };
         let mut figures = vec![
             count(m.uv),
@@ -115,13 +168,19 @@ impl View<'_, '_> {
         PartRow { name, figures }
     }
 
-    /// `job=retired`, `job≠retired`, `job ∈ {retired, student}` or `job ∉ {retired, student}`.
+    /// `job=retired`, `age 30–50`, `job≠retired`, `job ∈ {retired, student}` or `age ∉ {30–50}`: bands that touch are one.
     fn condition(&self, condition: &Clause) -> String {
         let codebook = self.result.codebook;
         let name = visible(&codebook.feature(condition.feature).name);
-        let mut items: Vec<String> = labels(&condition.items, codebook).iter().map(|item| visible(item)).collect();
-        if let [item] = &items[..] {
-            return format!("{name}{}{item}", if condition.within { "=" } else { "≠" });
+        let codes = condition.items.iter().map(|item| item.code).collect();
+        let values = Trait { feature: condition.feature, codes, share: 0.0, base_share: 0.0 }.values(codebook);
+        let is_band = |value: &ItemValue| matches!(value, ItemValue::Range { .. });
+        let mut items: Vec<String> = values.iter().map(|value| visible(&short(value))).collect();
+        match (&items[..], condition.within, is_band(&values[0])) {
+            ([item], true, true) => return format!("{name} {item}"),
+            ([item], true, false) => return format!("{name}={item}"),
+            ([item], false, false) => return format!("{name}≠{item}"),
+            _ => {}
         }
         if items.len() > ITEMS {
             let further = fill(self.t.further_items, &[("n", &count((items.len() - ITEMS) as i64))]);
@@ -154,6 +213,30 @@ mod tests {
         assert!(html.contains("其他方法的结果") && html.contains("职业 ∈ {退休、学生}"));
         sample.alternatives.clear();
         assert!(!report(&sample.result(), Language::En).contains("What other methods would give"));
+    }
+
+    #[test]
+    fn what_explains_most_is_said_and_what_the_groups_are_for() {
+        let mut sample = Sample::new();
+        let said = |sample: &Sample, language| report(&sample.result(), language);
+        // Of the sample's methods with one part more 12.5 % held out, of the groups 6.25 %.
+        let html = said(&sample, Language::En);
+        assert!(html.contains(
+            "explains most: 12.5% of the variance, against 6.25% by the groups. The groups are for something else"
+        ));
+        assert!(said(&sample, Language::Zh).contains("目标人群另有用途"));
+        sample.alternatives[0].worth.validation_explained = Some(0.5);
+        let html = said(&sample, Language::En);
+        assert!(html.contains("the groups explain most: 50.0% of the variance") && !html.contains("something else"));
+        // Of cells the tree has as many parts.
+        let mut sample = Sample::with("[merge]\nof = \"cells\"\n");
+        sample.alternatives[0].conditions = Some(900);
+        let html = said(&sample, Language::En);
+        assert!(html.contains("The decision tree explains as much here with fewer conditions (2 against 900)"));
+        assert!(html.contains("All customers were divided into 2 target groups") && !html.contains("In no group"));
+        assert!(!html.contains("Groups leave the other customers out") && !html.contains("They were merged into"));
+        sample.alternatives[2].worth.validation_explained = Some(0.01);
+        assert!(!said(&sample, Language::En).contains("explains as much"));
     }
 
     #[test]

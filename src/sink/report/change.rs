@@ -3,6 +3,7 @@
 use super::View;
 use crate::change::FeatureChange;
 use crate::job::OneOrMany;
+use crate::merge::short;
 use crate::score::Change;
 use crate::segment::Item;
 use crate::sink::number::{count, percent};
@@ -73,7 +74,9 @@ impl View<'_, '_> {
         let mut items: Vec<_> = feature.items.iter().collect();
         items.sort_by(|a, b| b.1.excess.abs().total_cmp(&a.1.excess.abs()).then(a.0.cmp(&b.0)));
         let further = items.split_off(items.len().min(ITEMS));
-        let label = |item: &Item| visible(&self.result.codebook.item_label(*item));
+        let codebook = self.result.codebook;
+        let value = |item: &Item| codebook.feature(item.feature).items.get(usize::from(item.code));
+        let label = |item: &Item| visible(&value(item).map_or_else(|| codebook.item_label(*item), short));
         let mut rows: Vec<Row> =
             items.iter().map(|(item, change)| Row { name: label(item), of: vec![change] }).collect();
         if !further.is_empty() {

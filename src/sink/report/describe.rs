@@ -1,21 +1,15 @@
-//! What is said of a group in one paragraph: who they are, what they do, whether it held, where they come from, what they are not.
+//! What is said of a group in one paragraph: who they are, what they do, whether it held, where they come from.
 
 use super::View;
 use crate::encode::ItemValue;
-use crate::job::Language;
-use crate::merge::{Group, Trait, short, traits};
+use crate::job::{Language, MergeOf};
+use crate::merge::{Group, Trait, short};
 use crate::mix::{Column, Share, Value};
-use crate::profile::ProfileItem;
-use crate::score::Measures;
-use crate::segment::Item;
+use crate::score::{Measures, Test};
 use crate::sink::number::{Numbers, count, percent, times};
-use crate::sink::privacy;
 use crate::sink::terminal::visible;
 use crate::sink::text::fill;
 use crate::stats::MetricKind;
-
-/// Items shown on each side of a group's profile.
-const STRONGEST: usize = 5;
 
 /// Columns and other metrics told in a paragraph.
 const MOST_TOLD: usize = 2;
@@ -26,93 +20,58 @@ const STANDS_OUT: f64 = 120.0;
 /// A lift of another metric nearer to 1 than this, or its inverse, is about that of everybody.
 const ALIKE: f64 = 1.1;
 
+/// A rule of less precision does not tell a group apart: more than every fifth customer that it selects is not of the group.
+pub(super) const PRECISE: f64 = 0.8;
+
 impl View<'_, '_> {
-    /// Of some items of a group those surely above and below the base, the strongest first.
-    fn apart<'g>(items: &[&'g ProfileItem]) -> [Vec<&'g ProfileItem>; 2] {
-        let sure = |p: &&&ProfileItem| p.index.is_finite() && p.z.is_finite() && p.is_sure();
-        let up = items.iter().filter(sure).filter(|p| p.index > 100.0 && p.z > 0.0).copied();
-        let down = items.iter().rev().filter(sure).filter(|p| p.index < 100.0 && p.z < 0.0).copied();
-        [up.collect(), down.collect()]
-    }
-
-    /// The strongest of them.
-    pub(super) fn strongest<'g>(&self, group: &'g Group) -> [Vec<&'g ProfileItem>; 2] {
-        View::apart(&privacy::told(group, self.result)).map(|items| items.into_iter().take(STRONGEST).collect())
-    }
-
     pub(in crate::sink) fn describe(&self, group: &Group) -> String {
-        let codebook = self.result.codebook;
-        // Words tell no figure, so that what is withheld only to keep other figures from being found may be said.
-        let [up, down] = View::apart(&privacy::writable(group, codebook, self.result.floor()));
-        let marks = traits(codebook, up.into_iter());
-        let marked = |p: &&ProfileItem| marks.iter().any(|own| own.feature == p.item.feature);
-        // What they are instead is said already of the features that mark them.
-        let mut lacks: Vec<&ProfileItem> = Vec::new();
-        for p in down.into_iter().filter(|p| !marked(p)) {
-            if lacks.iter().all(|own| own.item.feature != p.item.feature) {
-                lacks.push(p);
+        let (mut sentences, marks) = self.who(group);
+        match (self.result.job.merge.of, self.result.group_validation(group)) {
+            (MergeOf::Cells, Some(held)) => sentences.push(self.what_held(group, &held)),
+            _ => {
+                sentences.push(self.what(group));
+                sentences.extend(self.held(group));
             }
         }
-        let lacks = traits(codebook, lacks.into_iter());
-        let mut sentences = vec![self.who(group, &marks, &lacks), self.what(group)];
-        sentences.extend(self.held(group));
+        let poor = |rule: &&crate::merge::ShortRule| !rule.segments.is_empty() && rule.precision < PRECISE;
+        sentences.extend(self.result.short_rule(group).filter(poor).map(|_| self.t.describe_no_rule.to_owned()));
         sentences.extend(self.come_from(group, &marks));
         sentences.extend(self.besides(&group.secondary));
         self.paragraph(sentences)
     }
 
-    fn who(&self, group: &Group, marks: &[Trait], lacks: &[Trait]) -> String {
-        let t = self.t;
-        let (uv, share) = (count(group.measures.uv), percent(group.measures.uv_share));
-        let size = [("uv", uv.as_str()), ("share", &share)];
-        let Some((first, others)) = marks.split_first() else {
-            return self.say(t.describe_size, &size);
-        };
-        let items = privacy::told(group, self.result);
-        let told =
-            first.codes.iter().all(|&code| items.iter().any(|p| p.item == Item { feature: first.feature, code }));
-        let written = |share: f64| if share > 0.9999 { t.describe_all.to_owned() } else { percent(share) };
-        let values =
-            [("trait", self.phrase(first)), ("share", written(first.share)), ("base", percent(first.base_share))];
-        let template = if told { t.describe_first_trait } else { t.describe_trait };
-        let mut traits = vec![self.say(template, &named(template, &values))];
-        traits.extend(others.iter().map(|own| self.say(t.describe_trait, &[("trait", &self.phrase(own))])));
-        let traits = self.join(traits, t.describe_traits_comma, t.describe_traits_and);
-        let lacking = self.join(lacks.iter().map(|own| self.phrase(own)).collect(), t.describe_comma, t.describe_or);
-        let lacks = match lacks {
-            [] => String::new(),
-            all if all.iter().all(|own| own.share == 0.0) => self.say(t.describe_never, &[("traits", &lacking)]),
-            _ => self.say(t.describe_seldom, &[("traits", &lacking)]),
-        };
-        self.say(t.describe_who, &[&size[..], &[("traits", &traits), ("lacks", &lacks)]].concat())
-    }
-
-    /// What the metric is over them, against everybody, and how sure that is.
-    fn what(&self, group: &Group) -> String {
-        let (t, n, m) = (self.t, self.n, &group.measures);
-        let metric = &self.result.job.metric;
-        let under = m.effect < 0.0;
-        let positive = match &metric.positive {
-            Some(positive) => super::positive_values(positive).join(t.or),
-            None => t.describe_yes.to_owned(),
+    /// What the metric is over some customers, against a base.
+    fn mean(&self, own: &Measures, base: &Measures, all: &str) -> String {
+        let (t, n, metric) = (self.t, self.n, &self.result.job.metric);
+        let under = own.effect < 0.0;
+        let positive = match (&metric.positive, self.language) {
+            (Some(positive), Language::Zh) => format!("“{}”", super::positive_values(positive).join("”或“")),
+            (Some(positive), Language::En) => super::positive_values(positive).join(t.or),
+            (None, _) => t.describe_yes.to_owned(),
         };
         let template = match self.result.kind {
-            MetricKind::Rate if m.metric_sum == 0.0 => t.describe_none,
+            MetricKind::Rate if own.metric_sum == 0.0 => t.describe_none,
             MetricKind::Rate if under => t.describe_rate_under,
             MetricKind::Rate => t.describe_rate,
             MetricKind::Amount => t.describe_amount,
             MetricKind::Ratio => t.describe_ratio,
         };
-        let denominator = visible(metric.denominator.as_deref().unwrap_or_default());
         let values = [
             ("metric", visible(&metric.column)),
             ("positive", positive),
-            ("denominator", denominator.clone()),
-            ("mean", n.mean(m.metric_mean)),
-            ("base", n.mean(self.result.base.metric_mean)),
+            ("denominator", visible(metric.denominator.as_deref().unwrap_or_default())),
+            ("mean", n.mean(own.metric_mean)),
+            ("base", n.mean(base.metric_mean)),
+            ("all", all.to_owned()),
         ];
-        let mean = self.say(template, &named(template, &values));
-        let template = match (self.result.kind, under) {
+        self.say(template, &named(template, &values))
+    }
+
+    /// What they add. Its own sign says whether that is more or less: of a ratio whose denominators sum up to less than nothing, a higher
+    /// mean adds less.
+    fn impact(&self, m: &Measures) -> String {
+        let (t, n) = (self.t, self.n);
+        let template = match (self.result.kind, m.impact < 0.0) {
             (MetricKind::Rate, false) => t.describe_rate_more,
             (MetricKind::Rate, true) => t.describe_rate_fewer,
             (MetricKind::Amount, false) => t.describe_more,
@@ -125,43 +84,81 @@ impl View<'_, '_> {
             (MetricKind::Rate, None) => self.say(t.describe_customers, &[("n", &n.amount(m.impact))]),
             _ => n.amount(m.impact),
         };
+        let denominator = visible(self.result.job.metric.denominator.as_deref().unwrap_or_default());
         let values = [("impact", impact), ("denominator", denominator)];
-        let impact = self.say(template, &named(template, &values));
-        let values = [("mean", mean), ("factor", self.factor(group)), ("impact", impact)];
-        let template = if values[1].1.is_empty() { t.describe_what_without } else { t.describe_what };
         self.say(template, &named(template, &values))
     }
 
-    /// How many times the average, with its interval; nothing where that has no meaning.
-    fn factor(&self, group: &Group) -> String {
+    /// What the metric is over them, against everybody, and how sure that is.
+    fn what(&self, group: &Group) -> String {
         let (t, m) = (self.t, &group.measures);
+        let factor = self.factor(m, group.test.as_ref());
+        let template = if factor.is_empty() { t.describe_what_without } else { t.describe_what };
+        let mean = self.mean(m, &self.result.base, t.describe_everybody);
+        let values = [("mean", mean), ("factor", factor), ("impact", self.impact(m))];
+        capital(self.say(template, &named(template, &values)))
+    }
+
+    /// The same of a group that was made by the metric: what those show who were kept aside comes first.
+    fn what_held(&self, group: &Group, held: &Measures) -> String {
+        let (t, m) = (self.t, &group.measures);
+        let test = group.validation_test.as_ref();
+        let base = self.result.base_validation().unwrap_or(self.result.base);
+        let factor = self.factor(held, test);
+        let factor = if factor.is_empty() { factor } else { self.say(t.describe_factor, &[("factor", &factor)]) };
+        let verdict = if confirms(m, held, test) { t.describe_confirmed } else { t.describe_unconfirmed };
+        let values = [
+            ("uv", count(held.uv)),
+            ("mean", self.mean(held, &base, t.describe_kept_aside)),
+            ("factor", factor),
+            ("verdict", verdict.to_owned()),
+            ("whole", self.n.mean(m.metric_mean)),
+            ("impact", self.impact(m)),
+        ];
+        self.say(t.describe_cells, &named(t.describe_cells, &values))
+    }
+
+    /// How many times the average, with its interval; nothing where that has no meaning.
+    fn factor(&self, m: &Measures, test: Option<&Test>) -> String {
+        let t = self.t;
         let Some(lift) = m.lift.filter(|lift| *lift > 0.0) else { return String::new() };
-        let (template, written): (_, fn(f64) -> String) =
-            if m.effect < 0.0 { (t.describe_part, percent) } else { (t.describe_times, times) };
-        let ends = group.test.and_then(|test| test.lift_low.zip(test.lift_high));
+        let ends = test.and_then(|test| test.lift_low.zip(test.lift_high));
         let interval = ends.filter(|(low, high)| low.is_finite() && high.is_finite()).map_or(String::new(), |ends| {
             // A lift below 0 is told as none.
             let ends = [ends.0.max(0.0), ends.1.max(0.0)];
-            let [low, high] = match ends.map(written) {
-                [low, high] if low == high && m.effect >= 0.0 => ends.map(|end| format!("{end:.2}")),
+            let [low, high] = match ends.map(times) {
+                [low, high] if low == high => ends.map(|end| format!("{end:.2}")),
                 both => both,
             };
             self.say(t.describe_interval, &[("low", &low), ("high", &high)])
         });
-        self.say(template, &[("lift", &written(lift)), ("interval", &interval)])
+        self.say(t.describe_times, &[("lift", &times(lift)), ("interval", &interval)])
     }
 
-    /// Whether it held on customers who were kept aside.
+    /// What customers show who were kept aside, of a group of highlights: these were merged because they held there.
     fn held(&self, group: &Group) -> Option<String> {
-        let (t, v) = (self.t, self.result.group_validation(group)?);
-        let same = (v.effect < 0.0) == (group.measures.effect < 0.0) && v.effect != 0.0;
-        let sure = group.validation_test.is_some_and(|test| test.effect_low > 0.0 || test.effect_high < 0.0);
-        let template = match (same, sure) {
-            (true, true) => t.describe_held,
-            (true, false) => t.describe_held_perhaps,
-            (false, _) => t.describe_not_held,
+        let (t, m, v) = (self.t, &group.measures, self.result.group_validation(group)?);
+        let template = match (group.test.as_ref(), same_side(m, &v)) {
+            (_, false) => t.describe_not_held,
+            (None, true) => t.describe_in_line,
+            (Some(test), true) => {
+                // In lifts where there are some, as the paragraph tells these: the base kept aside has a mean of its own.
+                let (own, low, high) = match (v.lift, test.lift_low.zip(test.lift_high)) {
+                    (Some(lift), Some((low, high))) => (lift, low, high),
+                    _ => (v.effect, test.effect_low, test.effect_high),
+                };
+                // An end that is written alike is not outside.
+                let apart = |end: f64| v.lift.is_none() || times(own) != times(end);
+                match (own < low && apart(low), own > high && apart(high)) {
+                    (false, false) => t.describe_in_line,
+                    (above, _) if above == (m.effect < 0.0) => t.describe_beyond,
+                    _ => t.describe_weaker,
+                }
+            }
         };
-        Some(self.say(template, &[("uv", &count(v.uv)), ("mean", &self.n.mean(v.metric_mean))]))
+        let lift = v.lift.map_or(String::new(), |lift| self.say(t.describe_kept_lift, &[("lift", &times(lift))]));
+        let values = [("uv", count(v.uv)), ("mean", self.n.mean(v.metric_mean)), ("lift", lift)];
+        Some(self.say(template, &named(template, &values)))
     }
 
     /// By which values of the columns asked for they stand out.
@@ -178,18 +175,14 @@ impl View<'_, '_> {
             let marks = |(value, share): &&(&Value, &Share)| {
                 column.value(value).is_some() && share.index >= STANDS_OUT && share.uv > 0
             };
-            match sure.iter().filter(marks).max_by(|a, b| a.1.z.total_cmp(&b.1.z)) {
-                Some((value, share)) => {
-                    let values = [
-                        ("column", name),
-                        ("value", column.value(value).map(|value| self.label(value)).unwrap_or_default()),
-                        ("share", percent(share.share)),
-                        ("base", percent(value.share)),
-                    ];
-                    Some(self.say(t.describe_from, &named(t.describe_from, &values)))
-                }
-                None => sure.is_empty().then(|| self.say(t.describe_from_all, &[("column", &name)])),
-            }
+            let (value, share) = sure.iter().filter(marks).max_by(|a, b| a.1.z.total_cmp(&b.1.z))?;
+            let values = [
+                ("column", name),
+                ("value", column.value(value).map(|value| self.label(value)).unwrap_or_default()),
+                ("share", percent(share.share)),
+                ("base", percent(value.share)),
+            ];
+            Some(self.say(t.describe_from, &named(t.describe_from, &values)))
         };
         let told: Vec<String> =
             self.result.mix.columns.iter().filter(told).filter_map(sentence).take(MOST_TOLD).collect();
@@ -219,63 +212,16 @@ impl View<'_, '_> {
         (!list.is_empty()).then(|| self.say(t.describe_besides, &[("list", &list)]))
     }
 
-    /// A trait in words: `month = oct, sep or mar`, `age from 30 to under 40`.
-    fn phrase(&self, own: &Trait) -> String {
-        let (t, codebook) = (self.t, self.result.codebook);
-        let feature = visible(&codebook.feature_label(own.feature));
-        let values = own.values(codebook);
-        let feature = ("feature", feature.as_str());
-        if let [value] = &values[..] {
-            let number = |number: &f64| number.to_string();
-            return match value {
-                ItemValue::Missing => self.say(t.trait_missing, &[feature]),
-                ItemValue::Range { low: Some(low), high: Some(high) } => {
-                    self.say(t.trait_band, &[feature, ("low", &number(low)), ("high", &number(high))])
-                }
-                ItemValue::Range { low: Some(low), high: None } => {
-                    self.say(t.trait_from, &[feature, ("low", &number(low))])
-                }
-                ItemValue::Range { low: None, high: Some(high) } => {
-                    self.say(t.trait_below, &[feature, ("high", &number(high))])
-                }
-                value => self.has(own, feature, self.label(value)),
-            };
-        }
-        let labels = values.iter().map(|value| self.label(value)).collect();
-        self.has(own, feature, self.join(labels, t.describe_comma, t.describe_or))
-    }
-
-    fn has(&self, own: &Trait, feature: (&str, &str), values: String) -> String {
-        let tags = self.result.codebook.feature(own.feature).tags.is_some();
-        let band = |code: &u16| {
-            matches!(self.result.codebook.feature(own.feature).items[usize::from(*code)], ItemValue::Range { .. })
-        };
-        let template = match tags {
-            true => self.t.trait_tags,
-            false if own.codes.iter().all(band) => self.t.trait_bands,
-            false => self.t.trait_values,
-        };
-        self.say(template, &[feature, ("values", &values)])
-    }
-
-    /// A value among others.
-    fn label(&self, value: &ItemValue) -> String {
-        match value {
-            ItemValue::Missing => self.t.missing.to_owned(),
-            value => visible(&short(value)),
-        }
-    }
-
     /// A value of a column that groups are told by, as the report shows it.
     pub(super) fn value(&self, column: &Column, value: &Value) -> String {
         match column.value(value) {
             None => self.t.change_others.to_owned(),
             Some(ItemValue::Missing) => self.t.missing.to_owned(),
-            Some(_) => visible(&column.label(value)),
+            Some(value) => visible(&short(value)),
         }
     }
 
-    fn join(&self, mut parts: Vec<String>, comma: &str, last: &str) -> String {
+    pub(super) fn join(&self, mut parts: Vec<String>, comma: &str, last: &str) -> String {
         let Some(end) = parts.pop() else { return String::new() };
         if parts.is_empty() {
             return end;
@@ -289,7 +235,7 @@ impl View<'_, '_> {
     }
 
     /// Fills in a sentence; a Chinese one has a space between Chinese and other script, and no other.
-    fn say(&self, template: &str, values: &[(&str, &str)]) -> String {
+    pub(super) fn say(&self, template: &str, values: &[(&str, &str)]) -> String {
         match self.language {
             Language::En => fill(template, values),
             Language::Zh => spaced(template, values),
@@ -297,8 +243,27 @@ impl View<'_, '_> {
     }
 }
 
+/// Whether customers kept aside are on the side of the base that the others are on.
+fn same_side(m: &Measures, held: &Measures) -> bool {
+    (held.effect < 0.0) == (m.effect < 0.0) && held.effect != 0.0
+}
+
+/// Whether customers kept aside show by themselves that a group differs as it does: on the same side, and no effect is ruled out.
+fn confirms(m: &Measures, held: &Measures, test: Option<&Test>) -> bool {
+    same_side(m, held)
+        && test.is_some_and(|test| if held.effect < 0.0 { test.effect_high < 0.0 } else { test.effect_low > 0.0 })
+}
+
+/// A sentence begins with a capital letter, unless it begins with a name.
+fn capital(sentence: String) -> String {
+    match sentence.strip_prefix("their ") {
+        Some(rest) => format!("Their {rest}"),
+        None => sentence,
+    }
+}
+
 /// Those of the values that the template names.
-fn named<'v>(template: &str, values: &'v [(&'static str, String)]) -> Vec<(&'static str, &'v str)> {
+pub(super) fn named<'v>(template: &str, values: &'v [(&'static str, String)]) -> Vec<(&'static str, &'v str)> {
     let named = values.iter().filter(|(name, _)| template.contains(&format!("{{{name}}}")));
     named.map(|(name, value)| (*name, value.as_str())).collect()
 }
@@ -341,6 +306,7 @@ mod tests {
     use crate::audience::CustomerIds;
     use crate::encode::{Codes, Feature, MetricColumn, Shard};
     use crate::mix::{Crossed, Dimension, Mix};
+    use crate::segment::{Item, Segment};
     use crate::sink::report::describe;
     use crate::sink::sample::Sample;
     use crate::stats::Scale;
@@ -356,72 +322,155 @@ mod tests {
         let [en, zh] = both(&Sample::new(), MetricKind::Rate, 0);
         assert_eq!(
             en,
-            "These 40 customers, 4% of all, stand out by 渠道 = =cmd() (all of them, 20% of all customers) and 职业 = 退休; none of them has \
-             -x<b> = </script>. 40% of them have 下单 = yes, against 10% of all customers: 4.0 times the average (95% interval 2.0 to 6.0), \
-             and 12 orders more than in an average audience of that size. The 12 of them who were kept aside during the search point the \
-             same way (41.7%), but do not make it certain. Besides, spend is above average (411.5 against 250)."
+            "40 customers, 4.00% of all. What marks them: 职业 = 退休 (all of them; 30.0% of all customers) and 渠道 = =cmd() (all of them; \
+             20.0% of all customers). Not among them: -x<b> = </script>. 下单 is yes for 40.0% of them, against 10.0% of all customers \
+             (4.0 times; 95% interval 2.0 to 6.0 times): 12 orders more than in an average audience of that size. The 12 of them who were \
+             kept aside during the search are in line with it (41.7%; not an independent check, as only highlights that held there were \
+             merged). Besides, spend is above average (411.5 against 250)."
         );
         assert_eq!(
             zh,
-            "该人群共 40 位客户，占大盘 4%，突出特征是渠道为 =cmd()（占 100%，大盘为 20%），以及职业为退休；没有一位客户的 -x<b> 为 </script>。\
-             其中 40% 的客户下单为“是”，大盘为 10%，是大盘的 4.0 倍（95% 置信区间 2.0～6.0）；与同等规模的平均客群相比，多出 12 orders。\
-             搜索时留出的验证客户中有 12 位属于该人群，方向一致（41.7%），但尚不足以下定论。其他指标方面，spend 高于大盘（411.5，大盘为 250）。"
+            "该人群共 40 位客户，占大盘 4.00%。主要特征：职业为“退休”（全部客户，大盘 30.0%），渠道为“=cmd()”（全部客户，大盘 20.0%）。\
+             完全没有的是：-x<b> 为“</script>”。该人群“下单”为“是”的占比为 40.0%（大盘 10.0%），是大盘的 4.0 倍（95% 置信区间 2.0～6.0 倍）；\
+             与同等规模的平均客群相比，多出 12 orders。搜索时留出的验证客户中有 12 位属于该人群，结果与此相符（41.7%；并非独立检验，\
+             因为只有在验证客户上成立的高亮细分才会被合并）。其他指标方面，spend 高于大盘（411.5，大盘为 250）。"
         );
+    }
+
+    #[test]
+    fn a_group_of_several_kinds_is_told_by_them() {
+        let mut sample = Sample::new();
+        let group = &mut sample.grouping.groups[0];
+        let segment = |items: &[(u16, u16)]| {
+            Segment::of_items(&items.iter().map(|&(feature, code)| Item { feature, code }).collect::<Vec<_>>())
+        };
+        group.segments = vec![segment(&[(1, 0), (2, 1)]), segment(&[(0, 0), (1, 0)])];
+        group.taken = vec![10, 30];
+        let some = |item: Item| if item.feature == 0 { 0.75 } else { 0.25 };
+        group.profile.iter_mut().filter(|p| p.item.feature != 1).for_each(|p| p.share = some(p.item));
+        let [en, zh] = both(&sample, MetricKind::Rate, 0);
+        let kinds = "What marks them: 渠道 = =cmd() (all of them; 20.0% of all customers). They meet at least one of 2 conditions, the largest \
+             first: 职业 = 退休; -x<b> = \\u{202e}gnp.exe. ";
+        assert!(en.contains(kinds), "{en}");
+        assert!(zh.contains("满足以下 2 类条件之一（按客户数从多到少）：职业为“退休”；-x<b> 为“"), "{zh}");
+    }
+
+    #[test]
+    fn a_rule_that_is_wrong_too_often_is_not_left_to_be_used() {
+        let mut sample = Sample::new();
+        let short = &mut sample.grouping.groups[0].short;
+        (short.segments, short.uv, short.precision, short.recall) =
+            (sample.grouping.asked[..1].iter().map(|a| a.0).collect(), 80, 0.5, 1.0);
+        let [en, zh] = both(&sample, MetricKind::Rate, 0);
+        assert!(en.contains("No short rule tells them apart; use the audience file."), "{en}");
+        assert!(zh.contains("没有简短的规则能准确圈出该人群，请使用人群包。"), "{zh}");
+        let html = crate::sink::report(&sample.result(), Language::En);
+        assert!(html.contains("It selects 80 customers, 50.0% of whom are in the group, and finds 100% of the group."));
+        sample.grouping.groups[0].short.precision = 0.8;
+        assert!(!both(&sample, MetricKind::Rate, 0)[0].contains("No short rule"));
     }
 
     #[test]
     fn a_group_below_average_and_one_that_does_nothing_have_words_of_their_own() {
         let mut sample = Sample::new();
         let [en, zh] = both(&sample, MetricKind::Rate, 1);
-        assert!(en.contains("None of them has 下单 = yes, against 10% of all customers: 5 orders fewer"), "{en}");
-        assert!(
-            zh.contains("其中没有一位客户下单为“是”，大盘为 10%；与同等规模的平均客群相比，少了 5 orders。"),
-            "{zh}"
-        );
-        assert!(en.contains("confirm") || en.contains("point the same way"), "{en}");
+        assert!(en.contains("下单 is yes for none of them, against 10.0% of all customers: 5 orders fewer"), "{en}");
+        let expected = "该人群没有一位客户的“下单”为“是”（大盘占比 10.0%）；与同等规模的平均客群相比，少了 5 orders。";
+        assert!(zh.contains(expected), "{zh}");
         let group = &mut sample.grouping.groups[1];
         (group.measures.metric_sum, group.measures.metric_mean) = (2.0, 0.04);
         (group.measures.lift, group.measures.effect, group.measures.impact) = (Some(0.4), -0.06, -3.0);
-        group.validation_test = group.test;
-        group.validation_test.iter_mut().for_each(|test| (test.effect_low, test.effect_high) = (-0.1, -0.02));
         let [en, zh] = both(&sample, MetricKind::Rate, 1);
         assert!(
-            en.contains("Only 4% of them have 下单 = yes, against 10% of all customers: 40% of the average ("),
+            en.contains("下单 is yes for only 4.00% of them, against 10.0% of all customers (0.40 times; "),
             "{en}"
         );
+        assert!(en.contains("): 3 orders fewer than in"), "{en}");
+        assert!(zh.contains("该人群“下单”为“是”的占比仅为 4.00%（大盘 10.0%），是大盘的 0.40 倍（"), "{zh}");
+    }
+
+    #[test]
+    fn what_was_kept_aside_is_told_as_it_lies_to_the_interval() {
+        let mut sample = Sample::new();
+        let mut says = |lift: f64| {
+            let held = sample.grouping.groups[0].validation.as_mut().expect("some were kept aside");
+            (held.lift, held.effect) = (Some(lift), lift / 10.0 - 0.1);
+            both(&sample, MetricKind::Rate, 0)
+        };
+        // The interval is 2 to 6.
+        for (lift, expected) in [
+            (2.0, ["are in line with it (41.7%; not an independent check", "结果与此相符"]),
+            (6.04, ["are in line with it (", "结果与此相符"]),
+            (6.1, ["show it even more (", "表现更为突出"]),
+            (
+                1.9,
+                [
+                    "do not show it to that extent (41.7%, 1.90 times the average of all kept aside, outside of the interval)",
+                    "未达到这一水平",
+                ],
+            ),
+            (0.9, ["do not show it (41.7%).", "并未表现出这一点"]),
+        ] {
+            let said = says(lift);
+            assert!(said.iter().zip(expected).all(|(said, expected)| said.contains(expected)), "{lift}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn of_groups_of_cells_the_customers_kept_aside_come_first_and_confirm_only_what_they_show() {
+        let mut sample = Sample::with("[merge]\nof = \"cells\"\n");
+        let test = sample.grouping.groups[0].test;
+        sample.grouping.groups[0].validation_test = test;
+        let [en, zh] = both(&sample, MetricKind::Rate, 0);
+        let expected = "On the 12 of them who were kept aside, an independent check, 下单 is yes for 41.7% of them, against 10.0% of all kept aside \
+                        (4.2 times; 95% interval 2.0 to 6.0 times), which confirms that they differ. Over all of them it is 40.0%, which is \
+                        optimistic, as the groups were made by it: 12 orders more than";
+        assert!(en.contains(expected), "{en}");
         assert!(
-            en.contains(", and 3 orders fewer than in") && en.contains("kept aside during the search confirm it (0%)."),
-            "{en}"
+            zh.contains("（全部验证客户 10.0%），是大盘的 4.2 倍（95% 置信区间 2.0～6.0 倍），差异得到证实。"),
+            "{zh}"
         );
-        assert!(zh.contains("其中仅 4% 的客户下单为“是”，大盘为 10%，相当于大盘的 40%（"), "{zh}");
-        // What was kept aside may say the opposite.
-        sample.grouping.groups[1].validation.iter_mut().for_each(|v| v.effect = 0.02);
-        let [en, zh] = both(&sample, MetricKind::Rate, 1);
-        assert!(en.contains("do not confirm it") && zh.contains("并未印证这一点"), "{en}{zh}");
+        let group = &mut sample.grouping.groups[0];
+        group.validation_test.iter_mut().for_each(|test| test.effect_low = -0.01);
+        assert!(
+            both(&sample, MetricKind::Rate, 0)[0].contains("which does not confirm that they differ"),
+            "no effect is in the interval"
+        );
+        let group = &mut sample.grouping.groups[0];
+        group.validation_test.iter_mut().for_each(|test| (test.effect_low, test.effect_high) = (-0.09, -0.02));
+        group.validation.iter_mut().for_each(|held| held.effect = -0.05);
+        assert!(
+            both(&sample, MetricKind::Rate, 0)[0].contains("which does not confirm that they differ"),
+            "the other side"
+        );
     }
 
     #[test]
     fn amounts_and_ratios_are_no_shares_of_customers() {
         let sample = Sample::with("[metric]\nkind = \"amount\"\nunit = \"元\"\n");
         let [en, zh] = both(&sample, MetricKind::Amount, 0);
-        assert!(
-            en.contains("Their mean 下单 is 0.4 元, against 0.1 元 over all customers: 4.0 times the average"),
-            "{en}"
-        );
-        assert!(en.contains("and 12 元 more in total than an average audience of that size."), "{en}");
-        assert!(zh.contains("人均下单为 0.4 元，大盘为 0.1 元，是大盘的 4.0 倍"), "{zh}");
+        assert!(en.contains("Their mean 下单 is 0.4 元, against 0.1 元 over all customers (4.0 times;"), "{en}");
+        assert!(en.contains("): 12 元 more in total than an average audience of that size."), "{en}");
+        assert!(zh.contains("人均“下单”为 0.4 元（大盘 0.1 元），是大盘的 4.0 倍"), "{zh}");
         assert!(zh.contains("与同等规模的平均客群相比，合计多出 12 元。"), "{zh}");
-        let sample = Sample::with("[metric]\nkind = \"ratio\"\ndenominator = \"visits\"\n");
+        let mut sample = Sample::with("[metric]\nkind = \"ratio\"\ndenominator = \"visits\"\n");
         let [en, zh] = both(&sample, MetricKind::Ratio, 0);
         assert!(en.contains("Their 下单 per visits is 0.4 orders, against 0.1 orders over all customers"), "{en}");
         assert!(en.contains("12 orders more in total than average customers with as much visits"), "{en}");
-        assert!(zh.contains("每单位 visits 对应的下单为 0.4 orders，大盘为 0.1 orders"), "{zh}");
+        assert!(zh.contains("每单位“visits”对应的“下单”为 0.4 orders（大盘 0.1 orders）"), "{zh}");
+        // Denominators below 0 in sum: less of the mean is more in total.
+        (sample.grouping.groups[0].measures.effect, sample.grouping.groups[0].measures.lift) = (-0.3, None);
+        let [en, zh] = both(&sample, MetricKind::Ratio, 0);
+        assert!(
+            en.contains("12 orders more in total than average customers") && zh.contains("多出 12 orders"),
+            "{en}{zh}"
+        );
         // Without a lift there is no multiple of anything.
         let mut sample = Sample::with("[metric]\nkind = \"amount\"\n");
         sample.grouping.groups[0].measures.lift = None;
         let [en, zh] = both(&sample, MetricKind::Amount, 0);
         assert!(en.contains("over all customers: 12 orders more in total"), "{en}");
-        assert!(!en.contains("times") && !zh.contains("倍"), "{en}{zh}");
+        assert!(!en.contains(" times") && !zh.contains("倍"), "{en}{zh}");
     }
 
     /// 1,000 customers, the first 40 in one group and 50 in another: by city, and by a column that says nothing.
@@ -465,12 +514,9 @@ mod tests {
     fn where_they_come_from_is_said_of_the_columns_asked_for() {
         let sample = Sample { mix: mixed(), ..Sample::new() };
         let [en, zh] = both(&sample, MetricKind::Rate, 0);
-        let said = "Split by 城市, 北京 stands out (75% of them, 3% of all customers); by half, they are much like all customers.";
-        assert!(en.contains(said), "{en}");
-        assert!(
-            zh.contains("从城市看，北京尤为突出（占 75%，大盘为 3%）；从 half 看，分布与大盘没有明显差异。"),
-            "{zh}"
-        );
+        assert!(en.contains("Split by 城市, 北京 stands out (75.0% of them, 3.00% of all customers). "), "{en}");
+        assert!(zh.contains("从城市看，“北京”尤为突出（占 75.0%，大盘为 3.00%）。"), "{zh}");
+        assert!(!en.contains("half") && !zh.contains("half"), "what is as everywhere is not told");
         for (language, title) in [(Language::En, "Channel mix"), (Language::Zh, "渠道构成")] {
             let html = crate::sink::report(&sample.result(), language);
             assert!(html.contains(title) && html.contains("<td class=\"value\">北京</td>"), "{html}");

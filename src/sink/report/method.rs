@@ -8,7 +8,7 @@ use crate::sink::documents::{ChoiceEntry, MergeEntry};
 use crate::sink::number::{count, decimal, percent};
 use crate::sink::tables::Texts;
 use crate::sink::terminal::visible;
-use crate::sink::text::fill;
+use crate::sink::text::{Text, fill};
 use crate::stats::MetricKind;
 
 /// Of more merges than this the last are shown; all are in `groups.json`.
@@ -118,7 +118,7 @@ impl View<'_, '_> {
     pub(super) fn merges(&self) -> Vec<MergeRow> {
         let leaves = &self.result.grouping.leaves;
         let rank = |leaf: &Segment| self.result.highlights.iter().position(|h| h.segment == *leaf).map(|i| i + 1);
-        let texts = Texts::of(self.result.codebook);
+        let texts = Texts::short(self.result.codebook);
         let node = |node: usize| match leaves.get(node) {
             Some(leaf) if self.result.job.merge.of == MergeOf::Cells => visible(&texts.segment(*leaf)),
             Some(leaf) => match rank(leaf) {
@@ -177,9 +177,33 @@ impl View<'_, '_> {
                 decimal(v.influence),
             ],
             verdict: if v.kept { self.t.yes } else { self.t.no },
-            reason: visible(&v.reason),
+            reason: self.reason(v),
         };
         self.result.verdicts.iter().map(row).collect()
+    }
+
+    /// Why a feature was kept or not, which is told in English, in the report's language.
+    fn reason(&self, v: &crate::screen::Verdict) -> String {
+        let t = self.t;
+        let (text, setting) = v.reason.rsplit_once(" (").map_or((v.reason.as_str(), ""), |(text, rest)| (text, rest));
+        let share = |template, share| fill(template, &[("share", &percent(share))]);
+        let said = match (text, setting.trim_end_matches(')')) {
+            _ if self.language == Language::En => return visible(&v.reason),
+            ("kept", _) => t.reason_kept.to_owned(),
+            (text, _) if text == Text::of(Language::En).reason_tags => t.reason_tags.to_owned(),
+            (text, _) if text == Text::of(Language::En).reason_items => t.reason_items.to_owned(),
+            (_, "screen.max_null_share") => share(t.reason_null, v.null_share),
+            (_, "screen.max_rest_share") => share(t.reason_rest, v.rest_share),
+            (text, "screen.max_redundancy") => match text.split_once(" % of it follows from ") {
+                Some((share, by)) => {
+                    fill(t.reason_redundancy, &[("share", &format!("{share}%")), ("by", &visible(by))])
+                }
+                None => return visible(&v.reason),
+            },
+            (_, "screen.min_entropy") => t.reason_entropy.to_owned(),
+            _ => return visible(&v.reason),
+        };
+        if setting.is_empty() { said } else { format!("{said}（{}）", setting.trim_end_matches(')')) }
     }
 
     pub(super) fn quality(&self) -> QualityView {

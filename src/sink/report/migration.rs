@@ -99,8 +99,10 @@ impl View<'_, '_> {
         let was = identity.was(group);
         let former = |old: usize| self.named(&identity.former[old]);
         let join = |names: Vec<String>| names.join(t.list_comma);
+        let renamed = identity.same[group].map(|old| &identity.former[old].name).filter(|name| **name != now.name);
+        let renamed = renamed.map(|name| visible(name));
         Some(match identity.status[group] {
-            Status::Kept => return None,
+            Status::Kept => return renamed.map(|was| fill(t.migration_renamed, &[("group", &own), ("was", &was)])),
             Status::New => fill(t.migration_new, &[("group", &own), ("uv", &count(now.stats.uv))]),
             Status::Split => {
                 let share = told.shared(was[0], group).map(|uv| percent(uv as f64 / now.stats.uv as f64));
@@ -110,7 +112,8 @@ impl View<'_, '_> {
             }
             Status::Joined => {
                 let most = was.into_iter().filter(|&old| identity.mostly_in(old, group)).take(NAMED);
-                fill(t.migration_joined, &[("group", &own), ("was", &join(most.map(former).collect()))])
+                let was = renamed.map_or(String::new(), |name| fill(t.migration_was, &[("was", &name)]));
+                fill(t.migration_joined, &[("group", &(own + &was)), ("was", &join(most.map(former).collect()))])
             }
         })
     }

@@ -88,9 +88,11 @@ impl View<'_, '_> {
                 ),
             },
         };
+        // Of cells everybody is in a group.
+        let sets = value.sets.len() - usize::from(self.of_cells() && !value.sets.is_empty());
         MixRow {
             value: self.value(column, value),
-            cells: std::iter::once(all).chain(value.sets.iter().map(cell)).collect(),
+            cells: std::iter::once(all).chain(value.sets[..sets].iter().map(cell)).collect(),
         }
     }
 }

@@ -8,11 +8,14 @@ mod describe;
 mod method;
 mod migration;
 mod mix;
+mod summary;
+mod who;
 
 use askama::Template;
 
 use alternatives::AlternativesView;
 use change::ChangeView;
+use describe::PRECISE;
 use method::{FeatureRow, FunnelRow, MergeRow, QualityView};
 use migration::MigrationView;
 use mix::{MixHead, MixView};
@@ -26,8 +29,8 @@ use super::terminal::visible;
 use super::text::{Text, fill};
 use super::{RunResult, audience_folder};
 use crate::highlight::{Direction, Highlight};
-use crate::job::{Language, OneOrMany, RankBy};
-use crate::merge::Group;
+use crate::job::{Guard, Language, MergeOf, OneOrMany, RankBy};
+use crate::merge::{Group, Kind, joined};
 use crate::profile::ProfileItem;
 use crate::score::Measures;
 use crate::stats::MetricKind;
@@ -49,11 +52,19 @@ struct Page {
     impact: String,
     base: BaseRow,
     has_secondary: bool,
+    groups_lead: &'static str,
     groups: Vec<GroupView>,
+    group_segments: &'static str,
+    rule_note: &'static str,
+    choices_title: String,
+    /// Whether there are customers in no group.
+    has_nobody: bool,
     /// A table a column that groups are divided by, over the same groups.
     mix: Vec<MixView>,
     mix_heads: Vec<MixHead>,
     highlights: Vec<HighlightView>,
+    /// Between two sentences.
+    gap: &'static str,
     /// In which order they are, in words.
     ranked_by: String,
     /// Heading of the expected profits, where there are any.
@@ -154,13 +165,13 @@ pub(super) fn numbers<'a>(result: &RunResult<'a>, language: Language) -> Numbers
 
 /// The report as HTML, in a language of the caller's choice.
 pub fn report(result: &RunResult, language: Language) -> String {
-    let view = View { result, t: Text::of(language), n: numbers(result, language), language };
+    let view = View { result, t: Text::of_kind(language, result.kind), n: numbers(result, language), language };
     view.page().render().expect("writing to memory does not fail")
 }
 
 /// One paragraph about a group.
 pub(super) fn describe(group: &Group, result: &RunResult, language: Language) -> String {
-    View { result, t: Text::of(language), n: numbers(result, language), language }.describe(group)
+    View { result, t: Text::of_kind(language, result.kind), n: numbers(result, language), language }.describe(group)
 }
 
 struct View<'r, 'a> {
@@ -173,7 +184,7 @@ struct View<'r, 'a> {
 impl View<'_, '_> {
     fn page(&self) -> Page {
         let (result, t, n) = (self.result, self.t, self.n);
-        let texts = Texts::of(result.codebook);
+        let texts = Texts::short(result.codebook);
         let validated = result.funnel.validated;
         let mut cards = vec![
             (count(result.base.uv), t.card_customers),
@@ -185,6 +196,7 @@ impl View<'_, '_> {
         cards.push((count(result.grouping.groups.len() as i64), t.card_groups));
         let metric = visible(&result.job.metric.column);
         let told = result.told_migration();
+        let cells = self.of_cells();
         Page {
             t,
             title: fill(t.title, &[("metric", &metric)]),
@@ -200,10 +212,19 @@ impl View<'_, '_> {
                 held_out: result.base_validation().map_or("–".into(), |v| n.mean(v.metric_mean)),
             },
             has_secondary: !result.secondary.is_empty(),
+            groups_lead: if cells { t.groups_lead_cells } else { t.groups_lead },
+            group_segments: if cells { t.group_segments_cells } else { t.group_segments },
+            rule_note: if cells { t.rule_note_cells } else { t.rule_note },
+            choices_title: match result.grouping.kept {
+                Some(_) => fill(t.choices_kept, &[("n", &count(result.grouping.groups.len() as i64))]),
+                None => t.choices.to_owned(),
+            },
+            has_nobody: !cells,
             groups: (0..result.grouping.groups.len()).map(|at| self.group(at, told.as_ref(), &texts)).collect(),
             mix: self.mix(),
             mix_heads: self.mix_heads(),
             highlights: result.highlights.iter().enumerate().map(|(i, h)| self.highlight(i + 1, h, &texts)).collect(),
+            gap: self.gap(),
             ranked_by: self.ranked_by(),
             profit: self.profit(),
             change: self.change(&texts),
@@ -241,66 +262,20 @@ impl View<'_, '_> {
         }
     }
 
-    fn summary(&self) -> Vec<String> {
-        let (result, t, n) = (self.result, self.t, self.n);
-        let highlights = count(result.highlights.len() as i64);
-        let mut first = vec![fill(
-            t.summary,
-            &[
-                ("customers", &count(result.base.uv)),
-                ("mean", &n.mean(result.base.metric_mean)),
-                ("segments", &count(result.funnel.segments)),
-                ("highlights", &highlights),
-            ],
-        )];
-        if result.highlights.is_empty() {
-            first.push(t.no_highlights.to_owned());
-            return [Some(self.paragraph(first)), self.changed()].into_iter().flatten().collect();
-        }
-        if let Some(validated) = result.funnel.validated {
-            first.push(fill(t.summary_validated, &[("validated", &count(validated)), ("highlights", &highlights)]));
-        }
-        let groups = &result.grouping.groups;
-        let assigned = result.assigned.group.len() as i64;
-        let covered = [
-            ("groups", count(groups.len() as i64)),
-            ("assigned", count(assigned)),
-            ("share", percent(assigned as f64 / (result.base.uv.max(1)) as f64)),
-        ];
-        let covered = covered.each_ref().map(|(name, value)| (*name, value.as_str()));
-        match groups.len() {
-            0 => {}
-            1 => first.push(fill(t.summary_one_group, &covered)),
-            _ => first.push(fill(t.summary_groups, &covered)),
-        }
-        let best = |direction: Direction, template: &str| {
-            let of_direction = groups.iter().filter(|g| g.direction == direction);
-            let best = of_direction.max_by(|a, b| a.measures.impact.abs().total_cmp(&b.measures.impact.abs()))?;
-            let m = &best.measures;
-            Some(fill(
-                template,
-                &[
-                    ("name", &visible(&best.name)),
-                    ("uv", &count(m.uv)),
-                    ("mean", &n.mean(m.metric_mean)),
-                    ("lift", &n.lift_or_effect(m.lift, m.effect)),
-                    ("impact", &n.amount(m.impact)),
-                ],
-            ))
-        };
-        let mut paragraphs = vec![self.paragraph(first)];
-        paragraphs.extend(best(Direction::Over, t.summary_best_over));
-        paragraphs.extend(best(Direction::Under, t.summary_best_under));
-        paragraphs.extend(self.changed());
-        paragraphs
+    fn of_cells(&self) -> bool {
+        self.result.job.merge.of == MergeOf::Cells
     }
 
     /// Sentences in a row: with spaces where the script has them.
     fn paragraph(&self, sentences: Vec<String>) -> String {
-        sentences.join(match self.language {
+        sentences.join(self.gap())
+    }
+
+    fn gap(&self) -> &'static str {
+        match self.language {
             Language::En => " ",
             Language::Zh => "",
-        })
+        }
     }
 
     fn figures(&self, direction: Direction, m: &Measures) -> Figures {
@@ -346,7 +321,7 @@ impl View<'_, '_> {
             interval: group
                 .test
                 .map(|test| self.n.interval(test.lift_low.zip(test.lift_high), (test.effect_low, test.effect_high))),
-            short: self.short(group, texts),
+            short: self.short(group),
             description: self.describe(group),
             segments: group.segments.iter().take(SEGMENTS_SHOWN).map(|s| visible(&texts.segment(*s))).collect(),
             more: (group.segments.len() > SEGMENTS_SHOWN)
@@ -359,16 +334,22 @@ impl View<'_, '_> {
         }
     }
 
-    fn short(&self, group: &Group, texts: &Texts) -> Option<String> {
+    fn short(&self, group: &Group) -> Option<String> {
         let rule = self.result.short_rule(group).filter(|rule| !rule.segments.is_empty())?;
-        let segments: Vec<String> = rule.segments.iter().map(|s| visible(&texts.segment(*s))).collect();
+        let codebook = self.result.codebook;
+        let of_kind = |kind: Kind| {
+            let traits: Vec<String> = kind.traits.iter().map(|own| visible(&own.whole(codebook))).collect();
+            traits.join(" & ")
+        };
+        let segments: Vec<String> = joined(codebook, &rule.segments, &[]).into_iter().map(of_kind).collect();
         let values = [
             ("rule", segments.join(self.t.or)),
             ("uv", count(rule.uv)),
             ("precision", percent(rule.precision)),
             ("recall", percent(rule.recall)),
         ];
-        Some(fill(self.t.short_rule_says, &values.each_ref().map(|(name, value)| (*name, value.as_str()))))
+        let template = if rule.precision < PRECISE { self.t.short_rule_poor } else { self.t.short_rule_says };
+        Some(fill(template, &values.each_ref().map(|(name, value)| (*name, value.as_str()))))
     }
 
     fn ranked_by(&self) -> String {
@@ -406,6 +387,16 @@ impl View<'_, '_> {
         metrics.map(row).collect()
     }
 
+    /// The guarded metrics on their bad side, each with the side.
+    fn harms(&self, h: &Highlight) -> Vec<String> {
+        let side = |name: &str| {
+            let guard = self.result.job.secondary.iter().find(|s| s.name == name).and_then(|s| s.guard);
+            let template = if guard == Some(Guard::LowerIsBetter) { self.t.harm_high } else { self.t.harm_low };
+            fill(template, &[("name", &visible(name))])
+        };
+        self.result.harms(h).map(side).collect()
+    }
+
     fn highlight(&self, rank: usize, h: &Highlight, texts: &Texts) -> HighlightView {
         let (mark, mark_class) = match h.validated {
             Some(true) => (self.t.mark_yes, "good"),
@@ -413,7 +404,7 @@ impl View<'_, '_> {
             None => (self.t.mark_none, "quiet"),
         };
         let lift = h.measures.lift.and(h.test.lift_low.zip(h.test.lift_high));
-        let harms: Vec<String> = self.result.harms(h).map(visible).collect();
+        let harms: Vec<String> = self.harms(h);
         HighlightView {
             rank,
             direction_rank: self.result.direction_rank(rank - 1),
@@ -423,7 +414,7 @@ impl View<'_, '_> {
                 .filter(|added| added.uv < h.measures.uv)
                 .map(|added| fill(self.t.added, &[("impact", &Numbers { unit: None, ..self.n }.impact(added.impact))])),
             profit: self.profit().map(|_| h.expected_profit.map_or("–".into(), |profit| decimal(profit.round()))),
-            harms: (!harms.is_empty()).then(|| fill(self.t.harms, &[("names", &harms.join(self.t.list_comma))])),
+            harms: (!harms.is_empty()).then(|| harms.join(self.t.list_comma)),
             secondary: self.secondary_of(&h.secondary.iter().map(|s| s.measures).collect::<Vec<_>>()),
             segment: visible(&texts.segment(h.segment)),
             figures: self.figures(h.direction, &h.measures),
@@ -458,9 +449,9 @@ mod tests {
         for part in [
             "<html lang=\"en\">",
             "下单: niche segments and target groups",
-            "Of 1,000 customers, the average is 10%",
+            "Of 1,000 customers, the average is 10.0%",
             "1 of the 2 were confirmed",
-            "cover 90 customers (9%)",
+            "cover 90 customers (9.00%)",
             "12 orders more",
             "Impact (orders)",
             "+12<",
