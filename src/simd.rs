@@ -133,6 +133,24 @@ on_best! {
 }
 
 on_best! {
+    /// About the squared distances of two points to [`LANES`] others each, in single precision: rounding may make each of n coordinates
+    /// add n + 4 times 2^-24 of the sum too much or too little, beside what the coordinates themselves were rounded.
+    pub fn coarse_squares(points: [&[f32]; 2], tile: &[f32], squares: &mut [[f64; LANES]; 2]) {
+        let mut sums = [[0.0f32; LANES]; 2];
+        for ((a, b), others) in points[0].iter().zip(points[1]).zip(tile.as_chunks::<LANES>().0) {
+            for i in 0..LANES {
+                let (to_a, to_b) = (a - others[i], b - others[i]);
+                sums[0][i] = to_a.mul_add(to_a, sums[0][i]);
+                sums[1][i] = to_b.mul_add(to_b, sums[1][i]);
+            }
+        }
+        for (squares, sums) in squares.iter_mut().zip(&sums) {
+            squares.iter_mut().zip(sums).for_each(|(square, &sum)| *square = f64::from(sum));
+        }
+    }
+}
+
+on_best! {
     /// How far apart two boxes are, squared, each given by its lowest and its highest coordinates; 0 where they touch. A sum that is
     /// rounded in another order than [`squares`] is.
     pub fn box_square(a: [&[f64]; 2], b: [&[f64]; 2]) -> f64 {

@@ -22,6 +22,10 @@ pub(super) struct Tiles {
     ward: bool,
     /// Tile by tile the first coordinate of all its points, then the second and so on; infinite where there is no point.
     values: Vec<f64>,
+    /// The same in single precision: most points are told to be too far away by these alone.
+    coarse: Vec<f32>,
+    /// The largest squared distance of a point from the origin.
+    largest: f64,
     /// By place.
     weights: Vec<f64>,
     /// By tile the lowest of each coordinate, then the highest.
@@ -32,6 +36,11 @@ pub(super) struct Tiles {
 
 /// Points that are searched for together: a tile is read once for all of them.
 pub const ROWS: usize = 2 * LANES;
+
+/// Half a unit in the last place of a number in single precision, relative to it.
+const COARSE: f64 = f32::EPSILON as f64 / 2.0;
+/// Squares of numbers up to this root can be added in single precision.
+const COARSE_MOST: f64 = 1e30;
 
 /// A sum of squares may be rounded upwards: what is this much nearer than a bound is still looked at.
 const SLACK: f64 = 1.0 - 1e-12;
@@ -49,6 +58,8 @@ impl Tiles {
             dimensions,
             ward,
             values: vec![f64::INFINITY; dimensions * tiles * LANES],
+            coarse: vec![f32::INFINITY; dimensions * tiles * LANES],
+            largest: 0.0,
             weights: vec![1.0; tiles * LANES],
             boxes,
             lightest: vec![f64::INFINITY; tiles],
@@ -65,15 +76,20 @@ impl Tiles {
         let (low, high) = self.boxes[2 * dimensions * tile..][..2 * dimensions].split_at_mut(dimensions);
         for (d, &value) in point.iter().enumerate() {
             self.values[(tile * dimensions + d) * LANES + lane] = value;
+            self.coarse[(tile * dimensions + d) * LANES + lane] = value as f32;
             (low[d], high[d]) = (low[d].min(value), high[d].max(value));
         }
+        self.largest = self.largest.max(point.iter().map(|value| value * value).sum());
         self.weights[place] = weight;
         self.lightest[tile] = self.lightest[tile].min(weight);
     }
 
     pub fn remove(&mut self, place: usize) {
         let (tile, lane) = (place / LANES, place % LANES);
-        (0..self.dimensions).for_each(|d| self.values[(tile * self.dimensions + d) * LANES + lane] = f64::INFINITY);
+        for d in 0..self.dimensions {
+            let at = (tile * self.dimensions + d) * LANES + lane;
+            (self.values[at], self.coarse[at]) = (f64::INFINITY, f32::INFINITY);
+        }
     }
 
     pub fn point(&self, place: usize) -> Vec<f64> {
@@ -93,6 +109,20 @@ impl Tiles {
 
     fn factor(&self, a: f64, b: f64) -> f64 {
         if self.ward { 2.0 * a * b / (a + b) } else { 1.0 }
+    }
+
+    /// What is farther than this by single precision is farther than `limit`.
+    ///
+    /// The coordinates of two points are rounded by no more than their distances from the origin times [`COARSE`], so the distance of
+    /// the points is by no more than both (triangle inequality); and the sum of the squares as [`simd::coarse_squares`] says. Ward's
+    /// factor is never more than twice the weight of either.
+    fn coarse_limit(&self, limit: f64, weight: f64) -> f64 {
+        if self.largest > COARSE_MOST {
+            return f64::INFINITY;
+        }
+        let factor = if self.ward { 2.0 * weight } else { 1.0 };
+        let shift = 2.0 * COARSE * (self.largest * factor).sqrt();
+        (limit.sqrt() + shift).powi(2) * (1.0 + 2.0 * (self.dimensions + 8) as f64 * COARSE)
     }
 
     fn tile_box(&self, tile: usize) -> (&[f64], &[f64]) {
@@ -128,37 +158,51 @@ impl Tiles {
             Some(&worst) => worst,
             None => (f64::INFINITY, 0),
         };
-        let mut squares = [0.0; LANES];
+        let coarse: Vec<Vec<f32>> = points.iter().map(|p| p.iter().map(|&value| value as f32).collect()).collect();
+        let (mut squares, mut about, mut close) = ([0.0; LANES], [[0.0; LANES]; 2], Vec::with_capacity(places.len()));
         for (least, tile) in tiles {
             if found.iter().all(|near| least > worst(near).0) {
                 break;
             }
             let (tile_low, tile_high) = self.tile_box(tile);
-            let values = &self.values[tile * self.dimensions * LANES..][..self.dimensions * LANES];
+            let whole = tile * self.dimensions * LANES..(tile + 1) * self.dimensions * LANES;
             let others: &[f64; LANES] = self.weights[tile * LANES..].first_chunk().expect("a whole tile");
-            for (((&place, point), &weight), near) in places.iter().zip(&points).zip(&weights).zip(&mut found) {
-                let mut limit = worst(near);
-                let square = simd::box_square([point, point], [tile_low, tile_high]);
-                if SLACK * square * self.factor(weight, self.lightest[tile]) > limit.0 {
-                    continue;
-                }
-                simd::squares(point, values, &mut squares);
-                if self.ward {
-                    simd::scale(&mut squares, others, weight);
-                }
-                if place as usize / LANES == tile {
-                    squares[place as usize % LANES] = f64::INFINITY;
-                }
-                if simd::least(&squares) > limit.0 {
-                    continue;
-                }
-                for (lane, &square) in squares.iter().enumerate() {
-                    let other = (square, (tile * LANES + lane) as u32);
-                    if other < limit && square < f64::INFINITY {
-                        let at = near.partition_point(|known| *known < other);
-                        near.insert(at, other);
-                        near.truncate(most + 1);
-                        limit = worst(near);
+            close.clear();
+            close.extend((0..places.len()).filter(|&row| {
+                let square = simd::box_square([&points[row], &points[row]], [tile_low, tile_high]);
+                SLACK * square * self.factor(weights[row], self.lightest[tile]) <= worst(&found[row]).0
+            }));
+            for rows in close.chunks(2) {
+                let pair = [rows[0], rows[rows.len() - 1]];
+                simd::coarse_squares(pair.map(|row| &coarse[row][..]), &self.coarse[whole.clone()], &mut about);
+                for (&row, about) in rows.iter().zip(&mut about) {
+                    let (weight, near) = (weights[row], &mut found[row]);
+                    let mut limit = worst(near);
+                    if self.ward {
+                        simd::scale(about, others, weight);
+                    }
+                    if simd::least(about) > self.coarse_limit(limit.0, weight) {
+                        continue;
+                    }
+                    simd::squares(&points[row], &self.values[whole.clone()], &mut squares);
+                    if self.ward {
+                        simd::scale(&mut squares, others, weight);
+                    }
+                    let place = places[row] as usize;
+                    if place / LANES == tile {
+                        squares[place % LANES] = f64::INFINITY;
+                    }
+                    if simd::least(&squares) > limit.0 {
+                        continue;
+                    }
+                    for (lane, &square) in squares.iter().enumerate() {
+                        let other = (square, (tile * LANES + lane) as u32);
+                        if other < limit && square < f64::INFINITY {
+                            let at = near.partition_point(|known| *known < other);
+                            near.insert(at, other);
+                            near.truncate(most + 1);
+                            limit = worst(near);
+                        }
                     }
                 }
             }
@@ -240,6 +284,26 @@ mod tests {
                 }
                 prop_assert_eq!(found.near, all);
                 prop_assert_eq!(tiles.point(i as usize), &points[i as usize][..]);
+            }
+        }
+
+        #[test]
+        fn single_precision_hides_nobody_who_is_near(
+            points in prop::collection::vec(prop::collection::vec(-1.0..1f64, 12), 70..200),
+            weights in prop::collection::vec(0.5..4f64, 200), ward: bool, far in 0usize..4,
+        ) {
+            // The farther from the origin, the less of a difference is left in single precision; at last no square of it fits.
+            let far = [0.0, 1e3, 1e7, 1e20][far];
+            let points: Vec<Vec<f64>> = points.into_iter().map(|p| p.into_iter().map(|x| x + far).collect()).collect();
+            let of: Vec<&[f64]> = points.iter().map(Vec::as_slice).collect();
+            let tiles = Tiles::new(&of, &weights, ward);
+            let all: Vec<u32> = (0..points.len() as u32).collect();
+            for (&i, found) in all.iter().zip(tiles.search(&all, 3)) {
+                let others = all.iter().filter(|&&j| j != i).map(|&j| (tiles.between(i as usize, j as usize), j));
+                let mut expected: Vec<(f64, u32)> = others.collect();
+                expected.sort_by(|a, b| a.partial_cmp(b).expect("finite"));
+                prop_assert_eq!(found.bound, expected[3].0);
+                prop_assert_eq!(found.near, &expected[..3]);
             }
         }
 
