@@ -10,8 +10,8 @@ use crate::encode::Codebook;
 use crate::highlight::Direction;
 use crate::job::{Job, Language, MergeOf};
 use crate::merge::{
-    self, Apart, Asked, Before, Clusters, Group, Grouping, Judge, Leaf, Rounds, ShortRule, Space, Tree, Weights,
-    cell_rules, cut, in_order, short_rule,
+    self, Apart, Asked, Before, CLEARLY, CLEARLY_OF_CELLS, Clusters, Group, Grouping, Judge, Leaf, Rounds, ShortRule,
+    Space, Tree, Weights, cell_rules, cut, in_order, short_rule,
 };
 use crate::profile::{Profile, profile};
 use crate::score::{average_customers, measures, test};
@@ -68,9 +68,9 @@ impl Merged {
             let profile = taken.profile.clone();
             Leaf { segment, direction: Direction::Over, uv, stats, profile, weight: uv as f64 }
         };
-        let leaves = cells.segments.iter().zip(&taken).map(leaf).collect();
+        let leaves: Vec<Leaf> = cells.segments.iter().zip(&taken).map(leaf).collect();
         let base = found.bases[0][DISCOVERY];
-        let means: Vec<Stats> = taken.iter().map(|taken| taken.stats[0][DISCOVERY]).collect();
+        let means: Vec<Stats> = leaves.iter().map(|leaf| leaf.stats).collect();
         let added = average_customers(found.kind, found.scale, &means, &base);
         tracing::debug!(added, "average customers added to each cell");
         let space = Space::new(found.kind, found.scale, base, influences).with_average_customers(added);
@@ -117,10 +117,9 @@ impl Merged {
         let taken: Vec<Stats> = self.taken.iter().map(|taken| taken.stats[0].iter().copied().sum()).collect();
         let base = found.base(0);
         let least = (job.merge.min_group_share * base.uv as f64 - 1e-9).ceil() as i64;
-        // Equally good divisions of everybody explain a quarter more or less from day to day (docs/method.md).
         let (leaves_are, clearly) = match self.of {
-            MergeOf::Highlights => ("highlights", 1.1),
-            MergeOf::Cells => ("cells", 1.5),
+            MergeOf::Highlights => ("highlights", CLEARLY),
+            MergeOf::Cells => ("cells", CLEARLY_OF_CELLS),
         };
         self.with_distances(job, shared, |apart| {
             let judge = Judge::new(found.kind, base, &taken, &self.leaves, apart);

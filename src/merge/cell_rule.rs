@@ -91,15 +91,11 @@ impl Chosen {
     }
 
     fn rule(&self) -> ShortRule {
-        let value = |rule: &[usize]| {
-            let [selected, own] = self.sums(&self.union(rule));
-            harmonic(selected, own, self.uv)
-        };
         let mut rules: Vec<(f64, Vec<usize>)> = (LEAST_PRECISION.iter())
             .map(|&least| {
                 let mut rule = self.grown(least);
                 self.prune(&mut rule);
-                (value(&rule), rule)
+                (self.value(&rule), rule)
             })
             .collect();
         // The shortest first, of equally short ones the best.
@@ -147,24 +143,26 @@ impl Chosen {
 
     /// Takes out conditions that the rest says, or that are not worth a condition, as long as there are such.
     fn prune(&self, rule: &mut Vec<usize>) {
-        let value = |rule: &[usize]| {
-            let [selected, own] = self.sums(&self.union(rule));
-            harmonic(selected, own, self.uv)
-        };
         while rule.len() > 1 {
             let without = |at: usize| {
                 let mut rest = rule.clone();
                 rest.remove(at);
-                (value(&rest), at)
+                (self.value(&rest), at)
             };
             // The last of equally good ones, which was added last.
             let first = |a: (f64, usize), b: (f64, usize)| if b.0 >= a.0 { b } else { a };
             let Some((rest, at)) = (0..rule.len()).map(without).reduce(first) else { break };
-            if rest < value(rule) - AS_GOOD / 2.0 {
+            if rest < self.value(rule) - AS_GOOD / 2.0 {
                 break;
             }
             rule.remove(at);
         }
+    }
+
+    /// The harmonic mean of precision and recall of some conditions.
+    fn value(&self, rule: &[usize]) -> f64 {
+        let [selected, own] = self.sums(&self.union(rule));
+        harmonic(selected, own, self.uv)
     }
 
     fn union(&self, rule: &[usize]) -> Covered {
@@ -204,25 +202,7 @@ fn for_each_part(segment: Segment, mut of: impl FnMut(Segment)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encode::{Feature, ItemValue};
-
-    fn codebook(codes: &[usize]) -> Codebook {
-        let feature = |(number, &codes): (usize, &usize)| Feature {
-            name: format!("f{number}"),
-            column: format!("f{number}"),
-            items: (0..codes as i64).map(ItemValue::Int).collect(),
-            uv: vec![0; codes],
-            rest: false,
-            tags: None,
-            null_values: Vec::new(),
-            completed: None,
-        };
-        Codebook { features: codes.iter().enumerate().map(feature).collect() }
-    }
-
-    fn segment(items: &[(u16, u16)]) -> Segment {
-        Segment::of_items(&items.iter().map(|&(feature, code)| Item { feature, code }).collect::<Vec<_>>())
-    }
+    use crate::merge::sample::{codebook, segment};
 
     #[test]
     fn a_rule_for_cells_is_of_few_conditions_that_select_the_group() {

@@ -69,25 +69,8 @@ impl Grid {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encode::{Feature, ItemValue, TagSource};
-
-    fn codebook(codes: &[usize]) -> Codebook {
-        let feature = |(number, &codes): (usize, &usize)| Feature {
-            name: format!("f{number}"),
-            column: format!("f{number}"),
-            items: (0..codes as i64).map(ItemValue::Int).collect(),
-            uv: vec![0; codes],
-            rest: false,
-            tags: None,
-            null_values: Vec::new(),
-            completed: None,
-        };
-        Codebook { features: codes.iter().enumerate().map(feature).collect() }
-    }
-
-    fn segment(items: &[(u16, u16)]) -> Segment {
-        Segment::of_items(&items.iter().map(|&(feature, code)| Item { feature, code }).collect::<Vec<_>>())
-    }
+    use crate::encode::TagSource;
+    use crate::merge::sample::{codebook, segment};
 
     #[test]
     fn cells_are_numbered_by_their_codes() {

@@ -176,8 +176,7 @@ impl From<&Group> for Former {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::score::measures;
-    use crate::stats::{MetricKind, Scale, Stats};
+    use crate::merge::sample;
     use Direction::{Over, Under};
 
     fn former(id: u32, direction: Direction, uv: i64) -> Former {
@@ -253,22 +252,7 @@ mod tests {
     }
 
     fn grouping(names: &[&str]) -> Grouping {
-        let of = |(id, name): (u32, &&str)| Group {
-            id,
-            direction: Over,
-            name: (*name).to_owned(),
-            named: Vec::new(),
-            segments: Vec::new(),
-            taken: Vec::new(),
-            stats: Default::default(),
-            measures: measures(MetricKind::Rate, Scale::default(), &Stats::default(), &Stats::default()),
-            validation: None,
-            test: None,
-            validation_test: None,
-            short: Default::default(),
-            secondary: Vec::new(),
-            profile: Vec::new(),
-        };
+        let of = |(id, name): (u32, &&str)| Group { name: (*name).to_owned(), ..sample::group(id) };
         let segment = crate::segment::Segment::BASE;
         Grouping {
             groups: (1..).zip(names).map(of).collect(),

@@ -15,6 +15,12 @@ pub struct Before {
     pub asked: Vec<(Segment, Direction, u32)>,
 }
 
+/// Groups of highlights are made afresh when those would explain this many times as much of the metric's variance as the kept ones.
+pub const CLEARLY: f64 = 1.1;
+
+/// The same of groups of cells: equally good divisions of everybody differ by a quarter from day to day (docs/method.md).
+pub const CLEARLY_OF_CELLS: f64 = 1.5;
+
 impl Before {
     /// The features that the segments say, ascending.
     pub fn features(&self) -> Vec<FeatureId> {
@@ -221,7 +227,7 @@ mod tests {
             silhouette: None,
             smallest: groups.iter().map(|group| 100 * group.len() as i64).min().unwrap_or(0),
         };
-        let asked = Asked { groups: range, least: 0, leaves_are: "segments", clearly: 1.1 };
+        let asked = Asked { groups: range, least: 0, leaves_are: "segments", clearly: CLEARLY };
         keep(&leaves, home, || join_near(&leaves, home, &apart, range[1]), fresh, asked, judge)
     }
 

@@ -153,24 +153,13 @@ pub(super) fn is_nearly_all(p: &ProfileItem) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encode::{Feature, ItemValue};
+    use crate::merge::sample::{codebook, segment};
 
     #[test]
     fn items_of_a_feature_that_are_all_there_are_say_nothing() {
-        let feature = |name: &str, items: i64| Feature {
-            name: name.into(),
-            column: name.into(),
-            items: (0..items).map(ItemValue::Int).collect(),
-            uv: vec![0; items as usize],
-            rest: false,
-            tags: None,
-            null_values: Vec::new(),
-            completed: None,
-        };
-        let codebook = Codebook { features: vec![feature("a", 3), feature("b", 2), feature("c", 2)] };
-        let segment = |items: [(u16, u16); 2]| Segment::of_items(&items.map(|(feature, code)| Item { feature, code }));
-        let by_b = [0, 1].map(|code| segment([(0, 0), (1, code)]));
-        let by_c = [0, 1].map(|code| segment([(0, 0), (2, code)]));
+        let codebook = codebook(&[3, 2, 2]);
+        let by_b = [0, 1].map(|code| segment(&[(0, 0), (1, code)]));
+        let by_c = [0, 1].map(|code| segment(&[(0, 0), (2, code)]));
         let kinds = joined(&codebook, &[by_b, by_c].concat(), &[4, 3, 2, 1]);
         let traits: Vec<Vec<Trait>> = kinds.iter().map(|kind| kind.traits.clone()).collect();
         assert_eq!(traits, [vec![Trait::of(Item { feature: 0, code: 0 })]]);

@@ -124,12 +124,8 @@ fn by_kinds(codebook: &Codebook, words: &Words, kinds: &Kinds) -> (Called, bool)
 /// By what nearly all of its customers have and cells say, and what most of them have more often than others; none where no item is
 /// surely over-represented.
 fn by_traits(codebook: &Codebook, words: &Words, group: &Group) -> Option<Called> {
-    let (common, others) = marking(codebook, group);
-    let (mostly, often): (Vec<Trait>, Vec<Trait>) = others.into_iter().partition(|own| own.share >= MOSTLY);
-    let (mut others, [before, after]) = match (mostly.is_empty(), common.is_empty()) {
-        (true, true) => (often, words.often),
-        _ => (mostly, words.mostly),
-    };
+    let Marks { common, mut others, mostly } = marking(codebook, group);
+    let [before, after] = if mostly { words.mostly } else { words.often };
     loop {
         let all = |traits: &[Trait]| traits.iter().map(|own| own.name(codebook)).collect::<Vec<_>>();
         let mut parts = all(&common);
@@ -147,17 +143,29 @@ fn by_traits(codebook: &Codebook, words: &Words, group: &Group) -> Option<Called
     }
 }
 
-/// Of what cells of a group say: items that nearly all of its customers have, and what is most over-represented beside these.
-pub fn marking(codebook: &Codebook, group: &Group) -> (Vec<Trait>, Vec<Trait>) {
+/// What marks a group of many cells, of what these say.
+pub struct Marks {
+    /// What nearly all of its customers have.
+    pub common: Vec<Trait>,
+    /// What is most over-represented beside that.
+    pub others: Vec<Trait>,
+    /// Whether most customers have each of these; if not, nothing is had by so many.
+    pub mostly: bool,
+}
+
+/// What a group of many cells is called by and described by.
+pub fn marking(codebook: &Codebook, group: &Group) -> Marks {
     let said: BTreeSet<Item> = group.segments.iter().flat_map(|segment| segment.items()).collect();
     let marks: Vec<&ProfileItem> =
         group.profile.iter().filter(|p| p.z > 0.0 && p.is_sure() && said.contains(&p.item)).collect();
     let mut common: Vec<&ProfileItem> = marks.iter().copied().filter(|p| is_nearly_all(p)).collect();
     common.sort_by_key(|p| p.item);
     let others = marks.iter().copied().filter(|p| common.iter().all(|own| own.item.feature != p.item.feature));
-    let others = traits(codebook, apart(others).into_iter()).into_iter().take(MOST_TRAITS).collect();
-    let common = apart(common.into_iter()).into_iter().map(|p| Trait::of(p.item)).collect();
-    (common, others)
+    let others = traits(codebook, apart(others).into_iter()).into_iter().take(MOST_TRAITS);
+    let (most, often): (Vec<Trait>, Vec<Trait>) = others.partition(|own| own.share >= MOSTLY);
+    let common: Vec<Trait> = apart(common.into_iter()).into_iter().map(|p| Trait::of(p.item)).collect();
+    let mostly = !(most.is_empty() && common.is_empty());
+    Marks { common, others: if mostly { most } else { often }, mostly }
 }
 
 /// Items of which no two are the same customers', here and everywhere: such would be said twice.
@@ -216,9 +224,7 @@ pub(super) fn distinct(names: Vec<String>) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::encode::{Feature, ItemValue};
-    use crate::highlight::Direction;
-    use crate::score::measures;
-    use crate::stats::{MetricKind, Scale, Stats};
+    use crate::merge::sample::{self, segment};
 
     fn codebook() -> Codebook {
         let feature = |name: &str, items: &[&str]| Feature {
@@ -244,10 +250,6 @@ mod tests {
         }
     }
 
-    fn segment(items: &[(u16, u16)]) -> Segment {
-        Segment::of_items(&items.iter().map(|&(feature, code)| Item { feature, code }).collect::<Vec<_>>())
-    }
-
     /// A group of segments with the customers that they took, and items with share and z.
     fn group(segments: &[(Segment, i64)], profile: &[(u16, u16, f64, f64)]) -> Group {
         let item = |&(feature, code, share, z): &(u16, u16, f64, f64)| ProfileItem {
@@ -260,20 +262,10 @@ mod tests {
             q: 0.0,
         };
         Group {
-            id: 1,
-            direction: Direction::Over,
-            name: String::new(),
-            named: Vec::new(),
             segments: segments.iter().map(|(segment, _)| *segment).collect(),
             taken: segments.iter().map(|(_, taken)| *taken).collect(),
-            stats: Stats::default(),
-            measures: measures(MetricKind::Rate, Scale::default(), &Stats::default(), &Stats::default()),
-            validation: None,
-            test: None,
-            validation_test: None,
-            short: Default::default(),
-            secondary: Vec::new(),
             profile: profile.iter().map(item).collect(),
+            ..sample::group(1)
         }
     }
 

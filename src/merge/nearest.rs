@@ -18,7 +18,7 @@ pub fn join_nearest(leaves: &[Leaf], home: &[Option<u32>], space: &Space) -> Vec
     // All are measured against what was there: none of them moves a centroid on the way of another.
     let centroids: Vec<Vec<f64>> = members.iter().map(|members| centroid(leaves, members, space)).collect();
     for leaf in (0..leaves.len()).filter(|&leaf| home[leaf].is_none()) {
-        let (at, _) = nearest(&point(&leaves[leaf], space), centroids.iter().enumerate());
+        let (at, _) = nearest(&point(&leaves[leaf], space), &centroids);
         members[at].push(leaf);
     }
     members.iter_mut().for_each(|members| members.sort_unstable());
@@ -37,7 +37,7 @@ pub fn absorb(clusters: Clusters, leaves: &[Leaf], space: &Space, least: i64) ->
     {
         let own = members.remove(at);
         let centroids: Vec<Vec<f64>> = members.iter().map(|members| centroid(leaves, members, space)).collect();
-        let (into, distance) = nearest(&centroid(leaves, &own, space), centroids.iter().enumerate());
+        let (into, distance) = nearest(&centroid(leaves, &own, space), &centroids);
         // Groups that were kept have no merges.
         if !merges.is_empty() {
             let [a, b] = [own[0], members[into][0]].map(|leaf| cluster_of(leaf, leaves.len(), &merges));
@@ -72,8 +72,8 @@ fn centroid(leaves: &[Leaf], members: &[usize], space: &Space) -> Vec<f64> {
 }
 
 /// Which of some centroids is nearest to a point, the first of equal ones, and how far.
-fn nearest<'a>(point: &[f64], centroids: impl Iterator<Item = (usize, &'a Vec<f64>)>) -> (usize, f64) {
-    let squares = centroids.map(|(at, centroid)| (at, simd::square(point, centroid)));
+fn nearest(point: &[f64], centroids: &[Vec<f64>]) -> (usize, f64) {
+    let squares = centroids.iter().enumerate().map(|(at, centroid)| (at, simd::square(point, centroid)));
     let (at, square) = squares.min_by(|a, b| a.1.total_cmp(&b.1)).expect("there is a cluster to join");
     (at, square.sqrt())
 }

@@ -17,8 +17,8 @@ use crate::audience::Assigned;
 use crate::encode::{Codebook, ItemValue};
 use crate::enumerate::Answer;
 use crate::highlight::Direction;
-use crate::job::{Continuity, Job, MergeOf};
-use crate::merge::{Before, Former, Group, Grouping, Identity, Status, settle, stands};
+use crate::job::{Continuity, Job};
+use crate::merge::{Before, Former, Grouping, Identity, Status, settle, stands};
 use crate::segment::{FeatureId, Item, ItemCode, Segment};
 
 /// What a run has of those before it: the run it is compared with, if any, and the numbers of groups that were given.
@@ -201,9 +201,13 @@ impl Previous {
         let migration = self.past.as_ref().map(|past| past.migration(grouping, shared));
         let (nobody, none) = (vec![None; grouping.groups.len()], Vec::new());
         let (same, former) = migration.as_ref().map_or((&nobody, &none), |m| (&m.identity.same, &m.identity.former));
+        let written = self.past.as_ref().map(|past| Written::of(&past.codebook));
         let standing = |(at, old): (usize, &Option<usize>)| {
             let (identity, past) = (&migration.as_ref()?.identity, self.past.as_ref()?);
-            past.standing(&former[(*old)?], identity.status[at], &grouping.groups[at], job.merge.of, codebook)
+            let named = past.named(&former[(*old)?], written.as_ref()?, codebook)?;
+            let group = &grouping.groups[at];
+            let stands = former[(*old)?].named.is_empty() || stands(job.merge.of, &named, group);
+            (identity.status[at] != Status::Joined && stands).then_some(named)
         };
         let standing = same.iter().enumerate().map(standing).collect();
         grouping.next_id = settle(same, former, standing, self.next_id, grouping, assigned).max(self.given);
@@ -323,22 +327,11 @@ impl Past {
         (self.manifest.job["merge"]["of"] != "cells").then_some(direction)
     }
 
-    /// What the name of a group says that another one is, if that is still so.
-    fn standing(
-        &self,
-        former: &Former,
-        status: Status,
-        group: &Group,
-        of: MergeOf,
-        codebook: &Codebook,
-    ) -> Option<Vec<Segment>> {
-        let written = Written::of(&self.codebook);
+    /// What the name of a group says, in the items of another codebook; nothing of a run of an earlier build, and none where an item is
+    /// no more.
+    fn named(&self, former: &Former, written: &Written, codebook: &Codebook) -> Option<Vec<Segment>> {
         let segment = |text: &String| translated(written.segment(&self.codebook, text)?, &self.codebook, codebook);
-        let named: Vec<Segment> = former.named.iter().filter_map(segment).collect();
-        // A run of an earlier build does not say what its names do.
-        let all = named.len() == former.named.len();
-        let stands = former.named.is_empty() || all && stands(of, &named, group);
-        (status != Status::Joined && stands).then_some(named)
+        former.named.iter().map(segment).collect()
     }
 
     /// Where customers in common are not known, groups are the same that are made of the same segments.

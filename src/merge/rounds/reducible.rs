@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
@@ -48,8 +49,8 @@ pub(super) struct Reducible {
     wanted: Vec<u32>,
     /// With so few clusters left, where leaves are looked at, the distances of all pairs are.
     few: usize,
-    /// Where they are looked at, the leaves of all clusters.
-    leaves: Leaves,
+    /// The leaves of all clusters, once they are looked at in this round.
+    leaves: OnceLock<Leaves>,
     joins: Vec<(usize, usize, f64)>,
 }
 
@@ -113,12 +114,7 @@ impl Reducible {
         let there = clusters.len();
         let (points, few) = if linkage == Linkage::Ward { (Vec::new(), 0) } else { (points, FEW.min(there / LARGE)) };
         let wanted = if there > 1 { (0..there as u32).collect() } else { Vec::new() };
-        let leaves = Leaves::default();
-        let mut all = Reducible { linkage, tiles, clusters, there, points, weights, wanted, few, leaves, joins };
-        if linkage != Linkage::Ward {
-            all.leaves = all.leaves();
-        }
-        all
+        Reducible { linkage, tiles, clusters, there, points, weights, wanted, few, leaves: OnceLock::new(), joins }
     }
 
     /// How many searches this round needs; none at the end.
@@ -204,6 +200,7 @@ impl Reducible {
             (cluster.near, cluster.bound) = (near, bound);
         }
         self.wanted.clear();
+        self.leaves.take();
         while self.wanted.is_empty() && self.there > 1 {
             self.merge_pairs();
             let at_last = (2..=self.few).contains(&self.there);
@@ -212,16 +209,12 @@ impl Reducible {
             }
             if at_last {
                 self.wanted = (0..self.there as u32).collect();
-                self.leaves = self.leaves();
                 return;
             }
             let places = 0..self.clusters.len() as u32;
             let unknown = |cluster: &Cluster| cluster.near.first().is_none_or(|first| first.0 > cluster.bound);
             let wanted = places.filter(|&place| self.clusters[place as usize].as_ref().is_some_and(unknown));
             self.wanted = if self.there > 1 { wanted.collect() } else { Vec::new() };
-        }
-        if self.linkage != Linkage::Ward && !self.wanted.is_empty() {
-            self.leaves = self.leaves();
         }
     }
 
@@ -266,7 +259,7 @@ impl Reducible {
 
     /// Adds the distances of some leaves, or puts their largest, to the rows that they belong to.
     fn add_leaves(&self, parts: &[(usize, &[u32])], rows: &mut [Vec<f64>]) {
-        let all = &self.leaves;
+        let all = self.leaves.get_or_init(|| self.leaves());
         let mut squares = [0.0; LANES];
         let width = self.points.first().map_or(0, Vec::len) * LANES;
         for ((tile, of), weights) in all.tiles.chunks(width).zip(all.of.chunks(LANES)).zip(all.weights.chunks(LANES)) {

@@ -4,7 +4,7 @@ use super::View;
 use super::describe::named;
 use crate::encode::ItemValue;
 use crate::job::{Language, MergeOf};
-use crate::merge::{Group, Kind, Kinds, Trait, apart, kinds, marking, short, traits};
+use crate::merge::{Group, Kind, Kinds, Marks, Trait, apart, kinds, marking, short, traits};
 use crate::profile::ProfileItem;
 use crate::segment::Item;
 use crate::sink::number::{count, percent};
@@ -20,9 +20,6 @@ const MOST_KINDS: usize = 3;
 /// Items that no segment says are told as more frequent, or as rare, from this index on and up to that.
 const FREQUENT: f64 = 150.0;
 const RARE: f64 = 50.0;
-
-/// Of groups of many cells: a trait is told that at least this share of the customers have.
-const MOSTLY: f64 = 0.5;
 
 impl View<'_, '_> {
     /// Of some items of a group those surely above and below the base, the strongest first.
@@ -90,9 +87,7 @@ impl View<'_, '_> {
                 _ => (shared(common), kinds),
             },
             _ => {
-                let (common, others) = marking(codebook, group);
-                let (mostly, often): (Vec<Trait>, Vec<Trait>) = others.into_iter().partition(|own| own.share >= MOSTLY);
-                let others = if mostly.is_empty() && common.is_empty() { often } else { mostly };
+                let Marks { common, others, .. } = marking(codebook, group);
                 (shared(common.into_iter().chain(others).collect()), Vec::new())
             }
         }
