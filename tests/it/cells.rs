@@ -147,6 +147,63 @@ fn every_customer_is_in_the_one_group_of_their_cell_and_every_figure_is_as_count
 }
 
 #[test]
+fn cells_are_as_far_apart_as_their_items_and_their_shrunken_means_on_the_discovery_part() {
+    let rows = rows();
+    let folder = folder(&rows);
+    folder.nichemine("run job.toml").well();
+    let run = folder.path("out/latest");
+    let groups = json(run.join("groups.json"));
+    // Customers and buyers of the discovery part, by cell.
+    let mut cells: BTreeMap<String, [f64; 2]> = BTreeMap::new();
+    for group in groups["groups"].as_array().unwrap() {
+        let audience = parquet(run.join(format!("audience/group={}/part-0.parquet", group["id"])));
+        let ids = arrow::compute::cast(audience.column(0), &DataType::Int64).unwrap();
+        let held_out = audience.column_by_name("holdout").unwrap().as_boolean();
+        for (id, held_out) in ids.as_primitive::<Int64Type>().values().iter().zip(held_out) {
+            let row = &rows[*id as usize];
+            let own = cells.entry(cell(row)).or_default();
+            if held_out == Some(false) {
+                *own = [own[0] + 1.0, own[1] + f64::from(row.bought)];
+            }
+        }
+    }
+    let [uv, bought] = cells.values().fold([0.0; 2], |all, own| [all[0] + own[0], all[1] + own[1]]);
+    let mean = bought / uv;
+    // Method of moments: the variance of the cells' true means, and of a customer's.
+    let there: Vec<[f64; 2]> = cells.values().copied().filter(|own| own[0] > 0.0).collect();
+    let spread: f64 = there.iter().map(|[n, sum]| n * (sum / n - mean).powi(2)).sum();
+    let variance = mean * (1.0 - mean) * uv / (uv - 1.0);
+    let squares: f64 = there.iter().map(|[n, _]| n * n).sum();
+    let between = (spread - (there.len() as f64 - 1.0) * variance) / (uv - squares / uv);
+    let added = variance / between;
+    assert!((5.0..500.0).contains(&added), "neither as counted nor all alike: {added}");
+    let position =
+        |[n, sum]: [f64; 2]| if n == 0.0 { 0.0 } else { ((sum + added * mean) / (n + added) / mean).log(4.0) };
+    let features = json(run.join("features.json"));
+    let kept = features["verdicts"].as_array().unwrap().iter().filter(|verdict| verdict["kept"] == true);
+    let influences: BTreeMap<&str, f64> =
+        kept.map(|verdict| (verdict["feature"].as_str().unwrap(), verdict["influence"].as_f64().unwrap())).collect();
+    let all: f64 = influences.values().sum();
+    let leaves: Vec<&str> = groups["leaves"].as_array().unwrap().iter().map(|leaf| leaf.as_str().unwrap()).collect();
+    let mut seen = 0;
+    for merge in groups["merges"].as_array().unwrap() {
+        let [left, right] = ["left", "right"].map(|side| leaves.get(merge[side].as_u64().unwrap() as usize));
+        let (Some(left), Some(right)) = (left, right) else { continue };
+        let items: BTreeSet<&str> = left.split(" & ").collect();
+        let other = right.split(" & ").filter(|item| !items.contains(item)).map(|item| item.split('=').next().unwrap());
+        let apart: f64 = other.map(|feature| influences[feature] / all).sum();
+        let metric = position(cells[*left]) - position(cells[*right]);
+        let expected = (0.75 * apart + 0.25 * metric * metric).sqrt();
+        assert!(
+            (merge["distance"].as_f64().unwrap() - expected).abs() < 1e-9,
+            "{left} and {right}: {merge}, not {expected}"
+        );
+        seen += 1;
+    }
+    assert!(seen > 10, "merges of two cells: {seen}");
+}
+
+#[test]
 fn groups_of_cells_do_not_depend_on_workers_processes_or_rounds() {
     let folder = folder(&rows());
     for linkage in ["smallest_first", "ward", "average", "complete"] {
