@@ -204,7 +204,10 @@ impl Previous {
         let written = self.past.as_ref().map(|past| Written::of(&past.codebook));
         let standing = |(at, old): (usize, &Option<usize>)| {
             let (identity, past) = (&migration.as_ref()?.identity, self.past.as_ref()?);
-            let named = past.named(&former[(*old)?], written.as_ref()?, codebook)?;
+            // Words of another language would be in the midst of these.
+            let language = serde_json::to_value(job.output.language).expect("a name");
+            let spoken = past.manifest.job["output"]["language"] == language;
+            let named = past.named(&former[(*old)?], written.as_ref()?, codebook).filter(|_| spoken)?;
             let group = &grouping.groups[at];
             let stands = former[(*old)?].named.is_empty() || stands(job.merge.of, &named, group);
             (identity.status[at] != Status::Joined && stands).then_some(named)

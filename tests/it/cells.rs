@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Int32Type, Int64Type};
+use serde_json::Value;
 
 use crate::program::{Dice, Folder, answer, json, parquet};
 
@@ -224,7 +225,7 @@ fn groups_of_cells_do_not_depend_on_workers_processes_or_rounds() {
         assert_eq!(all[2].0, all[3].0, "{linkage}");
         assert_eq!(all[2].0, all[4].0, "{linkage}");
         // From a matrix and in rounds heights differ in their rounding, and so does the order of merges at one height; groups do not.
-        let heights = |groups: &serde_json::Value| -> Vec<f64> {
+        let heights = |groups: &Value| -> Vec<f64> {
             groups["merges"].as_array().unwrap().iter().map(|merge| merge["distance"].as_f64().unwrap()).collect()
         };
         let (matrix, rounds) = (heights(&all[0].1), heights(&all[2].1));
@@ -283,6 +284,67 @@ fn cells_stay_in_their_groups_while_a_few_customers_change() {
     // Made afresh they are others.
     folder.nichemine("run job.toml --set merge.keep=ids --set merge.linkage=ward").well();
     assert!(json(folder.path("out/latest/groups.json"))["kept"].is_null());
+}
+
+#[test]
+fn cells_are_of_the_features_of_the_day_before_and_groups_stay_while_others_are_hardly_better() {
+    let mut rows = rows();
+    let folder = folder(&rows);
+    let run = |table: String, keep: &str| {
+        folder.write("t.csv", table);
+        folder
+            .nichemine(&format!(
+                "run job.toml --set merge.max_cells=20 --set merge.groups=[5,5] --set merge.keep={keep}"
+            ))
+            .well();
+        json(folder.path("out/latest/groups.json"))
+    };
+    let features = |document: &Value| -> Vec<String> {
+        let first = document["leaves"][0].as_str().unwrap();
+        first.split(" & ").map(|item| item.split('=').next().unwrap().to_owned()).collect()
+    };
+    let first = run(table(&rows), "groups");
+    assert_eq!(features(&first), ["tier", "age"]);
+    // More of one city buy from now on, and a few of those in their forties.
+    let mut dice = Dice(3);
+    rows.iter_mut().for_each(|row| {
+        row.bought |= row.city == "广州" && dice.roll(100) < 30
+            || row.tier == "silver" && (40..50).contains(&row.age) && dice.roll(100) < 10
+    });
+    let second = run(table(&rows), "groups");
+    let reason = second["reason"].as_str().unwrap();
+    assert!(second["kept"].is_object(), "{reason}");
+    assert_eq!(features(&second), features(&first));
+    let explained: Vec<f64> = reason.split(" %").filter_map(|part| part.rsplit(' ').next()?.parse().ok()).collect();
+    assert!(explained[0] < explained[1] && explained[1] < 1.5 * explained[0], "{reason}");
+    assert_eq!(features(&run(table(&rows), "ids")), ["city", "tier"]);
+}
+
+#[test]
+fn no_group_of_cells_is_of_fewer_customers_than_may_be_told_of() {
+    let mut rows: Vec<Row> = rows().into_iter().filter(|row| row.city != "Zug").collect();
+    for (at, row) in rows.iter_mut().enumerate() {
+        let (city, percent) = [("北京", 5), ("上海", 15)][at % 2];
+        (row.city, row.bought) = (city, at / 2 % 100 < percent);
+    }
+    for row in &mut rows[..6] {
+        (row.city, row.bought) = ("Zug", true);
+    }
+    let folder = folder(&rows);
+    let run = |arguments: &str| {
+        folder
+            .nichemine(&format!("run job.toml --set merge.by=[\"city\"] --set merge.groups=[3,3] {arguments}"))
+            .well();
+        let document = json(folder.path("out/latest/groups.json"));
+        let uv = |group: &Value| group["uv"].as_i64().unwrap();
+        let uv: BTreeSet<i64> = document["groups"].as_array().unwrap().iter().map(uv).collect();
+        (uv, document["reason"].as_str().unwrap().to_owned())
+    };
+    let (uv, reason) = run("");
+    assert!(uv.len() == 2 && uv.iter().sum::<i64>() == rows.len() as i64, "{uv:?}");
+    assert!(reason.ends_with("1 of fewer than 10 customers joined the nearest (privacy floor)"), "{reason}");
+    let (uv, reason) = run("--set enumerate.allow_small=true");
+    assert!(uv.contains(&6) && !reason.contains("privacy floor"), "{uv:?} {reason}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Groups from run to run: which keep their ids, what became of the others, and who went where.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -385,6 +386,37 @@ fn a_folder_of_a_group_that_nobody_made_is_no_number_to_count_on_from() {
 }
 
 #[test]
+fn a_number_that_nobody_gave_is_a_note_and_no_number_to_count_on_from() {
+    let runs = Runs::new();
+    for (name, forged) in [("\"next_id\": 9", "\"next_id\": 4294967295"), ("\"id\": 8", "\"id\": 4294967294")] {
+        let run = runs.run(&Table::of(&CITIES), APART);
+        let text = std::fs::read_to_string(run.join("groups.json")).unwrap();
+        assert_eq!(text.matches(&format!("{name},")).count(), 1);
+        let mut manifest = std::fs::read_to_string(run.join("manifest.json")).unwrap();
+        let digest = digests(&run)["groups.json"].clone();
+        let bytes = format!("\"bytes\": {}", text.len());
+        std::fs::write(run.join("groups.json"), text.replace(&format!("{name},"), &format!("{forged},"))).unwrap();
+        let more = text.len() + forged.len() - name.len();
+        let at = manifest.find(&digest).unwrap();
+        let end = at + digest.len();
+        let entry = manifest[..at].rfind('{').unwrap()..end + manifest[end..].find('}').unwrap();
+        let mended = manifest[entry.clone()]
+            .replace(&digest, &digests(&run)["groups.json"])
+            .replace(&bytes, &format!("\"bytes\": {more}"));
+        manifest.replace_range(entry, &mended);
+        std::fs::write(run.join("manifest.json"), manifest).unwrap();
+        let later = runs.run(&Table::of(&CITIES).moved("上海", "广州", 40), APART);
+        assert!(groups(&later).iter().all(|group| (9..=16).contains(&group.0)), "{:?}", groups(&later));
+        assert!(
+            notes(&later).iter().any(|note| note.contains("a number of a group is not below")),
+            "{:?}",
+            notes(&later)
+        );
+        std::fs::remove_dir_all(runs.0.path("out")).unwrap();
+    }
+}
+
+#[test]
 fn groups_are_made_of_what_they_were_made_of_while_that_stands() {
     let runs = Runs::new();
     let first = runs.run(&Table::of(&CITIES), "--set merge.groups=[3,5]");
@@ -441,6 +473,65 @@ fn groups_of_other_customers_are_the_same_while_they_are_made_of_the_same() {
     let again = runs.run(&Table::of(&CITIES), &format!("{APART} --set merge.keep=\"ids\""));
     assert!(groups(&afresh).iter().all(|group| group.0 <= 8), "the same table");
     assert!(groups(&again).iter().all(|group| group.0 > 8 && group.2.as_deref() == Some("new")), "nobody is in both");
+}
+
+#[test]
+fn a_name_stays_while_it_is_true_although_a_new_one_would_be_another() {
+    let runs = Runs::new();
+    let three = "--set merge.groups=[3,3]";
+    let first = runs.run(&Table::of(&CITIES), three);
+    // Those that were the largest of their groups are the smallest.
+    let mut cities = CITIES;
+    for (place, city) in cities.iter_mut().enumerate() {
+        city.1 = [470, 460, 450, 440, 430, 420, 410, 400][place];
+    }
+    let second = runs.run(&Table::of(&cities), three);
+    let names = |run: &Path| groups(run).into_iter().map(|group| (group.0, group.1)).collect::<BTreeMap<_, _>>();
+    assert_eq!(names(&second), names(&first));
+    let renamed = |run: &Path| {
+        let document = json(run.join("groups.json"));
+        let groups = document["groups"].as_array().unwrap();
+        groups.iter().filter(|group| group["typical"].is_string() && group["name"] != group["typical"]).count()
+    };
+    assert!(renamed(&second) > 0);
+    // Not in the midst of another language.
+    let third = runs.run(&Table::of(&cities).moved("上海", "广州", 20), &format!("{three} --set output.language=zh"));
+    assert_eq!(renamed(&third), 0);
+    assert!(names(&third).keys().eq(names(&first).keys()));
+}
+
+#[test]
+fn a_group_of_cells_is_the_same_one_above_the_mean_and_below() {
+    let runs = Runs::new();
+    let percents = |middle: usize| {
+        let names = ["东", "西", "南", "北", "中", "新", "老", "外", "内"];
+        let of = |(place, name): (usize, &'static str)| {
+            let percent = [5, middle, 15][place / 3];
+            (0..1000).map(move |n| (format!("{name}-{n}"), name, n, percent))
+        };
+        Table { rows: names.into_iter().enumerate().flat_map(of).collect() }
+    };
+    let cells = "--set merge.of=cells --set merge.by=[\"city\"] --set merge.groups=[3,3]";
+    let of = |run: &Path| -> Vec<(u64, String, String)> {
+        let document = json(run.join("groups.json"));
+        let group = |group: &Value| {
+            let direction = group["direction"].as_str().unwrap().to_owned();
+            let mut segments: Vec<&str> =
+                group["segments"].as_array().unwrap().iter().map(|segment| segment.as_str().unwrap()).collect();
+            segments.sort_unstable();
+            (group["id"].as_u64().unwrap(), segments.join(", "), direction)
+        };
+        let mut all: Vec<_> = document["groups"].as_array().unwrap().iter().map(group).collect();
+        all.sort();
+        all
+    };
+    let (above, below) = (of(&runs.run(&percents(11), cells)), of(&runs.run(&percents(9), cells)));
+    let parts = |groups: &[(u64, String, String)]| {
+        groups.iter().map(|(id, segments, _)| (*id, segments.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(parts(&above), parts(&below));
+    let turned = above.iter().zip(&below).filter(|(a, b)| a.2 != b.2).count();
+    assert_eq!(turned, 1, "{above:?} {below:?}");
 }
 
 #[test]
