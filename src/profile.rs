@@ -161,6 +161,8 @@ mod tests {
             tags: None,
             null_values: Vec::new(),
             completed: None,
+            whole: false,
+            lone: None,
         };
         Codebook { features: items.iter().enumerate().map(|(i, f)| feature(i, f)).collect() }
     }

@@ -193,6 +193,8 @@ mod tests {
             tags: (i + 1 == sizes.len()).then_some(TagSource::List),
             null_values: Vec::new(),
             completed: None,
+            whole: false,
+            lone: None,
         };
         Codebook { features: sizes.iter().enumerate().map(feature).collect() }
     }

@@ -212,6 +212,8 @@ pub fn feature(
             tags: Some(source),
             null_values: input.null_values.clone(),
             completed: None,
+            whole: false,
+            lone: None,
         });
     }
     let mut groups: Vec<(ItemValue, u64)> = match (draft, &sketch.values) {
@@ -269,6 +271,11 @@ pub fn feature(
         uv.push(rest);
     }
     let items: Vec<ItemValue> = items.into_iter().map(|(value, _)| value).collect();
+    let least = whole(&sketch.values);
+    let lone = least.filter(|least| match draft {
+        Draft::Bands(borders) => borders.first().is_some_and(|border| *border <= least + 1.0),
+        _ => false,
+    });
     Ok(Feature {
         name: input.name.clone(),
         column: input.column_name.clone(),
@@ -280,8 +287,32 @@ pub fn feature(
         rest: rest > 0,
         tags: None,
         null_values: input.null_values.clone(),
+        whole: least.is_some(),
+        lone: lone.map(|value| value as i64),
     })
 }
+
+/// The least of whole numbers; none where any is not whole, or larger than all whole numbers are exact.
+fn whole(values: &Values) -> Option<f64> {
+    let fits = |value: &f64| value.fract() == 0.0 && value.abs() <= MOST_EXACT;
+    let least = match values {
+        Values::Ints(IntKind::Number, ints) => ints.iter().map(|&(value, _)| value as f64).reduce(f64::min)?,
+        Values::Floats(floats) => {
+            let all = floats.iter().all(|(value, _)| fits(value));
+            floats.iter().map(|&(value, _)| value).reduce(f64::min).filter(|_| all)?
+        }
+        Values::Buckets { least, whole: true, .. } => *least,
+        Values::Texts(texts) => {
+            let numbers: Option<Vec<f64>> = texts.iter().map(|(text, _)| number(text).filter(fits)).collect();
+            numbers?.into_iter().reduce(f64::min)?
+        }
+        _ => return None,
+    };
+    Some(least).filter(fits)
+}
+
+/// Up to this, every whole number is one of the floating-point numbers.
+const MOST_EXACT: f64 = 9_007_199_254_740_992.0;
 
 fn few_enough(items: usize) -> Result<(), String> {
     match items <= MOST_ITEMS {

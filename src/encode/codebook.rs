@@ -36,6 +36,12 @@ pub struct Feature {
     /// The item that missing values were completed with, if they were.
     #[serde(default)]
     pub completed: Option<ItemCode>,
+    /// Whether all values are whole numbers, so that `[2,3)` is 2.
+    #[serde(default)]
+    pub whole: bool,
+    /// Of bands of whole numbers, the only value below the first border, if there is but one.
+    #[serde(default)]
+    pub lone: Option<i64>,
 }
 
 /// What a code stands for.
@@ -321,6 +327,8 @@ mod tests {
                 tags: None,
                 null_values: vec!["unknown".into()],
                 completed: None,
+                whole: false,
+                lone: None,
             }],
         }
     }

@@ -135,7 +135,18 @@ mod tests {
     fn feature(name: &str, items: Vec<ItemValue>) -> Feature {
         let uv = vec![0; items.len()];
         let (name, column) = (name.to_owned(), name.to_owned());
-        Feature { name, column, items, uv, rest: false, tags: None, null_values: Vec::new(), completed: None }
+        Feature {
+            name,
+            column,
+            items,
+            uv,
+            rest: false,
+            tags: None,
+            null_values: Vec::new(),
+            completed: None,
+            whole: false,
+            lone: None,
+        }
     }
 
     /// Codes of one feature over all rows of a CSV with the columns `f` and `g`, and the strangers of it.
@@ -191,7 +202,7 @@ mod tests {
         let items = vec![ItemValue::Text("a".into()), ItemValue::Missing];
         let mut completed = feature("f", vec![ItemValue::Text("a".into()), ItemValue::Text("b".into())]);
         completed.completed = Some(1);
-        let plain = Feature { completed: None, ..completed.clone() };
+        let plain = Feature { completed: None, whole: false, lone: None, ..completed.clone() };
         let csv = "f\na\n?\nb\n\"\"\n";
         let null = "features.f.null_values = [\"?\"]\n";
         let of = |feature: Feature| {

@@ -9,6 +9,9 @@ use crate::segment::{Item, Segment};
 /// An item that this share of a group's customers have is said of the group as a whole.
 pub(super) const NEARLY_ALL: f64 = 0.95;
 
+/// From this index (TGI) on an item says something of a group: what nearly everybody has does not tell it apart.
+pub(super) const TELLING: f64 = 120.0;
+
 /// More segments than this, as groups of cells have, are not looked at one by one.
 const MOST_SEGMENTS: usize = 64;
 
@@ -32,13 +35,6 @@ pub struct Kinds {
     pub kinds: Vec<Kind>,
 }
 
-impl Kinds {
-    /// How many segments are needed to say all of it.
-    pub fn segments(&self) -> usize {
-        self.kinds.iter().map(|kind| kind.segments.len()).sum()
-    }
-}
-
 /// The kinds of a group; none where there are too many segments.
 ///
 /// A segment that says more than another one of the group adds nobody. Those that are left and differ in one feature are one kind.
@@ -46,12 +42,17 @@ pub fn kinds(codebook: &Codebook, group: &Group) -> Option<Kinds> {
     if group.segments.len() > MOST_SEGMENTS {
         return None;
     }
-    let mut kinds = joined(codebook, &group.segments, &group.taken);
-    let common = common(codebook, group, &kinds);
+    Some(kinds_of(codebook, &group.segments, &group.taken, &group.profile))
+}
+
+/// Segments with the customers that they took, and a profile of these, as kinds.
+pub(super) fn kinds_of(codebook: &Codebook, segments: &[Segment], taken: &[i64], profile: &[ProfileItem]) -> Kinds {
+    let mut kinds = joined(codebook, segments, taken);
+    let common = common(codebook, profile, &kinds);
     for kind in &mut kinds {
         kind.traits.retain(|own| !common.contains(own));
     }
-    Some(Kinds { common, kinds })
+    Kinds { common, kinds }
 }
 
 /// Places of the segments that no other one is a part of, with the customers that they took and those that were taken by what adds
@@ -126,14 +127,14 @@ fn difference(codebook: &Codebook, a: &Kind, b: &Kind) -> Option<usize> {
 }
 
 /// What every kind says, and what one of them says and nearly all customers have, more often than others.
-fn common(codebook: &Codebook, group: &Group, kinds: &[Kind]) -> Vec<Trait> {
+fn common(codebook: &Codebook, profile: &[ProfileItem], kinds: &[Kind]) -> Vec<Trait> {
     let others = |own: &Trait| {
         let says_another = |other: &Trait| other.feature == own.feature && other != own;
         kinds.iter().flat_map(|kind| &kind.traits).any(says_another) && codebook.feature(own.feature).tags.is_none()
     };
     let is_common = |own: &&Trait| {
         kinds.iter().all(|kind| kind.traits.contains(own))
-            || !others(own) && own.codes.iter().all(|&code| has(group, own.feature, code))
+            || !others(own) && own.codes.iter().all(|&code| has(profile, own.feature, code))
     };
     let mut common: Vec<Trait> = kinds.iter().flat_map(|kind| &kind.traits).filter(is_common).cloned().collect();
     common.sort_by(|a, b| (a.feature, &a.codes).cmp(&(b.feature, &b.codes)));
@@ -141,13 +142,13 @@ fn common(codebook: &Codebook, group: &Group, kinds: &[Kind]) -> Vec<Trait> {
     common
 }
 
-/// Whether nearly all customers of a group have an item, surely more often than others.
-fn has(group: &Group, feature: u16, code: u16) -> bool {
-    group.profile.iter().any(|p| p.item == Item { feature, code } && is_nearly_all(p))
+/// Whether nearly all customers of a group have an item, clearly more often than others.
+fn has(profile: &[ProfileItem], feature: u16, code: u16) -> bool {
+    profile.iter().any(|p| p.item == Item { feature, code } && is_nearly_all(p))
 }
 
 pub(super) fn is_nearly_all(p: &ProfileItem) -> bool {
-    p.share >= NEARLY_ALL && p.z > 0.0 && p.is_sure()
+    p.share >= NEARLY_ALL && p.index >= TELLING && p.z > 0.0 && p.is_sure()
 }
 
 #[cfg(test)]

@@ -41,10 +41,10 @@ pub use matching::assignment;
 pub use name::{Marks, apart, marking, names, stands};
 pub use nearest::{absorb, join_nearest};
 pub use rounds::Rounds;
-pub use rule::{ShortRule, in_order, short_rule};
+pub use rule::{PRECISE, ShortRule, in_order, short_rule};
 pub use space::{Apart, Leaf, Space, Weights};
 pub use tiles::{Nearest, ROWS};
-pub use traits::{Trait, short, traits};
+pub use traits::{Trait, ends, few_digits, short, traits};
 pub use worth::{Judge, Worth};
 
 /// One joining of two clusters, `left < right`. Leaves are numbered 0 to n - 1 in the order of the highlights, the result of step `i` (from 0) is `n + i`.

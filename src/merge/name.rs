@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Group;
-use super::kinds::{Kind, Kinds, is_nearly_all, kinds};
+use super::kinds::{Kind, Kinds, NEARLY_ALL, TELLING, is_nearly_all, kinds, kinds_of};
+use super::rule::PRECISE;
 use super::traits::{Trait, traits};
 use crate::encode::Codebook;
 use crate::job::{Language, MergeOf};
@@ -17,37 +18,55 @@ const MOST_KINDS: usize = 2;
 /// Traits of a group of many cells that a name says, beside those that nearly all of its customers have.
 const MOST_TRAITS: usize = 3;
 /// Least share of a group's customers who are mostly something.
-const MOSTLY: f64 = 0.5;
+const MOSTLY: f64 = 0.6;
 
 /// What joins the parts of a name.
 struct Words {
+    language: Language,
     or: &'static str,
     comma: &'static str,
     around: [&'static str; 2],
     mostly: [&'static str; 2],
-    often: [&'static str; 2],
-    /// After some of so many segments, so many others being left.
-    rest: fn(usize, usize) -> String,
+    often: &'static str,
+    /// After alternatives that are not all.
+    others: &'static str,
 }
 
 fn words(language: Language) -> Words {
     match language {
         Language::En => Words {
+            language,
             or: " or ",
             comma: ", ",
             around: ["(", ")"],
             mostly: ["mostly ", ""],
-            often: ["often ", ""],
-            rest: |_, more| format!(" +{more} more"),
+            often: "often ",
+            others: " or others",
         },
         Language::Zh => Words {
+            language,
             or: " 或 ",
             comma: "、",
             around: ["（", "）"],
-            mostly: ["以 ", " 为主"],
-            often: ["多见 ", ""],
-            rest: |all, _| format!(" 等 {all} 个细分"),
+            mostly: ["以", "为主"],
+            often: "多见",
+            others: " 或其他",
         },
+    }
+}
+
+impl Words {
+    /// With a space where Chinese characters meet others.
+    fn joined(&self, parts: &[&str]) -> String {
+        let chinese = |c: char| c >= '\u{2e80}';
+        let mut all = String::new();
+        for part in parts {
+            let meet = all.chars().next_back().zip(part.chars().next());
+            let apart = self.language == Language::Zh && meet.is_some_and(|(a, b)| chinese(a) != chinese(b));
+            all.push_str(if apart { " " } else { "" });
+            all.push_str(part);
+        }
+        all
     }
 }
 
@@ -67,26 +86,31 @@ pub fn names<'g>(
     distinct(names).into_iter().zip(named).collect()
 }
 
-/// A group's name. Items joined by `·` all hold, of alternatives joined by `or` one does: `housing=no · (month=apr or pdays <90) +2 more`.
+/// A group's name. Items joined by `·` all hold, of alternatives joined by `or` one does, and `·` binds closer:
+/// `housing=no · (month=apr or pdays <90 or others)`.
 ///
 /// What nearly all of its customers have and its segments say is always there, and all that the largest kind says. A group of
-/// many cells has too many kinds: it is called by the traits that are most over-represented in it. There are no figures in names.
+/// many cells is called by the conditions of its rule in short, where these say who is in it, else by the traits that are most
+/// over-represented. There are no figures in names.
 fn name(codebook: &Codebook, of: MergeOf, words: &Words, group: &Group) -> Called {
-    let by_kinds = kinds(codebook, group).map(|kinds| by_kinds(codebook, words, &kinds));
-    let whole = |called: &(Called, bool)| called.1 && columns(&called.0.0) <= WIDEST;
-    match (of, by_kinds) {
-        (MergeOf::Highlights, Some((called, _))) => called,
-        (MergeOf::Cells, Some(called)) if whole(&called) => called.0,
-        (_, other) => by_traits(codebook, words, group)
-            .or(other.map(|(called, _)| called))
-            .unwrap_or_else(|| first(codebook, group)),
+    let own = || kinds(codebook, group).map(|kinds| by_kinds(codebook, words, &kinds));
+    if of == MergeOf::Highlights {
+        return own().map_or_else(|| first(codebook, words, group), |(called, _)| called);
     }
+    let whole = |called: &(Called, bool)| called.1 && columns(&called.0.0) <= WIDEST;
+    own()
+        .filter(whole)
+        .or_else(|| by_rule(codebook, words, group))
+        .map(|(called, _)| called)
+        .or_else(|| by_traits(codebook, words, group))
+        .or_else(|| own().map(|(called, _)| called))
+        .unwrap_or_else(|| first(codebook, words, group))
 }
 
 /// By its first segment.
-fn first(codebook: &Codebook, group: &Group) -> Called {
+fn first(codebook: &Codebook, words: &Words, group: &Group) -> Called {
     let Some(&segment) = group.segments.first() else { return Called::default() };
-    let items: Vec<String> = segment.items().map(|item| Trait::of(item).name(codebook)).collect();
+    let items: Vec<String> = segment.items().map(|item| Trait::of(item).name(codebook, words.language)).collect();
     (items.join(AND), vec![segment])
 }
 
@@ -94,7 +118,7 @@ const AND: &str = " · ";
 
 /// By its largest kinds, and whether that is all of it.
 fn by_kinds(codebook: &Codebook, words: &Words, kinds: &Kinds) -> (Called, bool) {
-    let all = |traits: &[Trait]| traits.iter().map(|own| own.name(codebook)).collect::<Vec<_>>();
+    let all = |traits: &[Trait]| traits.iter().map(|own| own.name(codebook, words.language)).collect::<Vec<_>>();
     let common = all(&kinds.common);
     // One that has nothing else is whoever has what all have.
     let bare = kinds.kinds.first().is_none_or(|kind| kind.traits.is_empty());
@@ -102,35 +126,50 @@ fn by_kinds(codebook: &Codebook, words: &Words, kinds: &Kinds) -> (Called, bool)
         let shown: Vec<String> = kinds.kinds.iter().take(most).map(|kind| all(&kind.traits).join(AND)).collect();
         let mut parts = common.clone();
         if !bare {
-            let alternatives = shown.join(words.or);
+            let more = kinds.kinds.len() > shown.len();
+            let alternatives = words.joined(&[&shown.join(words.or), if more { words.others } else { "" }]);
             let [open, close] = words.around;
-            let apart = shown.len() > 1 && !common.is_empty();
+            let apart = (more || shown.len() > 1) && !common.is_empty();
             parts.push(if apart { format!("{open}{alternatives}{close}") } else { alternatives });
         }
         let segments: Vec<Segment> = kinds.kinds.iter().take(most).flat_map(|kind| kind.segments.clone()).collect();
-        let more = kinds.segments() - segments.len();
-        let rest = if more > 0 { (words.rest)(kinds.segments(), more) } else { String::new() };
-        (parts.join(AND) + &rest, segments)
+        (parts.join(AND), segments)
     };
     let told = |kind: &Kind| !bare && !kind.traits.is_empty();
     let most = kinds.kinds.iter().take(MOST_KINDS).take_while(|kind| told(kind)).count().max(1);
     let fits = |most: &usize| *most == 1 || columns(&said(*most).0) <= WIDEST;
     let most = (1..=most).rev().find(fits).expect("one always fits");
     let called = said(most);
-    let whole = called.1.len() == kinds.segments() && !called.0.contains('…');
+    let whole = (bare || most == kinds.kinds.len()) && !called.0.contains('…');
     (called, whole)
+}
+
+/// By the conditions of its rule in short, those with the most customers first; none where more than every fifth customer whom it selects
+/// is of another group, or it finds less than half.
+fn by_rule(codebook: &Codebook, words: &Words, group: &Group) -> Option<(Called, bool)> {
+    let rule = &group.short;
+    if rule.segments.is_empty() || rule.precision < PRECISE || rule.recall < 0.5 {
+        return None;
+    }
+    let cells = || group.segments.iter().zip(&group.taken);
+    let met = |condition: &Segment| cells().filter(|(cell, _)| cell.contains(*condition)).map(|(_, taken)| taken).sum();
+    let taken: Vec<i64> = rule.segments.iter().map(met).collect();
+    Some(by_kinds(codebook, words, &kinds_of(codebook, &rule.segments, &taken, &[])))
 }
 
 /// By what nearly all of its customers have and cells say, and what most of them have more often than others; none where no item is
 /// surely over-represented.
 fn by_traits(codebook: &Codebook, words: &Words, group: &Group) -> Option<Called> {
     let Marks { common, mut others, mostly } = marking(codebook, group);
-    let [before, after] = if mostly { words.mostly } else { words.often };
     loop {
-        let all = |traits: &[Trait]| traits.iter().map(|own| own.name(codebook)).collect::<Vec<_>>();
+        let all = |traits: &[Trait]| traits.iter().map(|own| own.name(codebook, words.language)).collect::<Vec<_>>();
         let mut parts = all(&common);
         if !others.is_empty() {
-            parts.push(format!("{before}{}{after}", all(&others).join(words.comma)));
+            let [before, after] = words.mostly;
+            parts.push(match mostly {
+                true => words.joined(&[before, &all(&others).join(words.comma), after]),
+                false => words.joined(&[words.often, &all(&others).join(words.or)]),
+            });
         }
         let name = parts.join(AND);
         if columns(&name) <= WIDEST || common.len() + others.len() <= 1 || others.is_empty() {
@@ -156,14 +195,21 @@ pub struct Marks {
 /// What a group of many cells is called by and described by.
 pub fn marking(codebook: &Codebook, group: &Group) -> Marks {
     let said: BTreeSet<Item> = group.segments.iter().flat_map(|segment| segment.items()).collect();
-    let marks: Vec<&ProfileItem> =
-        group.profile.iter().filter(|p| p.z > 0.0 && p.is_sure() && said.contains(&p.item)).collect();
+    let marks: Vec<&ProfileItem> = group
+        .profile
+        .iter()
+        .filter(|p| p.z > 0.0 && p.index >= TELLING && p.is_sure() && said.contains(&p.item))
+        .collect();
     let mut common: Vec<&ProfileItem> = marks.iter().copied().filter(|p| is_nearly_all(p)).collect();
     common.sort_by_key(|p| p.item);
     let others = marks.iter().copied().filter(|p| common.iter().all(|own| own.item.feature != p.item.feature));
     let others = traits(codebook, apart(others).into_iter()).into_iter().take(MOST_TRAITS);
     let (most, often): (Vec<Trait>, Vec<Trait>) = others.partition(|own| own.share >= MOSTLY);
-    let common: Vec<Trait> = apart(common.into_iter()).into_iter().map(|p| Trait::of(p.item)).collect();
+    // Several items of a feature may be what nearly all have one of.
+    let (all, most): (Vec<Trait>, Vec<Trait>) = most.into_iter().partition(|own| own.share >= NEARLY_ALL);
+    let common = apart(common.into_iter()).into_iter().map(|p| Trait::of(p.item));
+    let mut common: Vec<Trait> = common.chain(all).collect();
+    common.sort_by_key(|own| own.feature);
     let mostly = !(most.is_empty() && common.is_empty());
     Marks { common, others: if mostly { most } else { often }, mostly }
 }
@@ -224,6 +270,7 @@ pub(super) fn distinct(names: Vec<String>) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::encode::{Feature, ItemValue};
+    use crate::merge::ShortRule;
     use crate::merge::sample::{self, segment};
 
     fn codebook() -> Codebook {
@@ -236,6 +283,8 @@ mod tests {
             tags: None,
             null_values: Vec::new(),
             completed: None,
+            whole: false,
+            lone: None,
         };
         Codebook {
             features: vec![
@@ -300,8 +349,8 @@ mod tests {
         );
         let with_more = [two[0], two[1], (segment(&[(4, 0)]), 3), (segment(&[(4, 1)]), 2)];
         let expected = [
-            "last=success or job=retired · contact=mobile +2 more",
-            "last=success 或 job=retired · contact=mobile 等 4 个细分",
+            "last=success or job=retired · contact=mobile or others",
+            "last=success 或 job=retired · contact=mobile 或其他",
         ];
         assert_eq!(highlights(&with_more, &[]), expected);
         let common = [(segment(&[(0, 0), (1, 0), (3, 0)]), 10), (segment(&[(2, 0), (3, 0)]), 40)];
@@ -314,9 +363,9 @@ mod tests {
         let nearly = [(segment(&[(0, 0), (1, 0)]), 90), (segment(&[(2, 0)]), 10)];
         let name = &highlights(&nearly, &[(1, 0, 0.97, 30.0)])[0];
         assert_eq!(name, "contact=mobile · (job=retired or last=success)");
-        // What does not fit is counted.
+        // What does not fit is there all the same.
         let long = [(segment(&[(5, 0), (6, 0)]), 90), (segment(&[(0, 0), (1, 0)]), 10)];
-        assert_eq!(highlights(&long, &[])[0], "a long name of a feature=value · another long one=value +1 more");
+        assert_eq!(highlights(&long, &[])[0], "a long name of a feature=value · another long one=value or others");
     }
 
     #[test]
@@ -328,13 +377,40 @@ mod tests {
         let expected = ["housing=no · mostly job=retired", "housing=no · 以 job=retired 为主"];
         assert_eq!(called(MergeOf::Cells, &group(&cells, &profile)), expected);
         let profile = [(4, 0, 0.3, 25.0), (0, 0, 0.4, 20.0)];
-        assert_eq!(called(MergeOf::Cells, &group(&cells, &profile))[0], "often month=mar, job=retired");
+        assert_eq!(called(MergeOf::Cells, &group(&cells, &profile))[0], "often month=mar or job=retired");
         // Few cells are said as they are.
         assert_eq!(called(MergeOf::Cells, &group(&cells[..2], &[]))[0], "job=retired · housing=no · month=mar/oct");
         assert_eq!(
             called(MergeOf::Cells, &group(&cells, &[]))[0],
-            "housing=no · job=retired · month=mar/oct/apr +2 more"
+            "housing=no · (job=retired · month=mar/oct/apr or others)"
         );
+        // What nearly everybody has tells nobody apart, and all of several items that nearly all have are said as one.
+        let mut own = group(&cells, &[(3, 0, 0.99, 40.0), (4, 0, 0.5, 30.0), (4, 1, 0.48, 29.0)]);
+        own.profile[0].index = 110.0;
+        assert_eq!(called(MergeOf::Cells, &own)[0], "month=mar/oct");
+    }
+
+    #[test]
+    fn a_group_of_many_cells_is_called_by_its_rule_where_that_says_who_they_are() {
+        let cells: Vec<(Segment, i64)> = [(0, 0, 10), (1, 0, 40), (0, 1, 20), (1, 2, 5), (0, 3, 1), (2, 4, 1)]
+            .map(|(job, month, taken)| (segment(&[(0, job), (3, 0), (4, month)]), taken))
+            .to_vec();
+        let rule = |precision, recall| ShortRule {
+            segments: vec![segment(&[(0, 0), (4, 1)]), segment(&[(4, 0)]), segment(&[(1, 1), (3, 1)])],
+            uv: 80,
+            precision,
+            recall,
+        };
+        let profile = [(3, 0, 0.7, 40.0)];
+        let by = |precision, recall| {
+            called(MergeOf::Cells, &Group { short: rule(precision, recall), ..group(&cells, &profile) })
+        };
+        assert_eq!(
+            by(0.9, 0.9),
+            ["month=mar or job=retired · month=oct or others", "month=mar 或 job=retired · month=oct 或其他"]
+        );
+        assert_eq!(by(0.7, 0.9), ["mostly housing=no", "以 housing=no 为主"]);
+        assert_eq!(by(0.9, 0.4)[0], "mostly housing=no");
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub struct ShortRule {
     pub recall: f64,
 }
 
+/// A rule of less precision does not tell a group apart: more than every fifth customer that it selects is not of the group.
+pub const PRECISE: f64 = 0.8;
+
 /// A rule that is this much worse than the best is as good, if it is shorter: in the harmonic mean of precision and recall.
 pub(super) const AS_GOOD: f64 = 0.02;
 

@@ -18,6 +18,8 @@ pub fn codebook(items: &[usize]) -> Codebook {
         tags: None,
         null_values: Vec::new(),
         completed: None,
+        whole: false,
+        lone: None,
     };
     Codebook { features: items.iter().enumerate().map(feature).collect() }
 }

@@ -1,6 +1,7 @@
 //! What sets a group apart, feature by feature, as people would say it.
 
-use crate::encode::{Codebook, ItemValue, OTHER};
+use crate::encode::{Codebook, Feature, ItemValue, OTHER};
+use crate::job::Language;
 use crate::profile::ProfileItem;
 use crate::segment::{FeatureId, Item, ItemCode};
 
@@ -99,24 +100,29 @@ impl Trait {
                 _ => values.push(value),
             }
         }
-        values
+        let feature = codebook.feature(self.feature);
+        values.into_iter().map(|value| alone(feature, value)).collect()
     }
 
-    /// As a name has it, whatever the language: `month=oct/sep/mar`, `age 30–40`, `tenure <3`. Of more than four values the first three
-    /// are said, and that there are more.
-    pub fn name(&self, codebook: &Codebook) -> String {
-        self.written(codebook, MOST_VALUES)
+    /// As a name has it: `month=oct/sep/mar`, `age 30–39`, `tenure <3`. Of more than four values the first three are said, and that there
+    /// are more.
+    pub fn name(&self, codebook: &Codebook, language: Language) -> String {
+        self.written(codebook, language, MOST_VALUES)
     }
 
     /// The same with all values.
-    pub fn whole(&self, codebook: &Codebook) -> String {
-        self.written(codebook, usize::MAX)
+    pub fn whole(&self, codebook: &Codebook, language: Language) -> String {
+        self.written(codebook, language, usize::MAX)
     }
 
-    fn written(&self, codebook: &Codebook, most: usize) -> String {
+    fn written(&self, codebook: &Codebook, language: Language, most: usize) -> String {
         let feature = codebook.feature_label(self.feature);
         let values = self.values(codebook);
-        let mut labels: Vec<String> = values.iter().map(short).collect();
+        let label = |value: &ItemValue| match (value, language) {
+            (ItemValue::Missing, Language::Zh) => "缺失".to_owned(),
+            _ => short(codebook.feature(self.feature), value),
+        };
+        let mut labels: Vec<String> = values.iter().map(label).collect();
         if labels.len() > most {
             labels.truncate(most - 1);
             labels.push("…".to_owned());
@@ -128,11 +134,53 @@ impl Trait {
     }
 }
 
-/// A value in few signs, whatever the language: `30–40`, `<3`, `≥365`.
-pub fn short(value: &ItemValue) -> String {
-    match value {
-        ItemValue::Range { low: Some(low), high: Some(high) } if *low >= 0.0 => format!("{low}–{high}"),
-        ItemValue::Range { low: Some(low), high: None } => format!("≥{low}"),
+/// A band of whole numbers that holds but one is that number.
+fn alone(feature: &Feature, value: ItemValue) -> ItemValue {
+    let ItemValue::Range { low, high } = value else { return value };
+    let first =
+        low.map_or(feature.lone.filter(|lone| high.is_some_and(|high| high <= *lone as f64 + 1.0)), least_within);
+    match (first, high.and_then(least_within)) {
+        (Some(first), Some(end)) if feature.whole && first + 1 == end => ItemValue::Int(first),
+        _ => value,
+    }
+}
+
+/// The least whole number from this one on.
+fn least_within(low: f64) -> Option<i64> {
+    let least = low.ceil();
+    (least.abs() < i64::MAX as f64).then_some(least as i64)
+}
+
+/// Ends of a band as they are said: of whole numbers the first and the last that are in it, of others the first and the end, with four
+/// digits where these tell the ends apart.
+pub fn ends(feature: &Feature, low: f64, high: f64) -> [String; 2] {
+    if let (true, Some(first), Some(end)) = (feature.whole, least_within(low), least_within(high)) {
+        return [first.to_string(), (end - 1).to_string()];
+    }
+    let [from, to] = [low, high].map(few_digits);
+    if from == to { [low, high].map(|end| end.to_string()) } else { [from, to] }
+}
+
+/// A number with four digits, or with those before its point.
+pub fn few_digits(value: f64) -> String {
+    let before = value.abs().log10().floor();
+    if !(-12.0..=12.0).contains(&before) {
+        return value.to_string();
+    }
+    let rounded = format!("{value:.*}", (3.0 - before).max(0.0) as usize);
+    rounded.parse::<f64>().map_or(rounded, |value| value.to_string())
+}
+
+/// A value in few signs, whatever the language: `30–39`, `<3`, `≥365`.
+pub fn short(feature: &Feature, value: &ItemValue) -> String {
+    match &alone(feature, value.clone()) {
+        ItemValue::Range { low: Some(low), high: Some(high) } => {
+            let [from, to] = ends(feature, *low, *high);
+            if *low >= 0.0 || feature.whole { format!("{from}–{to}") } else { format!("[{from},{to})") }
+        }
+        ItemValue::Range { low: Some(low), high: None } => format!("≥{}", few_digits(*low)),
+        ItemValue::Range { low: None, high: Some(high) } => format!("<{}", few_digits(*high)),
+        ItemValue::Number(value) => few_digits(*value),
         value => Codebook::value_label(value),
     }
 }
@@ -140,7 +188,6 @@ pub fn short(value: &ItemValue) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encode::Feature;
 
     fn codebook(features: Vec<(&str, Vec<ItemValue>)>) -> Codebook {
         let feature = |(name, items): (&str, Vec<ItemValue>)| Feature {
@@ -152,6 +199,8 @@ mod tests {
             tags: None,
             null_values: Vec::new(),
             completed: None,
+            whole: false,
+            lone: None,
         };
         Codebook { features: features.into_iter().map(feature).collect() }
     }
@@ -179,7 +228,7 @@ mod tests {
             ("drop", drops),
         ]);
         let names = |items: &[ProfileItem]| {
-            traits(&book, items.iter()).iter().map(|t| t.name(&book)).collect::<Vec<_>>().join(" · ")
+            traits(&book, items.iter()).iter().map(|t| t.name(&book, Language::En)).collect::<Vec<_>>().join(" · ")
         };
         // The fourth month is not told; 9 is less than half of 20.
         let months = [item(0, 1, 20.0), item(0, 2, 19.0), item(0, 0, 18.0), item(0, 3, 17.0), item(2, 1, 9.0)];
@@ -194,8 +243,29 @@ mod tests {
         );
         assert_eq!(names(&[item(3, 2, 20.0), item(3, 1, 15.0)]), "drop=≥0/(missing)");
         assert_eq!(names(&[]), "");
+        // Of whole numbers a band says what is in it, and one that holds but one number is it.
+        let mut counted = codebook(vec![(
+            "calls",
+            vec![band(None, Some(1.0)), band(Some(1.0), Some(2.0)), band(Some(2.0), Some(4.5)), band(Some(4.5), None)],
+        )]);
+        (counted.features[0].whole, counted.features[0].lone) = (true, Some(0));
+        let calls = |codes: &[u16]| {
+            let own = Trait { feature: 0, codes: codes.to_vec(), share: 0.0, base_share: 0.0 };
+            own.name(&counted, Language::En)
+        };
+        assert_eq!(
+            [calls(&[0]), calls(&[1]), calls(&[2]), calls(&[3])],
+            ["calls=0", "calls=1", "calls 2–4", "calls ≥4.5"]
+        );
+        assert_eq!([calls(&[0, 1]), calls(&[1, 2]), calls(&[0, 2])], ["calls <2", "calls 1–4", "calls=0/2–4"]);
+        // No more digits than a reader needs, and as many as tell the ends apart.
+        let said = [402.1666667, 0.0000273, 12345.678, 31.0, -0.05837037].map(few_digits);
+        assert_eq!(said, ["402.2", "0.0000273", "12346", "31", "-0.05837"]);
+        assert_eq!(ends(counted.feature(0), 1.0, 3.0), ["1", "2"]);
+        let other = codebook(vec![("x", Vec::new())]);
+        assert_eq!(ends(other.feature(0), 402.16661, 402.16662), ["402.16661", "402.16662"]);
         // Bands that touch from end to end are everybody: they stay apart.
         let whole = codebook(vec![("a", vec![band(None, Some(1.0)), band(Some(1.0), None)])]);
-        assert_eq!(traits(&whole, [item(0, 0, 3.0), item(0, 1, 2.0)].iter())[0].name(&whole), "a <1/≥1");
+        assert_eq!(traits(&whole, [item(0, 0, 3.0), item(0, 1, 2.0)].iter())[0].name(&whole, Language::En), "a <1/≥1");
     }
 }

@@ -326,6 +326,11 @@ impl Column {
         }
     }
 
+    /// What the column was coded as.
+    pub fn feature(&self) -> &Feature {
+        &self.book.features[0]
+    }
+
     /// What a value is; none where it is all others together.
     pub fn value<'a>(&'a self, value: &Value) -> Option<&'a ItemValue> {
         value.item.map(|code| &self.book.features[0].items[usize::from(code)])

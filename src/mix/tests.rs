@@ -12,6 +12,8 @@ fn feature(items: Vec<ItemValue>, uv: &[u64], rest: bool) -> Feature {
         tags: None,
         null_values: Vec::new(),
         completed: None,
+        whole: false,
+        lone: None,
     }
 }
 

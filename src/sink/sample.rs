@@ -133,6 +133,8 @@ fn feature(name: &str, values: &[&str], uv: &[u64], rest: bool) -> Feature {
         tags: None,
         null_values: Vec::new(),
         completed: None,
+        whole: false,
+        lone: None,
     }
 }
 

@@ -128,6 +128,8 @@ mod tests {
             tags: None,
             null_values: Vec::new(),
             completed: None,
+            whole: false,
+            lone: None,
         }
     }
 

@@ -11,6 +11,7 @@ use super::staging::{Output, Staging, WriteError};
 use super::{RunResult, SinkError};
 use crate::encode::Codebook;
 use crate::highlight::{Direction, Status};
+use crate::job::Language;
 use crate::merge::Trait;
 use crate::score::{Measures, Test, measures};
 use crate::segment::{Item, Segment};
@@ -37,9 +38,9 @@ impl Texts {
     }
 
     /// As a reader of the report sees it, bands as in names: `age 30–40`.
-    pub fn short(codebook: &Codebook) -> Texts {
+    pub fn short(codebook: &Codebook, language: Language) -> Texts {
         let texts = |feature: usize| {
-            let item = |code| Trait::of(Item { feature: feature as u16, code: code as u16 }).name(codebook);
+            let item = |code| Trait::of(Item { feature: feature as u16, code: code as u16 }).name(codebook, language);
             (0..codebook.features[feature].cardinality()).map(item).collect()
         };
         Texts { items: (0..codebook.features.len()).map(texts).collect() }

@@ -116,7 +116,8 @@ texts! {
     trait_values: "{feature} = {values}", "{feature}为{values}";
     trait_bands: "{feature} {values}", "{feature}为{values}";
     trait_tags: "{values} among their {feature}", "{feature}含{values}";
-    trait_band: "{feature} from {low} to under {high}", "{feature}在{low}～{high}之间";
+    trait_band: "{feature} from {low} to under {high}", "{feature}不低于{low}且低于{high}";
+    trait_whole: "{feature} from {low} to {high}", "{feature}为{low}～{high}";
     trait_from: "{feature} of {low} or more", "{feature}不低于{low}";
     trait_below: "{feature} under {high}", "{feature}低于{high}";
     trait_missing: "{feature} unknown", "{feature}缺失";

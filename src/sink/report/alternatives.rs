@@ -3,7 +3,8 @@
 use super::View;
 use crate::alternatives::{Clause, Division, Explained, Method, Told};
 use crate::encode::ItemValue;
-use crate::merge::{Trait, short};
+use crate::merge::Trait;
+use crate::segment::ItemCode;
 use crate::sink::alternatives::{AlternativeEntry, EndEntry, Shown, shown};
 use crate::sink::number::{Numbers, count, percent};
 use crate::sink::terminal::visible;
@@ -151,7 +152,7 @@ impl View<'_, '_> {
             Told::Marks(items) if items.is_empty() => "–".to_owned(),
             Told::Marks(items) => items
                 .iter()
-                .map(|&item| visible(&Trait::of(item).name(codebook)))
+                .map(|&item| visible(&Trait::of(item).name(codebook, self.language)))
                 .collect::<Vec<_>>()
                 .join(self.t.list_comma),
         };
@@ -172,11 +173,22 @@ impl View<'_, '_> {
     fn condition(&self, condition: &Clause) -> String {
         let codebook = self.result.codebook;
         let name = visible(&codebook.feature(condition.feature).name);
-        let codes = condition.items.iter().map(|item| item.code).collect();
-        let values = Trait { feature: condition.feature, codes, share: 0.0, base_share: 0.0 }.values(codebook);
+        let feature = codebook.feature(condition.feature);
+        let values_of =
+            |codes| Trait { feature: condition.feature, codes, share: 0.0, base_share: 0.0 }.values(codebook);
+        let codes: Vec<ItemCode> = condition.items.iter().map(|item| item.code).collect();
         let is_band = |value: &ItemValue| matches!(value, ItemValue::Range { .. });
-        let mut items: Vec<String> = values.iter().map(|value| visible(&short(value))).collect();
-        match (&items[..], condition.within, is_band(&values[0])) {
+        let (mut values, mut within) = (values_of(codes.clone()), condition.within);
+        // All but some bands are the other bands, where there is nothing else.
+        let others: Vec<ItemCode> = (0..feature.items.len() as ItemCode).filter(|code| !codes.contains(code)).collect();
+        if !within && !feature.rest && !others.is_empty() && feature.items.iter().all(is_band) {
+            let rest = values_of(others);
+            if rest.len() == 1 {
+                (values, within) = (rest, true);
+            }
+        }
+        let mut items: Vec<String> = values.iter().map(|value| self.shown(feature, value)).collect();
+        match (&items[..], within, is_band(&values[0])) {
             ([item], true, true) => return format!("{name} {item}"),
             ([item], true, false) => return format!("{name}={item}"),
             ([item], false, false) => return format!("{name}≠{item}"),
@@ -187,7 +199,7 @@ impl View<'_, '_> {
             items.truncate(ITEMS);
             items.push(further);
         }
-        format!("{name} {} {{{}}}", if condition.within { "∈" } else { "∉" }, items.join(self.t.list_comma))
+        format!("{name} {} {{{}}}", if within { "∈" } else { "∉" }, items.join(self.t.list_comma))
     }
 }
 

@@ -3,7 +3,6 @@
 use super::View;
 use crate::change::FeatureChange;
 use crate::job::OneOrMany;
-use crate::merge::short;
 use crate::score::Change;
 use crate::segment::Item;
 use crate::sink::number::{count, percent};
@@ -76,7 +75,10 @@ impl View<'_, '_> {
         let further = items.split_off(items.len().min(ITEMS));
         let codebook = self.result.codebook;
         let value = |item: &Item| codebook.feature(item.feature).items.get(usize::from(item.code));
-        let label = |item: &Item| visible(&value(item).map_or_else(|| codebook.item_label(*item), short));
+        let label = |item: &Item| match value(item) {
+            Some(value) => self.shown(codebook.feature(item.feature), value),
+            None => visible(&codebook.item_label(*item)),
+        };
         let mut rows: Vec<Row> =
             items.iter().map(|(item, change)| Row { name: label(item), of: vec![change] }).collect();
         if !further.is_empty() {

@@ -1,9 +1,8 @@
 //! What is said of a group in one paragraph: who they are, what they do, whether it held, where they come from.
 
 use super::View;
-use crate::encode::ItemValue;
 use crate::job::{Language, MergeOf};
-use crate::merge::{Group, Trait, short};
+use crate::merge::{Group, PRECISE, Trait};
 use crate::mix::{Column, Share, Value};
 use crate::score::{Measures, Test};
 use crate::sink::number::{Numbers, count, percent, times};
@@ -19,9 +18,6 @@ const STANDS_OUT: f64 = 120.0;
 
 /// A lift of another metric nearer to 1 than this, or its inverse, is about that of everybody.
 const ALIKE: f64 = 1.1;
-
-/// A rule of less precision does not tell a group apart: more than every fifth customer that it selects is not of the group.
-pub(super) const PRECISE: f64 = 0.8;
 
 impl View<'_, '_> {
     pub(in crate::sink) fn describe(&self, group: &Group) -> String {
@@ -178,7 +174,7 @@ impl View<'_, '_> {
             let (value, share) = sure.iter().filter(marks).max_by(|a, b| a.1.z.total_cmp(&b.1.z))?;
             let values = [
                 ("column", name),
-                ("value", column.value(value).map(|value| self.label(value)).unwrap_or_default()),
+                ("value", column.value(value).map(|value| self.label(column.feature(), value)).unwrap_or_default()),
                 ("share", percent(share.share)),
                 ("base", percent(value.share)),
             ];
@@ -216,8 +212,7 @@ impl View<'_, '_> {
     pub(super) fn value(&self, column: &Column, value: &Value) -> String {
         match column.value(value) {
             None => self.t.change_others.to_owned(),
-            Some(ItemValue::Missing) => self.t.missing.to_owned(),
-            Some(value) => visible(&short(value)),
+            Some(value) => self.shown(column.feature(), value),
         }
     }
 
@@ -304,7 +299,7 @@ fn script(c: char) -> Option<bool> {
 mod tests {
     use super::*;
     use crate::audience::CustomerIds;
-    use crate::encode::{Codes, Feature, MetricColumn, Shard};
+    use crate::encode::{Codes, Feature, ItemValue, MetricColumn, Shard};
     use crate::mix::{Crossed, Dimension, Mix};
     use crate::segment::{Item, Segment};
     use crate::sink::report::describe;
@@ -484,6 +479,8 @@ mod tests {
             tags: None,
             null_values: Vec::new(),
             completed: None,
+            whole: false,
+            lone: None,
         };
         let codes = |of: &dyn Fn(usize) -> u16| {
             let mut codes = Codes::with_capacity(2, 1000);

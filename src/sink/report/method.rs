@@ -118,7 +118,7 @@ impl View<'_, '_> {
     pub(super) fn merges(&self) -> Vec<MergeRow> {
         let leaves = &self.result.grouping.leaves;
         let rank = |leaf: &Segment| self.result.highlights.iter().position(|h| h.segment == *leaf).map(|i| i + 1);
-        let texts = Texts::short(self.result.codebook);
+        let texts = Texts::short(self.result.codebook, self.language);
         let node = |node: usize| match leaves.get(node) {
             Some(leaf) if self.result.job.merge.of == MergeOf::Cells => visible(&texts.segment(*leaf)),
             Some(leaf) => match rank(leaf) {

@@ -15,7 +15,6 @@ use askama::Template;
 
 use alternatives::AlternativesView;
 use change::ChangeView;
-use describe::PRECISE;
 use method::{FeatureRow, FunnelRow, MergeRow, QualityView};
 use migration::MigrationView;
 use mix::{MixHead, MixView};
@@ -30,7 +29,7 @@ use super::text::{Text, fill};
 use super::{RunResult, audience_folder};
 use crate::highlight::{Direction, Highlight};
 use crate::job::{Guard, Language, MergeOf, OneOrMany, RankBy};
-use crate::merge::{Group, Kind, joined};
+use crate::merge::{Group, Kind, PRECISE, joined};
 use crate::profile::ProfileItem;
 use crate::score::Measures;
 use crate::stats::MetricKind;
@@ -184,7 +183,7 @@ struct View<'r, 'a> {
 impl View<'_, '_> {
     fn page(&self) -> Page {
         let (result, t, n) = (self.result, self.t, self.n);
-        let texts = Texts::short(result.codebook);
+        let texts = Texts::short(result.codebook, self.language);
         let validated = result.funnel.validated;
         let mut cards = vec![
             (count(result.base.uv), t.card_customers),
@@ -338,7 +337,8 @@ impl View<'_, '_> {
         let rule = self.result.short_rule(group).filter(|rule| !rule.segments.is_empty())?;
         let codebook = self.result.codebook;
         let of_kind = |kind: Kind| {
-            let traits: Vec<String> = kind.traits.iter().map(|own| visible(&own.whole(codebook))).collect();
+            let traits: Vec<String> =
+                kind.traits.iter().map(|own| visible(&own.whole(codebook, self.language))).collect();
             traits.join(" & ")
         };
         let segments: Vec<String> = joined(codebook, &rule.segments, &[]).into_iter().map(of_kind).collect();

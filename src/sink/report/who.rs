@@ -2,9 +2,9 @@
 
 use super::View;
 use super::describe::named;
-use crate::encode::ItemValue;
+use crate::encode::{Feature, ItemValue};
 use crate::job::{Language, MergeOf};
-use crate::merge::{Group, Kind, Kinds, Marks, Trait, apart, kinds, marking, short, traits};
+use crate::merge::{Group, Kind, Kinds, Marks, Trait, apart, ends, few_digits, kinds, marking, short, traits};
 use crate::profile::ProfileItem;
 use crate::segment::Item;
 use crate::sink::number::{count, percent};
@@ -141,25 +141,26 @@ impl View<'_, '_> {
     fn phrase(&self, own: &Trait) -> String {
         let (t, codebook) = (self.t, self.result.codebook);
         let feature = visible(&codebook.feature_label(own.feature));
-        let values = own.values(codebook);
+        let (values, of) = (own.values(codebook), codebook.feature(own.feature));
         let feature = ("feature", feature.as_str());
         if let [value] = &values[..] {
-            let number = |number: &f64| number.to_string();
             return match value {
                 ItemValue::Missing => self.say(t.trait_missing, &[feature]),
                 ItemValue::Range { low: Some(low), high: Some(high) } => {
-                    self.say(t.trait_band, &[feature, ("low", &number(low)), ("high", &number(high))])
+                    let [low, high] = ends(of, *low, *high);
+                    let template = if of.whole { t.trait_whole } else { t.trait_band };
+                    self.say(template, &[feature, ("low", &low), ("high", &high)])
                 }
                 ItemValue::Range { low: Some(low), high: None } => {
-                    self.say(t.trait_from, &[feature, ("low", &number(low))])
+                    self.say(t.trait_from, &[feature, ("low", &few_digits(*low))])
                 }
                 ItemValue::Range { low: None, high: Some(high) } => {
-                    self.say(t.trait_below, &[feature, ("high", &number(high))])
+                    self.say(t.trait_below, &[feature, ("high", &few_digits(*high))])
                 }
-                value => self.has(own, feature, self.label(value)),
+                value => self.has(own, feature, self.label(of, value)),
             };
         }
-        let labels = values.iter().map(|value| self.label(value)).collect();
+        let labels = values.iter().map(|value| self.label(of, value)).collect();
         self.has(own, feature, self.join(labels, t.describe_comma, t.describe_or))
     }
 
@@ -177,11 +178,20 @@ impl View<'_, '_> {
     }
 
     /// A value among others.
-    pub(super) fn label(&self, value: &ItemValue) -> String {
+    pub(super) fn label(&self, feature: &Feature, value: &ItemValue) -> String {
+        let shown = self.shown(feature, value);
         match (value, self.language) {
-            (ItemValue::Missing, _) => self.t.missing.to_owned(),
-            (ItemValue::Range { .. }, _) | (_, Language::En) => visible(&short(value)),
-            (_, Language::Zh) => format!("“{}”", visible(&short(value))),
+            (ItemValue::Missing | ItemValue::Range { .. } | ItemValue::Int(_) | ItemValue::Number(_), _) => shown,
+            (_, Language::En) => shown,
+            (_, Language::Zh) => format!("“{shown}”"),
+        }
+    }
+
+    /// A value by itself.
+    pub(super) fn shown(&self, feature: &Feature, value: &ItemValue) -> String {
+        match value {
+            ItemValue::Missing => self.t.missing.to_owned(),
+            value => visible(&short(feature, value)),
         }
     }
 }
