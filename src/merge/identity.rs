@@ -60,8 +60,8 @@ impl Identity {
     /// Matches groups, known by direction, if that is to be the same, and customers: of all ways in which groups of one direction that are [`alike`] can be the same,
     /// the one that leaves most customers in the group that they were in.
     ///
-    /// `homes` has the id of the former group whose segments a group is made of, if there is one. Where neither is another's, they are
-    /// the same whoever is in them: of a table of other customers, nobody is in both.
+    /// `homes` has the id of the former group whose segments a group is made of, if there is one. Where neither shares a customer with any
+    /// group, they are the same: of a table of other customers, nobody is in both.
     pub fn new(
         former: Vec<Former>,
         groups: &[(impl Into<Option<Direction>> + Copy, i64)],
@@ -83,7 +83,10 @@ impl Identity {
         }
         for (group, home) in homes.iter().enumerate() {
             let old = former.iter().position(|old| Some(old.id) == *home && fits(old, group));
-            if let Some(old) = old.filter(|old| same[group].is_none() && !same.contains(&Some(*old))) {
+            let strange =
+                |old: &usize| shared[*old].iter().all(|&uv| uv == 0) && shared.iter().all(|row| row[group] == 0);
+            let free = |old: &usize| same[group].is_none() && !same.contains(&Some(*old));
+            if let Some(old) = old.filter(|old| free(old) && strange(old)) {
                 same[group] = Some(old);
             }
         }
@@ -246,6 +249,9 @@ mod tests {
         let (old, new) = overs(&[1000, 500]);
         let identity = Identity::new(old.clone(), &new, &[Some(2), Some(1)], vec![vec![0, 0], vec![0, 0]]);
         assert_eq!((identity.same, identity.status), (vec![Some(1), Some(0)], vec![Status::Kept; 2]));
+        // 100 who are left of 500 are no longer that group, whatever it is made of.
+        let few = Identity::new(old.clone(), &new, &[Some(2), None], vec![vec![0, 0], vec![100, 0]]);
+        assert_eq!(few.same, [None, None]);
         // Customers say more than segments do.
         let identity = Identity::new(old, &new, &[Some(2), None], vec![vec![1000, 0], vec![0, 0]]);
         assert_eq!(identity.same, [Some(0), None]);

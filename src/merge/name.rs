@@ -225,8 +225,8 @@ fn columns(text: &str) -> usize {
     text.chars().map(|c| if c >= '\u{2e80}' { 2 } else { 1 }).sum()
 }
 
-/// Whether a group is still what a name says that was given by these segments: all of them are there, and what it is called by today is one
-/// of them, or at least half of its customers were taken by segments that say one of them; of cells called by items, for each feature by cells that say one of its
+/// Whether a group is still what a name says that was given by these segments: all of them are there, and it would be called by the same
+/// today, or at least half of its customers were taken by segments that say one of them; of cells called by items, for each feature by cells that say one of its
 /// items.
 pub fn stands(of: MergeOf, named: &[Segment], group: &Group) -> bool {
     let all: i64 = group.taken.iter().sum();
@@ -239,7 +239,10 @@ pub fn stands(of: MergeOf, named: &[Segment], group: &Group) -> bool {
     if of == MergeOf::Highlights || named.iter().any(|segment| segment.level() > 1) {
         let there = named.iter().all(|own| group.segments.iter().any(|segment| segment.contains(*own)));
         // The largest of many kinds may have less than half.
-        return there && (named.iter().any(|own| group.named.contains(own)) || most(named));
+        let alike = || {
+            !named.is_empty() && named.len() == group.named.len() && named.iter().all(|own| group.named.contains(own))
+        };
+        return there && (alike() || most(named));
     }
     let mut by_feature: BTreeMap<FeatureSet, Vec<Segment>> = BTreeMap::new();
     named.iter().for_each(|&segment| by_feature.entry(segment.features()).or_default().push(segment));
@@ -422,6 +425,8 @@ mod tests {
         assert!(!stands(MergeOf::Highlights, &[refined], &group), "30 of 100");
         let by_refined = Group { named: vec![refined], ..group.clone() };
         assert!(stands(MergeOf::Highlights, &[refined], &by_refined), "it is called by it today, too");
+        let by_more = Group { named: vec![refined, b], ..group.clone() };
+        assert!(!stands(MergeOf::Highlights, &[refined], &by_more), "it is called by more today");
         assert!(!stands(MergeOf::Highlights, &[], &group));
         assert!(!stands(MergeOf::Highlights, &[a, segment(&[(4, 0)])], &group), "the second is of another group now");
         let item = |feature| segment(&[(feature, 0)]);

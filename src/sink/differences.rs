@@ -86,6 +86,12 @@ fn groups(migration: &MigrationFile) -> String {
             percent(share)
         ));
     }
+    if let Some(least) = migration.stayed_least {
+        out.push_str(&format!(
+            "at least {:.0}% of the customers who were in groups are in the same group\n",
+            100.0 * least
+        ));
+    }
     let mut rows = table(&["#", "group", "customers", "status", "same as before", "customers from"], None);
     for group in &migration.groups {
         rows.add_row(vec![

@@ -22,6 +22,9 @@ pub struct MigrationFile {
     pub stayed: Option<i64>,
     /// The same over all who were in a group.
     pub stayed_share: Option<f64>,
+    /// Where these are not told, a whole percent that this share is not below.
+    #[serde(default)]
+    pub stayed_least: Option<f64>,
     /// This run's groups.
     pub groups: Vec<OriginEntry>,
     /// The groups of the run before that are no more.
@@ -56,7 +59,7 @@ pub struct OriginEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Origin {
     pub status: Status,
-    /// Groups of the run before of which it has customers, most first.
+    /// Groups of the run before of which it has customers, most first, those last of which is not told how many.
     pub was: Vec<Shared>,
 }
 
@@ -75,7 +78,7 @@ pub struct Shared {
 pub struct VanishedEntry {
     #[serde(flatten)]
     pub former: Former,
-    /// Groups that have customers of it, most first.
+    /// Groups that have customers of it, most first, those last of which is not told how many.
     pub went: Vec<Shared>,
     /// Those who are in no group, or no customers any more.
     pub gone: Option<i64>,
@@ -105,6 +108,7 @@ pub(super) struct Told<'a> {
     pub migration: &'a Migration,
     /// A row for each former group and one for none; a column for each group and one for none.
     cells: Vec<Vec<Option<i64>>>,
+    floor: i64,
 }
 
 impl<'a> Told<'a> {
@@ -122,7 +126,7 @@ impl<'a> Told<'a> {
         let tell = |(row, hidden): (Vec<i64>, Vec<bool>)| {
             row.into_iter().zip(hidden).map(|(uv, hidden)| (!hidden).then_some(uv)).collect()
         };
-        Told { migration, cells: cells.into_iter().zip(hidden).map(tell).collect() }
+        Told { migration, cells: cells.into_iter().zip(hidden).map(tell).collect(), floor }
     }
 
     /// Customers of a former group who are in a group.
@@ -152,6 +156,17 @@ impl<'a> Told<'a> {
         self.stayed().filter(|_| all > 0).map(|stayed| stayed as f64 / all as f64)
     }
 
+    /// Where these are not told, a share of whole percents that it is not below; none of so few customers that a percent is not many.
+    pub fn stayed_least(&self) -> Option<f64> {
+        let identity = &self.migration.identity;
+        let all: i64 = identity.former.iter().map(|former| former.uv).sum();
+        let same = identity.same.iter().enumerate();
+        let stayed: i64 = same.filter_map(|(group, old)| Some(identity.shared[(*old)?][group])).sum();
+        let told = self.stayed().is_some() || all < 100 * self.floor;
+        // As if the fewest that are told of had left beside: a figure just above a percent would tell how many did.
+        (!told).then(|| ((stayed - self.floor).max(0) * 100 / all) as f64 / 100.0)
+    }
+
     pub fn origin(&self, group: usize) -> Origin {
         let identity = &self.migration.identity;
         let was = |old: usize| Shared {
@@ -159,7 +174,7 @@ impl<'a> Told<'a> {
             customers: self.shared(old, group),
             most: identity.mostly_in(old, group),
         };
-        Origin { status: identity.status[group], was: identity.was(group).into_iter().map(was).collect() }
+        Origin { status: identity.status[group], was: in_order(identity.was(group).into_iter().map(was)) }
     }
 
     /// `groups`: id, name, direction and customers of each.
@@ -167,13 +182,11 @@ impl<'a> Told<'a> {
         let identity = &self.migration.identity;
         let vanished = |old: usize| VanishedEntry {
             former: identity.former[old].clone(),
-            went: (identity.went(old).into_iter())
-                .map(|group| Shared {
-                    id: groups[group].id,
-                    customers: self.shared(old, group),
-                    most: identity.mostly_in(old, group),
-                })
-                .collect(),
+            went: in_order(identity.went(old).into_iter().map(|group| Shared {
+                id: groups[group].id,
+                customers: self.shared(old, group),
+                most: identity.mostly_in(old, group),
+            })),
             gone: self.gone(old),
         };
         let cells = |of: &dyn Fn(usize) -> Option<i64>| -> Vec<MatrixCell> {
@@ -201,11 +214,19 @@ impl<'a> Told<'a> {
             },
             stayed: self.stayed(),
             stayed_share: self.stayed_share(),
+            stayed_least: self.stayed_least(),
             groups: groups.iter().enumerate().map(origin).collect(),
             vanished: identity.vanished().map(vanished).collect(),
             matrix: identity.former.iter().enumerate().map(row).chain([none]).collect(),
         }
     }
+}
+
+/// Those that are told, most customers first, then the others: their place would tell between which figures theirs is.
+fn in_order(shared: impl Iterator<Item = Shared>) -> Vec<Shared> {
+    let (told, mut others): (Vec<Shared>, Vec<Shared>) = shared.partition(|shared| shared.customers.is_some());
+    others.sort_by_key(|shared| shared.id);
+    told.into_iter().chain(others).collect()
 }
 
 impl MigrationFile {

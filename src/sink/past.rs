@@ -153,8 +153,8 @@ impl Previous {
     }
 
     fn unreadable(&mut self, run: &Path, error: &str) {
-        // Numbers that it gave are told by its folders, whatever else is damaged.
-        self.next_id = self.next_id.max(next_of_folders(run));
+        // Numbers that it gave are told by its folders and its list, whatever else is damaged.
+        self.next_id = self.next_id.max(next_of_folders(run)).max(next_of_list(run));
         self.notes.push(format!("Groups are not compared with those of a run that cannot be read: {error}."));
     }
 
@@ -227,6 +227,13 @@ fn next_of_folders(run: &Path) -> u32 {
     let given = names(&run.join("audience")).unwrap_or_default().into_iter();
     let given = given.filter_map(|name| name.strip_prefix("group=")?.parse::<u32>().ok());
     given.filter(|id| *id < MOST_IDS).max().map_or(0, |id| id + 1)
+}
+
+/// The number after those that a run's list of groups says it gave.
+fn next_of_list(run: &Path) -> u32 {
+    let Ok(groups) = read_json::<PastGroups>(run.join("groups.json")) else { return 0 };
+    let given = groups.groups.iter().map(|group| group.id.saturating_add(1)).chain([groups.next_id]);
+    given.filter(|next| *next <= MOST_IDS).max().unwrap_or(0)
 }
 
 /// A job as a manifest has it, without where its outputs go.
@@ -331,9 +338,16 @@ impl Past {
     }
 
     /// What the name of a group says, in the items of another codebook; nothing of a run of an earlier build, and none where an item is
-    /// no more.
+    /// no more, or a band has other borders than the name says.
     fn named(&self, former: &Former, written: &Written, codebook: &Codebook) -> Option<Vec<Segment>> {
-        let segment = |text: &String| translated(written.segment(&self.codebook, text)?, &self.codebook, codebook);
+        let texts = |segment: Segment, codebook: &Codebook| -> BTreeSet<String> {
+            segment.items().map(|item| codebook.item_text(item)).collect()
+        };
+        let segment = |text: &String| {
+            let old = written.segment(&self.codebook, text)?;
+            let new = translated(old, &self.codebook, codebook)?;
+            (texts(old, &self.codebook) == texts(new, codebook)).then_some(new)
+        };
         former.named.iter().map(segment).collect()
     }
 

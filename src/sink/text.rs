@@ -257,6 +257,9 @@ texts! {
         "上次运行共有 {customers} 位客户、{groups} 个人群，其中 {kept} 个延续至今，编号不变，名称仍属实的也保持不变。";
     migration_stayed: "{stayed} of the customers who were in groups ({share}) are in the same one.",
         "原先已归入人群的客户中，{stayed} 位（{share}）仍在原人群。";
+    migration_stayed_least: "At least {share} of the customers who were in groups are in the same one.",
+        "原先已归入人群的客户中，至少 {share} 仍在原人群。";
+    migration_most: "most", "过半";
     migration_group: "{id} ({name})", "{id}（{name}）";
     migration_new: "Group {group} is new: {uv} customers.", "新增人群 {group}：{uv} 位客户。";
     migration_split: "Group {group} split off: {share} of its customers were in group {was}.",
@@ -265,8 +268,8 @@ texts! {
         "人群 {group}由原人群 {was}拆分而来，其客户至少一半来自该人群。";
     migration_joined: "Group {group} has most of the customers of several groups now: {was}.",
         "人群 {group}由多个原人群合并而来，包含以下人群的大部分客户：{was}。";
-    migration_renamed: "Group {group} has another name now (was: {was}), as the old one is no longer true of most of it.",
-        "人群 {group} 已改名（原名：{was}）：原名称已不符合其大部分客户。";
+    migration_renamed: "Group {group} has another name now (was: {was}), as the old one no longer says who is in it.",
+        "人群 {group} 的原名“{was}”已不能准确说明其成员，现已更名。";
     migration_was: " (was: {was})", "（原名：{was}）";
     migration_vanished: "Group {group} with {uv} customers is no more.", "原人群 {group}（{uv} 位客户）已不存在。";
     migration_vanished_to: "Group {group} with {uv} customers is no more: {parts}.",
@@ -278,8 +281,8 @@ texts! {
     migration_before: "Previous group", "上次的人群";
     migration_none_before: "in no group then, or no customer", "上次不在任何人群，或尚不是客户";
     migration_none_after: "in none, or gone", "不在任何人群，或本次表中无此客户";
-    migration_withheld: "–: not told, as the figure is of fewer than {floor} customers, or such a figure would follow from it.",
-        "–：该数字涉及的客户不足 {floor} 位，或可由此推算出这样的数字，故不予展示。";
+    migration_withheld: "–, most: not told, as the figure is of fewer than {floor} customers, or such a figure would follow from it.",
+        "–、过半：该数字涉及的客户不足 {floor} 位，或可由此推算出这样的数字，故不予展示。";
     mark_new: "new", "新增";
     mark_split: "split from {id}", "拆分自 {id}";
     mark_joined: "joined {ids}", "合并自 {ids}";

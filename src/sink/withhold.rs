@@ -49,10 +49,33 @@ pub(super) fn withheld(cells: &[Vec<i64>], floor: i64) -> Vec<Vec<bool>> {
             more.extend(cells_of.min_by_key(|&(i, j)| (cells[i][j] == 0, cells[i][j], i, j)));
         }
         if more.is_empty() {
-            return hidden;
+            break;
         }
         more.into_iter().for_each(|(i, j)| hidden[i][j] = true);
     }
+    // What was left out on the way may no longer be needed: the largest is told first.
+    let all = || (0..=rows).flat_map(|i| (0..=columns).map(move |j| (i, j)));
+    let mut spare: Vec<(usize, usize)> = all().filter(|&(i, j)| hidden[i][j] && !few(cells[i][j])).collect();
+    spare.sort_by_key(|&(i, j)| (std::cmp::Reverse(cells[i][j]), i, j));
+    let mut places = 0..spare.len();
+    while let Some(place) = places.next() {
+        let (i, j) = spare[place];
+        if !hidden[i][j] {
+            continue;
+        }
+        hidden[i][j] = false;
+        let sum = |line: &mut dyn Iterator<Item = (usize, usize)>| {
+            line.filter(|&(i, j)| hidden[i][j]).map(|(i, j)| cells[i][j]).sum::<i64>()
+        };
+        let short = (i < rows && few(sum(&mut (0..=columns).map(|j| (i, j)))))
+            || (j < columns && few(sum(&mut (0..=rows).map(|i| (i, j)))));
+        hidden[i][j] = short || !bridges(&hidden, rows, columns).is_empty();
+        // What was needed by this one alone may be told, too.
+        if !hidden[i][j] {
+            places = 0..spare.len();
+        }
+    }
+    hidden
 }
 
 /// The lines that a cell is in: the rows, then the columns, and one node for all that has no margin.
@@ -231,6 +254,19 @@ mod tests {
                 prop_assert!(!(1..10).contains(&sum((0..=rows).map(|i| (i, j)).collect())));
             }
             prop_assert!(!follows(&hidden, rows, columns), "{:?} {:?}", cells, hidden);
+            // No more than it takes.
+            for i in 0..=rows {
+                for j in (0..=columns).filter(|&j| hidden[i][j] && !(1..10).contains(&cells[i][j])) {
+                    let mut fewer = hidden.clone();
+                    fewer[i][j] = false;
+                    let sum = |line: Vec<(usize, usize)>| -> i64 {
+                        line.into_iter().filter(|&(i, j)| fewer[i][j]).map(|(i, j)| cells[i][j]).sum()
+                    };
+                    let row = i < rows && (1..10).contains(&sum((0..=columns).map(|j| (i, j)).collect()));
+                    let column = j < columns && (1..10).contains(&sum((0..=rows).map(|i| (i, j)).collect()));
+                    prop_assert!(row || column || follows(&fewer, rows, columns), "{:?} {:?}", cells, hidden);
+                }
+            }
         }
     }
 }

@@ -9,6 +9,8 @@ use crate::sink::text::{Text, fill};
 
 /// Groups of either run that a table of who went where is drawn for.
 const WIDEST: usize = 30;
+/// What stands for a figure that is not told.
+const WITHHELD: &str = "–";
 /// Groups that a sentence names.
 const NAMED: usize = 5;
 
@@ -85,6 +87,9 @@ impl View<'_, '_> {
         if let Some((stayed, share)) = told.stayed().zip(told.stayed_share()) {
             sentences.push(fill(t.migration_stayed, &[("stayed", &count(stayed)), ("share", &percent(share))]));
         }
+        if let Some(least) = told.stayed_least() {
+            sentences.push(fill(t.migration_stayed_least, &[("share", &format!("{:.0}%", 100.0 * least))]));
+        }
         self.paragraph(sentences)
     }
 
@@ -139,7 +144,7 @@ impl View<'_, '_> {
         let (t, identity, groups) = (self.t, &told.migration.identity, &self.result.grouping.groups);
         let cell = |uv: Option<i64>, same: bool, of: Option<i64>| CellView {
             same,
-            customers: uv.map_or("–".into(), count),
+            customers: uv.map_or(WITHHELD.into(), count),
             share: uv.zip(of).filter(|(uv, _)| *uv > 0).map(|(uv, of)| percent(uv as f64 / of as f64)),
         };
         // Beside the rows that they are, so that who stayed is on the diagonal.
@@ -147,7 +152,12 @@ impl View<'_, '_> {
         let mut order: Vec<usize> = (0..identity.former.len()).filter_map(of_old).collect();
         order.extend((0..groups.len()).filter(|&group| identity.same[group].is_none()));
         let row = |(old, former): (usize, &Former)| {
-            let of = |group: usize| cell(told.shared(old, group), identity.same[group] == Some(old), Some(former.uv));
+            let of = |group: usize| {
+                let cell = cell(told.shared(old, group), identity.same[group] == Some(old), Some(former.uv));
+                // That most are there is told in words, too.
+                let most = cell.customers == WITHHELD && identity.mostly_in(old, group);
+                if most { CellView { customers: t.migration_most.to_owned(), ..cell } } else { cell }
+            };
             MatrixRowView {
                 id: former.id.to_string(),
                 name: visible(&former.name),
@@ -166,7 +176,10 @@ impl View<'_, '_> {
             uv: String::new(),
             cells: order.iter().map(|&group| cell(told.came(group), false, None)).collect(),
         });
-        let dashes = rows.iter().flat_map(|row| &row.cells).any(|cell| cell.customers == "–");
+        let dashes = rows
+            .iter()
+            .flat_map(|row| &row.cells)
+            .any(|cell| cell.customers == WITHHELD || cell.customers == t.migration_most);
         MatrixView {
             columns: order.iter().map(|&at| (groups[at].id.to_string(), visible(&groups[at].name))).collect(),
             rows,
