@@ -245,9 +245,10 @@ impl Merged {
             };
             groups.push((members, group));
         }
-        groups.sort_by(|(_, a), (_, b)| {
-            b.measures.impact.abs().total_cmp(&a.measures.impact.abs()).then_with(|| a.segments.cmp(&b.segments))
-        });
+        // The discovery part made groups of cells.
+        let influence = |group: &Group| group.influence(self.of == MergeOf::Cells).abs();
+        groups
+            .sort_by(|(_, a), (_, b)| influence(b).total_cmp(&influence(a)).then_with(|| a.segments.cmp(&b.segments)));
         let names = merge::names(codebook, self.of, language, groups.iter().map(|(_, group)| group));
         let mut id_of = vec![0u32; self.leaves.len()];
         for (id, ((members, group), (name, named))) in (1..).zip(groups.iter_mut().zip(names)) {

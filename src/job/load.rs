@@ -106,12 +106,21 @@ impl Job {
         toml::from_str::<JobSpec>(text).map_err(|error| syntax(&error, path, text, Some(&table)))?;
         let typed = toml::Value::Table(table.clone()).try_into::<JobSpec>();
         let mut spec = typed.map_err(|error| syntax(&error, path, text, Some(&table)))?;
+        let mut lacking = None;
         for change in overrides {
             change.apply(&mut table)?;
             misplaced_feature_keys(&table, path, "")?;
-            spec = toml::Value::Table(table.clone())
-                .try_into::<JobSpec>()
-                .map_err(|error| change.refused(&error, &table))?;
+            match toml::Value::Table(table.clone()).try_into::<JobSpec>() {
+                Ok(changed) => (spec, lacking) = (changed, None),
+                // What a new section needs may be in those that follow.
+                Err(error) if error.message().starts_with("missing field") => {
+                    lacking = Some(change.refused(&error, &table));
+                }
+                Err(error) => return Err(change.refused(&error, &table)),
+            }
+        }
+        if let Some(error) = lacking {
+            return Err(error);
         }
         Job::check(spec)
     }
@@ -464,6 +473,15 @@ mod tests {
     fn parse(text: &str, overrides: &[&str]) -> Result<Job, String> {
         let overrides: Vec<Override> = overrides.iter().map(|o| o.parse().expect("an override")).collect();
         Job::parse(text, Path::new("job.toml"), &overrides).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_section_may_be_given_key_by_key() {
+        let keys = ["compare.before=2025", "compare.column=year", "compare.after=2026"];
+        let job = parse(MINIMAL, &keys).expect("a job");
+        assert_eq!(job.compare.as_ref().map(|compare| compare.column.as_str()), Some("year"));
+        let error = parse(MINIMAL, &keys[..2]).expect_err("no later period");
+        assert!(error.contains("missing field `after`"), "{error}");
     }
 
     #[test]

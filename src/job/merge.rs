@@ -23,7 +23,7 @@ pub struct MergeSpec {
     /// as many as have no more combinations than `max_cells` and a tenth of the customers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub by: Vec<String>,
-    /// With `of = "cells"`: more cells than this that have customers end the run.
+    /// With `of = "cells"`: more cells than this that have customers end the run; 1 to 1000000.
     pub max_cells: usize,
     /// Fewest and most groups.
     pub groups: [usize; 2],

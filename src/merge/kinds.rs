@@ -7,7 +7,7 @@ use crate::profile::ProfileItem;
 use crate::segment::{Item, Segment};
 
 /// An item that this share of a group's customers have is said of the group as a whole.
-pub(super) const NEARLY_ALL: f64 = 0.95;
+pub const NEARLY_ALL: f64 = 0.95;
 
 /// From this index (TGI) on an item says something of a group: what nearly everybody has does not tell it apart.
 pub(super) const TELLING: f64 = 120.0;

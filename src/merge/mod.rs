@@ -35,7 +35,7 @@ pub use cells::Grid;
 pub use cut::{Asked, Clusters, cut};
 pub use identity::{Former, Identity, Status, settle};
 pub use keep::{Before, CLEARLY, CLEARLY_OF_CELLS, join_near, keep, keep_most, keep_order};
-pub use kinds::{Kind, Kinds, joined, kinds};
+pub use kinds::{Kind, Kinds, NEARLY_ALL, joined, kinds};
 pub use linkage::{Tree, merge, merge_points};
 pub use matching::assignment;
 pub use name::{Marks, apart, marking, names, stands};
@@ -74,7 +74,7 @@ pub struct Choice {
 /// Customers to run one programme for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Group {
-    /// From 1, by absolute impact, until [`settle`] makes it that of an earlier run's group.
+    /// From 1, by absolute [`influence`](Group::influence), until [`settle`] makes it that of an earlier run's group.
     pub id: u32,
     pub direction: Direction,
     /// Its defining items, for people.
@@ -100,6 +100,15 @@ pub struct Group {
     pub secondary: Vec<Measures>,
     /// Every item of every feature, strongest over-representation first.
     pub profile: Vec<ProfileItem>,
+}
+
+impl Group {
+    /// How much it moves the metric's total, in the metric's unit; where `held_out`, going by the customers kept aside: those whom it was made
+    /// by say more than there is.
+    pub fn influence(&self, held_out: bool) -> f64 {
+        let held = self.validation.as_ref().filter(|held| held_out && held.uv > 0);
+        held.map_or(self.measures.impact, |held| held.impact * self.stats.uv as f64 / held.uv as f64)
+    }
 }
 
 /// The groups, how they came about, and why there are so many.

@@ -40,7 +40,7 @@ pub fn difference(difference: &Difference) -> String {
         if !entries.is_empty() {
             let mut rows = table(&["#", "segment", "customers", "lift", "impact", "validated"], None);
             rows.add_rows(entries.iter().take(TOP).map(|entry| listed(entry, n)));
-            out.push_str(&format!("{rows}\n"));
+            out.push_str(&format!("{rows}\n{}", further(entries.len())));
         }
     }
     out.push_str(&format!("\nHighlights of both runs: {}\n", difference.kept.len()));
@@ -55,7 +55,7 @@ pub fn difference(difference: &Difference) -> String {
                 right(now.lift_or_effect(after.lift, after.effect)),
             ]);
         }
-        out.push_str(&format!("{rows}\n"));
+        out.push_str(&format!("{rows}\n{}", further(difference.kept.len())));
     }
     out + &difference.migration.as_ref().map_or(String::new(), groups)
 }
@@ -70,6 +70,11 @@ fn listed(entry: &HighlightEntry, n: Numbers) -> Vec<Cell> {
         right(cut(&n.impact(entry.impact))),
         Cell::new(validated),
     ]
+}
+
+/// How many are not listed.
+fn further(all: usize) -> String {
+    if all > TOP { format!("and {} more (all with --output json)\n", all - TOP) } else { String::new() }
 }
 
 /// Customers that may not be told are a dash.

@@ -21,8 +21,8 @@ texts! {
     yes: "yes", "是";
     no: "no", "否";
     title: "{metric}: niche segments and target groups", "{metric}：微细分洞察与目标人群";
-    kind_rate: "Share of customers with {metric} = yes", "“{metric}”为“是”的客户占比";
-    kind_rate_positive: "Share of customers with {metric} = {positive}", "“{metric}”为“{positive}”的客户占比";
+    kind_rate: "Share of customers with {metric} = yes", "“{metric}”为“是”的客户比率";
+    kind_rate_positive: "Share of customers with {metric} = {positive}", "“{metric}”为“{positive}”的客户比率";
     kind_amount: "{metric} per customer", "客户人均“{metric}”";
     kind_ratio: "{metric} per {denominator}", "每单位“{denominator}”对应的“{metric}”";
     or: " or ", " 或 ";
@@ -30,24 +30,26 @@ texts! {
 
     summary: "Of {customers} customers, the average is {mean}. The run compared {segments} segments and found {highlights} highlights: small groups of customers with a large influence on the figure.",
         "全体 {customers} 位客户（大盘）的均值为 {mean}。本次共比较 {segments} 个微细分，筛选出 {highlights} 个高亮细分：UV 占比小、但对核心指标影响大的客群。";
-    summary_validated: "{validated} of the {highlights} were confirmed on customers who were held out while searching.",
-        "共 {highlights} 个，其中 {validated} 个通过留出样本验证。";
-    summary_validated_few: "Only {validated} of the {highlights} were confirmed on customers who were held out while searching.",
-        "共 {highlights} 个，其中仅 {validated} 个通过留出样本验证。";
+    summary_validated: "{validated} of them were confirmed on customers who were held out while searching.",
+        "其中 {validated} 个通过留出样本验证。";
+    summary_validated_all: "All of them were confirmed on customers who were held out while searching.",
+        "全部通过留出样本验证。";
+    summary_validated_few: "Only {validated} of them were confirmed on customers who were held out while searching.",
+        "其中仅 {validated} 个通过留出样本验证。";
     summary_groups: "They were merged into {groups} target groups, which share no customer and cover {assigned} customers ({share}).",
         "这些高亮细分合并为 {groups} 个互不重叠的目标人群，共覆盖 {assigned} 位客户（占大盘 {share}）。";
     summary_one_group: "They make one target group of {assigned} customers ({share}).",
         "这些高亮细分合并为 1 个目标人群，共 {assigned} 位客户（占大盘 {share}）。";
     summary_cells: "All customers were divided into {groups} target groups, merged of the {cells} combinations of {features} that they have. Highlights have no part in these groups; they are told on their own.",
         "全体客户按{features}共有 {cells} 种组合，合并为 {groups} 个互不重叠的目标人群。高亮细分与这些人群的划分无关，单独列出。";
-    summary_held_over: "The largest positive influence: {name}, {uv} customers at {held} among those kept aside ({held_lift}); over all of them that is {impact} above an average audience of that size.",
-        "正向影响最大的人群：{name}，{uv} 位客户，验证客户上为 {held}（{held_lift}）；以全部客户计，比同等规模的平均客群多贡献 {impact}。";
-    summary_held_under: "The largest negative influence: {name}, {uv} customers at {held} among those kept aside ({held_lift}); over all of them that is {impact} below an average audience of that size.",
-        "负向影响最大的人群：{name}，{uv} 位客户，验证客户上为 {held}（{held_lift}）；以全部客户计，比同等规模的平均客群少贡献 {impact}。";
+    summary_held_over: "The largest positive influence: {name}, {uv} customers at {held} among those kept aside ({held_lift}); at that, all of them are {impact} above an average audience of that size.",
+        "高于大盘、影响最大的人群：{name}，{uv} 位客户，验证客户上为 {held}（{held_lift}）；按此推算，比同等规模的平均客群多贡献 {impact}。";
+    summary_held_under: "The largest negative influence: {name}, {uv} customers at {held} among those kept aside ({held_lift}); at that, all of them are {impact} below an average audience of that size.",
+        "低于大盘、影响最大的人群：{name}，{uv} 位客户，验证客户上为 {held}（{held_lift}）；按此推算，比同等规模的平均客群少贡献 {impact}。";
     summary_best_over: "The largest positive influence: {name}, {uv} customers at {mean} ({lift}); that is {impact} above an average audience of that size.",
-        "正向影响最大的人群：{name}，{uv} 位客户，指标为 {mean}（{lift}），比同等规模的平均客群多贡献 {impact}。";
+        "高于大盘、影响最大的人群：{name}，{uv} 位客户，指标为 {mean}（{lift}），比同等规模的平均客群多贡献 {impact}。";
     summary_best_under: "The largest negative influence: {name}, {uv} customers at {mean} ({lift}); that is {impact} below an average audience of that size.",
-        "负向影响最大的人群：{name}，{uv} 位客户，指标为 {mean}（{lift}），比同等规模的平均客群少贡献 {impact}。";
+        "低于大盘、影响最大的人群：{name}，{uv} 位客户，指标为 {mean}（{lift}），比同等规模的平均客群少贡献 {impact}。";
     not_held_out: "Nothing was validated: no customers were held out (highlight.holdout = 0). All figures come from the customers that the segments were found on, so they are optimistic.",
         "本次结果未经验证：没有留出验证客户（highlight.holdout = 0）。所有数字都来自发现这些细分时所用的同一批客户，因此会偏乐观。";
     no_highlights: "No segment met all conditions. The funnel below says how many each condition rejected.",
@@ -68,8 +70,8 @@ texts! {
         "共读取 {read} 行：{assigned} 位客户归入人群，{none} 位未归入；{bad} 行无法使用";
     drift_combinations: "{customers} of those in no group have a combination of values that nobody had in the run",
         "未归入者中有 {customers} 位客户的取值组合在原运行中从未出现";
-    drift_psi: "population stability index over the groups and none: {psi} (about {chance} by chance)",
-        "各人群（含未归入）的群体稳定性指数（PSI）：{psi}（仅由随机波动造成时约为 {chance}）";
+    drift_psi: "population stability index over the groups and none: {psi} (about {chance} by chance; by rule of thumb below 0.1 is little, 0.25 and more is much)",
+        "各人群（含未归入）的群体稳定性指数（PSI）：{psi}（仅由随机波动造成时约为 {chance}；经验上低于 0.1 为基本稳定，0.25 及以上为明显变化）";
     drift_values: "Values that are no item of the run; these customers meet no condition on the feature:",
         "以下取值不在原运行的特征取值之内，相应客户不满足该特征上的任何条件：";
     drift_missing: "Missing", "缺失";
@@ -79,10 +81,10 @@ texts! {
     drift_written: "{customers} customers written to {out}", "已将 {customers} 位客户写入 {out}";
 
     groups: "Target groups", "目标人群";
-    groups_lead: "In order of influence. Each customer is in one group at most; the figures are exact counts over the customers of the audience files. In names, “·” means that both hold.",
-        "按影响量排序。每位客户最多归入一个人群；以下数字均为对人群包内客户的精确统计。名称中的“·”表示同时满足。";
-    groups_lead_cells: "In order of influence. Each customer is in exactly one group; the figures are exact counts over the customers of the audience files. The groups were merged by the metric, among other things, so judge them by the held-out mean: it is an independent check. In names, “·” means that both hold.",
-        "按影响量排序。每位客户归入且仅归入一个人群；以下数字均为对人群包内客户的精确统计。人群的合并参考了指标本身，请以验证集数字为准：它是独立的检验。名称中的“·”表示同时满足。";
+    groups_lead: "In order of influence. Each customer is in one group at most; the figures are exact counts over the customers of the audience files. In names, “·” means that both hold and binds closer than “or”.",
+        "按影响量排序。每位客户最多归入一个人群；以下数字均为对人群包内客户的精确统计。名称中的“·”表示同时满足，先于“或”。";
+    groups_lead_cells: "In order of influence among the customers kept aside. Each customer is in exactly one group; the figures are exact counts over the customers of the audience files. The groups were merged by the metric, among other things, so judge them by the held-out mean: it is an independent check. In names, “·” means that both hold and binds closer than “or”.",
+        "按验证客户上的影响量排序。每位客户归入且仅归入一个人群；以下数字均为对人群包内客户的精确统计。人群的合并参考了指标本身，请以验证集数字为准：它是独立的检验。名称中的“·”表示同时满足，先于“或”。";
     group: "Group", "人群";
     direction: "Direction", "方向";
     over: "above average", "高于大盘";
@@ -100,13 +102,16 @@ texts! {
 
     describe_size: "{uv} customers, {share} of all.", "该人群共{uv}位客户，占大盘{share}。";
     describe_marks: "What marks them: {traits}.", "主要特征：{traits}。";
-    describe_kinds: "They meet at least one of {n} conditions, the largest first: {list}.",
-        "满足以下 {n} 类条件之一（按客户数从多到少）：{list}。";
-    describe_kinds_more: "They meet at least one of {n} conditions, the largest first: {list}; and {more} more.",
-        "满足以下 {n} 类条件之一（按客户数从多到少）：{list}；另有 {more} 类。";
+    describe_kinds: "They meet at least one of {n} conditions, in the order of the customers that each adds: {list}.",
+        "满足以下 {n} 类条件之一（按各自新增的客户数排列）：{list}。";
+    describe_kinds_more: "They meet at least one of {n} conditions, in the order of the customers that each adds: {list}; and {more} more.",
+        "满足以下 {n} 类条件之一（按各自新增的客户数排列）：{list}；另有 {more} 类。";
     describe_also: "More frequent than among others: {traits}.", "明显偏多的还有：{traits}。";
     describe_share: "{trait} ({share} of them; {base} of all customers)", "{trait}（占{share}，大盘{base}）";
     describe_all: "{trait} (all of them; {base} of all customers)", "{trait}（全部客户，大盘{base}）";
+    describe_nearly_all: "{trait} (nearly all of them)", "{trait}（几乎全部客户）";
+    describe_most: "{trait} (most of them)", "{trait}（多数客户）";
+    describe_around: "({trait})", "（{trait}）";
     describe_and: " and ", "且";
     describe_semicolon: "; ", "；";
     describe_seldom: "Rare among them: {traits}.", "明显偏少的有：{traits}。";
@@ -133,16 +138,17 @@ texts! {
     describe_factor: " ({factor})", "，{factor}";
     describe_yes: "yes", "“是”";
     describe_rate: "{metric} is {positive} for {mean} of them, against {base} of {all}",
-        "该人群“{metric}”为{positive}的占比为{mean}（{all}{base}）";
+        "该人群“{metric}”为{positive}的比率为{mean}（{all}{base}）";
     describe_rate_under: "{metric} is {positive} for only {mean} of them, against {base} of {all}",
-        "该人群“{metric}”为{positive}的占比仅为{mean}（{all}{base}）";
+        "该人群“{metric}”为{positive}的比率仅为{mean}（{all}{base}）";
     describe_none: "{metric} is {positive} for none of them, against {base} of {all}",
-        "该人群没有一位客户的“{metric}”为{positive}（{all}占比{base}）";
+        "该人群没有一位客户的“{metric}”为{positive}（{all}比率{base}）";
     describe_amount: "their mean {metric} is {mean}, against {base} over {all}",
         "人均“{metric}”为{mean}（{all}{base}）";
     describe_ratio: "their {metric} per {denominator} is {mean}, against {base} over {all}",
         "每单位“{denominator}”对应的“{metric}”为{mean}（{all}{base}）";
     describe_times: "{lift} times{interval}", "是大盘的{lift}倍{interval}";
+    describe_times_kept: "{lift} times{interval}", "是全部验证客户的{lift}倍{interval}";
     describe_interval: "; 95% interval {low} to {high} times", "（95% 置信区间 {low}～{high} 倍）";
     describe_customers: "{n}", "{n}位";
     describe_rate_more: "{impact} more than in an average audience of that size", "与同等规模的平均客群相比，多出{impact}";
@@ -151,16 +157,17 @@ texts! {
     describe_less: "{impact} less in total than an average audience of that size", "与同等规模的平均客群相比，合计少了{impact}";
     describe_ratio_more: "{impact} more in total than average customers with as much {denominator}", "与{denominator}合计相同的平均客群相比，多出{impact}";
     describe_ratio_less: "{impact} less in total than average customers with as much {denominator}", "与{denominator}合计相同的平均客群相比，少了{impact}";
-    describe_not_held: "The {uv} of them who were kept aside during the search do not show it ({mean}).",
-        "但搜索时留出的验证客户中属于该人群的{uv}位并未表现出这一点（{mean}）。";
-    describe_in_line: "The {uv} of them who were kept aside during the search are in line with it ({mean}; not an independent check, as only highlights that held there were merged).",
-        "搜索时留出的验证客户中有{uv}位属于该人群，结果与此相符（{mean}；并非独立检验，因为只有在验证客户上成立的高亮细分才会被合并）。";
-    describe_beyond: "The {uv} of them who were kept aside during the search show it even more ({mean}; not an independent check, as only highlights that held there were merged).",
-        "搜索时留出的验证客户中有{uv}位属于该人群，表现更为突出（{mean}；并非独立检验，因为只有在验证客户上成立的高亮细分才会被合并）。";
-    describe_weaker: "The {uv} of them who were kept aside during the search do not show it to that extent ({mean}{lift}, outside of the interval).",
-        "但搜索时留出的验证客户中属于该人群的{uv}位未达到这一水平（{mean}{lift}，在上述区间之外）。";
-    describe_kept_lift: ", {lift} times the average of all kept aside", "，是全部验证客户的{lift}倍";
-    describe_no_rule: "No short rule tells them apart; use the audience file.", "没有简短的规则能准确圈出该人群，请使用人群包。";
+    describe_not_held: "The {uv} of them who were kept aside during the search do not show it ({mean}{lift}).",
+        "但搜索时留出的验证客户中属于该人群的{uv}位并未表现出这一点（{mean}{lift}）。";
+    describe_in_line: "The {uv} of them who were kept aside during the search are in line with it ({mean}{lift}; not an independent check, as only highlights that held there were merged).",
+        "搜索时留出的验证客户中有{uv}位属于该人群，结果与此相符（{mean}{lift}；并非独立检验，因为只有在验证客户上成立的高亮细分才会被合并）。";
+    describe_beyond: "The {uv} of them who were kept aside during the search show it even more ({mean}{lift}; not an independent check, as only highlights that held there were merged).",
+        "搜索时留出的验证客户中有{uv}位属于该人群，表现更为突出（{mean}{lift}；并非独立检验，因为只有在验证客户上成立的高亮细分才会被合并）。";
+    describe_weaker: "The {uv} of them who were kept aside during the search show it less ({mean}{lift}); expect what they show.",
+        "但搜索时留出的验证客户中属于该人群的{uv}位表现较弱（{mean}{lift}），请以此为准。";
+    describe_kept_lift: ", {lift} times the average of all kept aside{interval}", "，是全部验证客户的{lift}倍{interval}";
+    describe_kept_interval: ", 95% interval {low} to {high}", "，95% 置信区间 {low}～{high} 倍";
+    describe_no_rule: "The rule in short finds them only roughly; use the audience file.", "简要规则只能大致圈出该人群，请使用人群包。";
     describe_split: "Split {list}.", "{list}。";
     describe_from: "by {column}, {value} stands out ({share} of them, {base} of all customers)",
         "从{column}看，{value}尤为突出（占{share}，大盘为{base}）";
@@ -172,7 +179,7 @@ texts! {
     describe_below: "{name} is below average ({mean} against {base})", "{name}低于大盘（{mean}，大盘为{base}）";
     describe_alike: "{name} is about average", "{name}与大盘相近";
     describe_beside: "{name} is {mean} (against {base})", "{name}为{mean}（大盘为{base}）";
-    mix: "Channel mix", "渠道构成";
+    mix: "Mix by column", "字段构成";
     mix_lead: "How the groups divide by each column asked for (profile.by): the share of the group's customers with the value, and below it the mean of the metric over these. Green is surely more than of all customers, red surely less, the darker the further the index is from 100; a dash stands for fewer customers than may be told, or for a figure that such a one would follow from.",
         "各人群在所选字段（profile.by）上的构成：上行为人群中该取值的占比，下行为这部分客户的指标均值。绿色表示统计上可靠地高于大盘，红色表示低于大盘，颜色越深，TGI 离 100 越远；“–”表示客户过少，或可由该数字推算出客户过少的数字，故不予展示。";
     mix_value: "Value", "取值";
@@ -193,23 +200,27 @@ texts! {
     short_rule: "In short", "简要规则";
     short_rule_says: "{rule}. It selects {uv} customers, {precision} of whom are in the group, and finds {recall} of the group.",
         "{rule}。按此规则选出 {uv} 位客户，其中 {precision} 属于该人群，覆盖该人群的 {recall}。";
-    short_rule_poor: "No short rule tells them apart; use the audience file. The best one: {rule}. It selects {uv} customers, {precision} of whom are in the group, and finds {recall} of the group.",
-        "没有简短的规则能准确圈出该人群，请使用人群包。最接近的规则：{rule}。按此规则选出 {uv} 位客户，其中 {precision} 属于该人群，覆盖该人群的 {recall}。";
-    rule: "Rule as SQL", "圈选规则（SQL）";
-    rule_note: "A customer who meets the rules of several groups is assigned to one of them, so the rule may select more customers than the audience file holds.",
-        "同时满足多个人群规则的客户只归入其中一个，因此按规则圈选的人数可能多于人群包。";
+    short_rule_poor: "Only roughly, so use the audience file: {rule}. It selects {uv} customers, {precision} of whom are in the group, and finds {recall} of the group.",
+        "仅能大致圈出，请使用人群包：{rule}。按此规则选出 {uv} 位客户，其中 {precision} 属于该人群，覆盖该人群的 {recall}。";
+    rule: "All its segments as SQL", "全部细分条件（SQL）";
+    rule_note: "A customer who meets the rules of several groups is assigned to one of them, so this rule may select more customers than the audience file holds. Exactly these are selected by assignment_sql in groups.json.",
+        "同时满足多个人群规则的客户只归入其中一个，因此按此规则圈选的人数可能多于人群包；groups.json 中的 assignment_sql 与人群包完全一致。";
     rule_note_cells: "The rule names all combinations of a group and selects exactly the customers of its audience file.",
         "圈选规则列出人群的全部组合，圈出的客户与人群包完全一致。";
+    rule_cells: "Rule as SQL", "圈选规则（SQL）";
     audience: "Audience file", "人群包";
+    audience_says: "Parquet: id, group, the segment that took the customer, and holdout, which is true of those kept aside to validate (no control group of a programme)",
+        "Parquet 格式，列为：客户 id、人群编号、归入所依据的细分，以及 holdout（true 表示留作验证的客户，并非运营对照组）";
+    not_confirmed: "not confirmed", "未证实";
 
     highlights: "Highlights", "高亮细分";
-    highlights_lead: "Small share of customers, large influence, statistically sure, and not explained by a simpler segment. In brackets: 95 % interval from the discovery part.",
-        "UV 占比小、影响大、统计上可靠，且不能由更简单的细分解释。括号内为发现集上的 95% 置信区间。";
+    highlights_lead: "Small share of customers, large influence, unlikely to be chance on the customers searched (the discovery part), and not explained by a simpler segment. Which of them held on the customers kept aside is in the last columns. In brackets: 95 % interval from the discovery part, while customers, mean and lift are of everybody.",
+        "UV 占比小、影响大，在用于搜索的客户（发现集）上不太可能出于偶然，且不能由更简单的细分解释；在留出客户上是否成立见最后几列。括号内为发现集上的 95% 置信区间，UV、均值与提升度则按全部客户计算。";
     segment: "Segment", "细分";
     shrunken: "Shrunken lift", "收缩提升度";
     ranked_by: "Ranked by {figure}.", "按{figure}排序。";
     ranked_diverse: "The first {n} are picked so that each adds most to those before it in its direction, so they are different niches; the others follow by what these leave of them.",
-        "前 {n} 个依次选取：每次都取同方向上新增贡献最大的细分，因此互不重复；其余的按剔除已覆盖部分后的大小排列。";
+        "前 {n} 个依次选取：每次都取同方向上新增贡献最大的细分，因此尽量少重叠；其余的按剔除已覆盖部分后的大小排列。";
     rank_impact: "impact", "影响量";
     rank_lift: "shrunken lift", "收缩提升度";
     rank_per_customer: "impact per customer", "人均影响量";
@@ -336,18 +347,18 @@ texts! {
     choice_chosen: "Chosen", "选用";
 
     alternatives: "What other methods would give", "其他方法的结果";
-    alternatives_lead: "The same customers divided by two other methods into as many parts, for comparison; nothing else in this report uses them. Both were found on the customers that the highlights were found on, and divide everybody. Groups leave the other customers out: they are small shares with a large influence.",
-        "用另外两种方法把同一批客户分成同样多的部分，仅供对照，与报告其余内容无关。两种方法与高亮细分都只用发现集客户得出，并且划分全部客户；目标人群只取占比小、影响大的客户，其余客户不归入任何人群。";
+    alternatives_lead: "The same customers divided by two other methods into as many parts, for comparison; nothing else in this report uses them. Both were found on the customers that the highlights were found on, and divide everybody. Groups leave the other customers out: they are made of segments that are small shares with a large influence.",
+        "用另外两种方法把同一批客户分成同样多的部分，仅供对照，不影响上文结果。两种方法与高亮细分都只用发现集客户得出，并且划分全部客户；目标人群只由占比小、影响大的细分组成，其余客户不归入任何人群。";
     alternatives_lead_cells: "The same customers divided by two other methods into as many parts, for comparison; nothing else in this report uses them. Both were found on the customers that were not kept aside, and divide everybody, as the groups do.",
-        "用另外两种方法把同一批客户分成同样多的部分，仅供对照，与报告其余内容无关。两种方法都不使用留出的客户得出，并且与目标人群一样划分全部客户。";
+        "用另外两种方法把同一批客户分成同样多的部分，仅供对照，不影响上文结果。两种方法都不使用留出的客户得出，并且与目标人群一样划分全部客户。";
     explains_most: "{where} {method} explains most: {share} of the variance, against {groups} by the groups.",
         "{where}解释方差最多的是{method}（{share}），目标人群为{groups}。";
     groups_explain_most: "{where} the groups explain most: {groups} of the variance, against {share} by {method}.",
         "{where}解释方差最多的是目标人群（{groups}），{method}为{share}。";
     where_held_out: "On the customers kept aside", "在留出的客户上，";
     where_all: "On all customers", "在全部客户上，";
-    explains_why: "The groups are for something else: they pick small shares of customers with a large influence, whom a programme can be made for, while the others divide everybody.",
-        "目标人群另有用途：只挑出占比小、影响大、可单独运营的客户，而其他方法划分全部客户。";
+    explains_why: "The groups are for something else: they leave out whoever is much like everybody, and pick those whom a programme can be made for, while the others divide everybody.",
+        "目标人群另有用途：只挑出与大盘明显不同、可单独运营的客户，而其他方法划分全部客户。";
     explains_simpler: "The decision tree explains as much here with fewer conditions ({tree} against {groups}): where a simple division is wanted, take the tree.",
         "此处决策树以更少的条件（{tree} 个，目标人群为 {groups} 个）解释了同样多的方差：若只需简单划分，可直接采用决策树。";
     method: "Method", "方法";
@@ -377,8 +388,8 @@ texts! {
     features: "Features", "特征筛选";
     features_lead: "Which columns were combined, and why others were not.", "哪些字段参与组合，哪些没有以及原因。";
     feature: "Feature", "特征";
-    items: "Items", "取值数";
-    distinct: "Distinct values", "去重值数";
+    items: "Items", "分箱后取值数";
+    distinct: "Distinct values", "原始不同值数";
     null_share: "Missing", "缺失率";
     rest_share: "Too rare", "长尾占比";
     entropy: "Entropy (bits)", "信息熵（bit）";
@@ -399,12 +410,12 @@ texts! {
     quality: "Data quality", "数据质量";
     rows_read: "rows read", "读取行数";
     rows_kept: "kept", "保留";
-    rows_quarantined: "quarantined", "隔离";
-    rows_merged: "merged as duplicates", "合并重复";
+    rows_quarantined: "quarantined", "剔除的异常行";
+    rows_merged: "merged as duplicates", "合并的重复行";
     rounded: "metric values rounded", "指标值被四舍五入";
-    rejects: "Quarantined rows by reason", "隔离原因";
+    rejects: "Quarantined rows by reason", "异常行剔除原因";
     rows: "Rows", "行数";
-    samples: "The first of them", "部分隔离行";
+    samples: "The first of them", "部分异常行";
     file: "File", "文件";
     row: "Row", "行号";
     column: "Column", "字段";
@@ -414,7 +425,7 @@ texts! {
 
     reading: "How to read this report", "如何阅读本报告";
     def_base_word: "All customers", "大盘";
-    def_base: "Every customer of the table that was not left out for bad data.", "表中全部客户，剔除数据异常被隔离的部分。";
+    def_base: "Every customer of the table that was not left out for bad data.", "表中全部客户，不含因数据异常而剔除的部分。";
     def_uv_word: "Customers (UV)", "UV";
     def_uv: "Distinct customers. Share = customers of the segment ÷ all customers.", "去重客户数。UV 占比 = 细分 UV ÷ 大盘 UV。";
     def_lift_word: "Lift", "提升度";
@@ -454,12 +465,12 @@ texts! {
 
 /// In Chinese the mean of a rate is a share.
 const ZH_RATE: Text = Text {
-    summary: "全体 {customers} 位客户（大盘）的指标占比为 {mean}。本次共比较 {segments} 个微细分，筛选出 {highlights} 个高亮细分：UV 占比小、但对核心指标影响大的客群。",
-    card_mean: "大盘占比",
-    mean: "指标占比",
-    held_out_mean: "验证集占比",
-    mix_lead: "各人群在所选字段（profile.by）上的构成：上行为人群中该取值的占比，下行为这部分客户的指标占比。绿色表示统计上可靠地高于大盘，红色表示低于大盘，颜色越深，TGI 离 100 越远；“–”表示客户过少，或可由该数字推算出客户过少的数字，故不予展示。",
-    change_lead: "{column} 由 {from}（{uv_before} 位客户）到 {to}（{uv_after} 位客户），指标占比由 {before} 变为 {after}：{change}。",
+    summary: "全体 {customers} 位客户（大盘）的比率为 {mean}。本次共比较 {segments} 个微细分，筛选出 {highlights} 个高亮细分：UV 占比小、但对核心指标影响大的客群。",
+    card_mean: "大盘比率",
+    mean: "比率",
+    held_out_mean: "验证客户比率",
+    mix_lead: "各人群在所选字段（profile.by）上的构成：上行为人群中该取值的占比，下行为这部分客户的指标比率。绿色表示统计上可靠地高于大盘，红色表示低于大盘，颜色越深，TGI 离 100 越远；“–”表示客户过少，或可由该数字推算出客户过少的数字，故不予展示。",
+    change_lead: "{column} 由 {from}（{uv_before} 位客户）到 {to}（{uv_after} 位客户），比率由 {before} 变为 {after}：{change}。",
     ..ZH
 };
 

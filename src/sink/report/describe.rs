@@ -16,6 +16,9 @@ const MOST_TOLD: usize = 2;
 /// A value of a column is told where its index is at least this.
 const STANDS_OUT: f64 = 120.0;
 
+/// And where at least this share of them has it.
+const MANY: f64 = 0.1;
+
 /// A lift of another metric nearer to 1 than this, or its inverse, is about that of everybody.
 const ALIKE: f64 = 1.1;
 
@@ -36,13 +39,19 @@ impl View<'_, '_> {
         self.paragraph(sentences)
     }
 
-    /// What the metric is over some customers, against a base.
-    fn mean(&self, own: &Measures, base: &Measures, all: &str) -> String {
+    /// What the metric is over some customers, against a base, and whether it is surely less.
+    fn mean(&self, own: &Measures, base: &Measures, all: &str, under: bool) -> String {
         let (t, n, metric) = (self.t, self.n, &self.result.job.metric);
-        let under = own.effect < 0.0;
         let positive = match (&metric.positive, self.language) {
             (Some(positive), Language::Zh) => format!("“{}”", super::positive_values(positive).join("”或“")),
-            (Some(positive), Language::En) => super::positive_values(positive).join(t.or),
+            (Some(positive), Language::En) => {
+                let values = super::positive_values(positive);
+                let plain = |value: &String| value.chars().all(char::is_alphanumeric);
+                match values.iter().all(plain) {
+                    true => values.join(t.or),
+                    false => format!("“{}”", values.join("” or “")),
+                }
+            }
             (None, _) => t.describe_yes.to_owned(),
         };
         let template = match self.result.kind {
@@ -88,9 +97,9 @@ impl View<'_, '_> {
     /// What the metric is over them, against everybody, and how sure that is.
     fn what(&self, group: &Group) -> String {
         let (t, m) = (self.t, &group.measures);
-        let factor = self.factor(m, group.test.as_ref());
+        let factor = self.factor(m, group.test.as_ref(), t.describe_times);
         let template = if factor.is_empty() { t.describe_what_without } else { t.describe_what };
-        let mean = self.mean(m, &self.result.base, t.describe_everybody);
+        let mean = self.mean(m, &self.result.base, t.describe_everybody, surely_under(group.test.as_ref()));
         let values = [("mean", mean), ("factor", factor), ("impact", self.impact(m))];
         capital(self.say(template, &named(template, &values)))
     }
@@ -100,12 +109,12 @@ impl View<'_, '_> {
         let (t, m) = (self.t, &group.measures);
         let test = group.validation_test.as_ref();
         let base = self.result.base_validation().unwrap_or(self.result.base);
-        let factor = self.factor(held, test);
+        let factor = self.factor(held, test, t.describe_times_kept);
         let factor = if factor.is_empty() { factor } else { self.say(t.describe_factor, &[("factor", &factor)]) };
         let verdict = if confirms(m, held, test) { t.describe_confirmed } else { t.describe_unconfirmed };
         let values = [
             ("uv", count(held.uv)),
-            ("mean", self.mean(held, &base, t.describe_kept_aside)),
+            ("mean", self.mean(held, &base, t.describe_kept_aside, surely_under(test))),
             ("factor", factor),
             ("verdict", verdict.to_owned()),
             ("whole", self.n.mean(m.metric_mean)),
@@ -115,44 +124,58 @@ impl View<'_, '_> {
     }
 
     /// How many times the average, with its interval; nothing where that has no meaning.
-    fn factor(&self, m: &Measures, test: Option<&Test>) -> String {
-        let t = self.t;
+    fn factor(&self, m: &Measures, test: Option<&Test>, template: &str) -> String {
         let Some(lift) = m.lift.filter(|lift| *lift > 0.0) else { return String::new() };
+        let interval = self.interval(self.t.describe_interval, test);
+        self.say(template, &[("lift", &times(lift)), ("interval", &interval)])
+    }
+
+    /// Between which lifts the true one is, if that has a meaning.
+    fn interval(&self, template: &str, test: Option<&Test>) -> String {
         let ends = test.and_then(|test| test.lift_low.zip(test.lift_high));
-        let interval = ends.filter(|(low, high)| low.is_finite() && high.is_finite()).map_or(String::new(), |ends| {
+        ends.filter(|(low, high)| low.is_finite() && high.is_finite()).map_or(String::new(), |ends| {
             // A lift below 0 is told as none.
             let ends = [ends.0.max(0.0), ends.1.max(0.0)];
-            let [low, high] = match ends.map(times) {
+            let [low, high] = match ends.map(end) {
                 [low, high] if low == high => ends.map(|end| format!("{end:.2}")),
                 both => both,
             };
-            self.say(t.describe_interval, &[("low", &low), ("high", &high)])
-        });
-        self.say(t.describe_times, &[("lift", &times(lift)), ("interval", &interval)])
+            self.say(template, &[("low", &low), ("high", &high)])
+        })
+    }
+
+    /// Whether customers kept aside show by themselves that a group differs as it does.
+    pub(super) fn is_confirmed(&self, group: &Group) -> bool {
+        let held = self.result.group_validation(group);
+        held.is_some_and(|held| confirms(&group.measures, &held, group.validation_test.as_ref()))
     }
 
     /// What customers show who were kept aside, of a group of highlights: these were merged because they held there.
     fn held(&self, group: &Group) -> Option<String> {
         let (t, m, v) = (self.t, &group.measures, self.result.group_validation(group)?);
-        let template = match (group.test.as_ref(), same_side(m, &v)) {
+        let test = group.validation_test.as_ref();
+        let template = match (test, same_side(m, &v)) {
             (_, false) => t.describe_not_held,
             (None, true) => t.describe_in_line,
             (Some(test), true) => {
                 // In lifts where there are some, as the paragraph tells these: the base kept aside has a mean of its own.
-                let (own, low, high) = match (v.lift, test.lift_low.zip(test.lift_high)) {
+                let (own, low, high) = match (m.lift, test.lift_low.zip(test.lift_high)) {
                     (Some(lift), Some((low, high))) => (lift, low, high),
-                    _ => (v.effect, test.effect_low, test.effect_high),
+                    _ => (m.effect, test.effect_low, test.effect_high),
                 };
                 // An end that is written alike is not outside.
-                let apart = |end: f64| v.lift.is_none() || times(own) != times(end);
+                let apart = |end: f64| m.lift.is_none() || times(own) != times(end);
                 match (own < low && apart(low), own > high && apart(high)) {
                     (false, false) => t.describe_in_line,
-                    (above, _) if above == (m.effect < 0.0) => t.describe_beyond,
+                    (below, _) if below == (m.effect > 0.0) => t.describe_beyond,
                     _ => t.describe_weaker,
                 }
             }
         };
-        let lift = v.lift.map_or(String::new(), |lift| self.say(t.describe_kept_lift, &[("lift", &times(lift))]));
+        let lift = v.lift.filter(|lift| *lift > 0.0 && m.lift.is_some()).map_or(String::new(), |lift| {
+            let values = [("lift", times(lift)), ("interval", self.interval(t.describe_kept_interval, test))];
+            self.say(t.describe_kept_lift, &named(t.describe_kept_lift, &values))
+        });
         let values = [("uv", count(v.uv)), ("mean", self.n.mean(v.metric_mean)), ("lift", lift)];
         Some(self.say(template, &named(template, &values)))
     }
@@ -169,7 +192,7 @@ impl View<'_, '_> {
             let sure: Vec<(&Value, &Share)> = shares.filter(|(_, share)| share.is_sure()).collect();
             let name = visible(column.name());
             let marks = |(value, share): &&(&Value, &Share)| {
-                column.value(value).is_some() && share.index >= STANDS_OUT && share.uv > 0
+                column.value(value).is_some() && share.index >= STANDS_OUT && share.share >= MANY
             };
             let (value, share) = sure.iter().filter(marks).max_by(|a, b| a.1.z.total_cmp(&b.1.z))?;
             let values = [
@@ -249,6 +272,22 @@ fn confirms(m: &Measures, held: &Measures, test: Option<&Test>) -> bool {
         && test.is_some_and(|test| if held.effect < 0.0 { test.effect_high < 0.0 } else { test.effect_low > 0.0 })
 }
 
+/// Whether the metric is less than everybody's, and chance is ruled out.
+fn surely_under(test: Option<&Test>) -> bool {
+    test.is_some_and(|test| test.effect_high < 0.0)
+}
+
+/// An end of an interval of lifts: one that is not 1 is not written as 1.
+fn end(lift: f64) -> String {
+    let written = times(lift);
+    let is_one = |text: &str| text.parse() == Ok(1.0);
+    if !is_one(&written) || (lift - 1.0).abs() < 1e-6 {
+        return written;
+    }
+    let precise = (3..=6).map(|digits| format!("{lift:.digits$}"));
+    precise.into_iter().find(|text| !is_one(text)).unwrap_or(written)
+}
+
 /// A sentence begins with a capital letter, unless it begins with a name.
 fn capital(sentence: String) -> String {
     match sentence.strip_prefix("their ") {
@@ -320,15 +359,15 @@ mod tests {
             "40 customers, 4.00% of all. What marks them: 职业 = 退休 (all of them; 30.0% of all customers) and 渠道 = =cmd() (all of them; \
              20.0% of all customers). Not among them: -x<b> = </script>. 下单 is yes for 40.0% of them, against 10.0% of all customers \
              (4.0 times; 95% interval 2.0 to 6.0 times): 12 orders more than in an average audience of that size. The 12 of them who were \
-             kept aside during the search are in line with it (41.7%; not an independent check, as only highlights that held there were \
-             merged). Besides, spend is above average (411.5 against 250)."
+             kept aside during the search are in line with it (41.7%, 4.2 times the average of all kept aside; not an independent check, as only \
+             highlights that held there were merged). Besides, spend is above average (411.5 against 250)."
         );
         assert_eq!(
             zh,
             "该人群共 40 位客户，占大盘 4.00%。主要特征：职业为“退休”（全部客户，大盘 30.0%），渠道为“=cmd()”（全部客户，大盘 20.0%）。\
-             完全没有的是：-x<b> 为“</script>”。该人群“下单”为“是”的占比为 40.0%（大盘 10.0%），是大盘的 4.0 倍（95% 置信区间 2.0～6.0 倍）；\
-             与同等规模的平均客群相比，多出 12 orders。搜索时留出的验证客户中有 12 位属于该人群，结果与此相符（41.7%；并非独立检验，\
-             因为只有在验证客户上成立的高亮细分才会被合并）。其他指标方面，spend 高于大盘（411.5，大盘为 250）。"
+             完全没有的是：-x<b> 为“</script>”。该人群“下单”为“是”的比率为 40.0%（大盘 10.0%），是大盘的 4.0 倍（95% 置信区间 2.0～6.0 倍）；\
+             与同等规模的平均客群相比，多出 12 orders。搜索时留出的验证客户中有 12 位属于该人群，结果与此相符（41.7%，是全部验证客户的 4.2 倍；\
+             并非独立检验，因为只有在验证客户上成立的高亮细分才会被合并）。其他指标方面，spend 高于大盘（411.5，大盘为 250）。"
         );
     }
 
@@ -344,10 +383,10 @@ mod tests {
         let some = |item: Item| if item.feature == 0 { 0.75 } else { 0.25 };
         group.profile.iter_mut().filter(|p| p.item.feature != 1).for_each(|p| p.share = some(p.item));
         let [en, zh] = both(&sample, MetricKind::Rate, 0);
-        let kinds = "What marks them: 渠道 = =cmd() (all of them; 20.0% of all customers). They meet at least one of 2 conditions, the largest \
-             first: 职业 = 退休; -x<b> = \\u{202e}gnp.exe. ";
+        let kinds = "What marks them: 渠道 = =cmd() (all of them; 20.0% of all customers). They meet at least one of 2 conditions, in the \
+             order of the customers that each adds: 职业 = 退休; -x<b> = \\u{202e}gnp.exe. ";
         assert!(en.contains(kinds), "{en}");
-        assert!(zh.contains("满足以下 2 类条件之一（按客户数从多到少）：职业为“退休”；-x<b> 为“"), "{zh}");
+        assert!(zh.contains("满足以下 2 类条件之一（按各自新增的客户数排列）：职业为“退休”；-x<b> 为“"), "{zh}");
     }
 
     #[test]
@@ -357,12 +396,12 @@ mod tests {
         (short.segments, short.uv, short.precision, short.recall) =
             (sample.grouping.asked[..1].iter().map(|a| a.0).collect(), 80, 0.5, 1.0);
         let [en, zh] = both(&sample, MetricKind::Rate, 0);
-        assert!(en.contains("No short rule tells them apart; use the audience file."), "{en}");
-        assert!(zh.contains("没有简短的规则能准确圈出该人群，请使用人群包。"), "{zh}");
+        assert!(en.contains("The rule in short finds them only roughly; use the audience file."), "{en}");
+        assert!(zh.contains("简要规则只能大致圈出该人群，请使用人群包。"), "{zh}");
         let html = crate::sink::report(&sample.result(), Language::En);
         assert!(html.contains("It selects 80 customers, 50.0% of whom are in the group, and finds 100% of the group."));
         sample.grouping.groups[0].short.precision = 0.8;
-        assert!(!both(&sample, MetricKind::Rate, 0)[0].contains("No short rule"));
+        assert!(!both(&sample, MetricKind::Rate, 0)[0].contains("only roughly"));
     }
 
     #[test]
@@ -370,44 +409,64 @@ mod tests {
         let mut sample = Sample::new();
         let [en, zh] = both(&sample, MetricKind::Rate, 1);
         assert!(en.contains("下单 is yes for none of them, against 10.0% of all customers: 5 orders fewer"), "{en}");
-        let expected = "该人群没有一位客户的“下单”为“是”（大盘占比 10.0%）；与同等规模的平均客群相比，少了 5 orders。";
+        let expected = "该人群没有一位客户的“下单”为“是”（大盘比率 10.0%）；与同等规模的平均客群相比，少了 5 orders。";
         assert!(zh.contains(expected), "{zh}");
         let group = &mut sample.grouping.groups[1];
         (group.measures.metric_sum, group.measures.metric_mean) = (2.0, 0.04);
         (group.measures.lift, group.measures.effect, group.measures.impact) = (Some(0.4), -0.06, -3.0);
+        let test = group.test.as_mut().expect("it was compared");
+        (test.effect_low, test.effect_high) = (-0.09, -0.0001);
+        (test.lift_low, test.lift_high) = (Some(0.1), Some(0.999));
         let [en, zh] = both(&sample, MetricKind::Rate, 1);
         assert!(
-            en.contains("下单 is yes for only 4.00% of them, against 10.0% of all customers (0.40 times; "),
+            en.contains(
+                "下单 is yes for only 4.00% of them, against 10.0% of all customers (0.40 times; 95% interval 0.10 to 0.999 times): "
+            ),
             "{en}"
         );
         assert!(en.contains("): 3 orders fewer than in"), "{en}");
-        assert!(zh.contains("该人群“下单”为“是”的占比仅为 4.00%（大盘 10.0%），是大盘的 0.40 倍（"), "{zh}");
+        assert!(zh.contains("该人群“下单”为“是”的比率仅为 4.00%（大盘 10.0%），是大盘的 0.40 倍（"), "{zh}");
+        // Nobody says "only" of what may be chance.
+        sample.grouping.groups[1].test.as_mut().expect("it was compared").effect_high = 0.01;
+        let [en, zh] = both(&sample, MetricKind::Rate, 1);
+        assert!(en.contains("下单 is yes for 4.00% of them") && !zh.contains("仅为"), "{en}{zh}");
     }
 
     #[test]
-    fn what_was_kept_aside_is_told_as_it_lies_to_the_interval() {
+    fn what_was_kept_aside_is_told_as_its_own_interval_lies_to_all() {
         let mut sample = Sample::new();
-        let mut says = |lift: f64| {
-            let held = sample.grouping.groups[0].validation.as_mut().expect("some were kept aside");
-            (held.lift, held.effect) = (Some(lift), lift / 10.0 - 0.1);
+        let mut says = |held_lift: f64, low: f64, high: f64| {
+            let group = &mut sample.grouping.groups[0];
+            let held = group.validation.as_mut().expect("some were kept aside");
+            (held.lift, held.effect) = (Some(held_lift), held_lift / 10.0 - 0.1);
+            group.validation_test = group.test;
+            let test = group.validation_test.as_mut().expect("it was compared");
+            (test.lift_low, test.lift_high) = (Some(low), Some(high));
+            (test.effect_low, test.effect_high) = (low / 10.0 - 0.1, high / 10.0 - 0.1);
             both(&sample, MetricKind::Rate, 0)
         };
-        // The interval is 2 to 6.
-        for (lift, expected) in [
-            (2.0, ["are in line with it (41.7%; not an independent check", "结果与此相符"]),
-            (6.04, ["are in line with it (", "结果与此相符"]),
-            (6.1, ["show it even more (", "表现更为突出"]),
+        // All of them are at 4.
+        for (held, expected) in [
             (
-                1.9,
+                [3.0, 2.0, 4.5],
                 [
-                    "do not show it to that extent (41.7%, 1.90 times the average of all kept aside, outside of the interval)",
-                    "未达到这一水平",
+                    "are in line with it (41.7%, 3.0 times the average of all kept aside, 95% interval 2.0 to 4.5; not an independent check",
+                    "结果与此相符（41.7%，是全部验证客户的 3.0 倍，95% 置信区间 2.0～4.5 倍；",
                 ],
             ),
-            (0.9, ["do not show it (41.7%).", "并未表现出这一点"]),
+            ([3.0, 2.0, 3.96], ["are in line with it (", "结果与此相符"]),
+            ([6.0, 4.5, 8.0], ["show it even more (", "表现更为突出"]),
+            (
+                [2.0, 1.5, 2.6],
+                [
+                    "show it less (41.7%, 2.0 times the average of all kept aside, 95% interval 1.50 to 2.6); expect what they show.",
+                    "表现较弱",
+                ],
+            ),
+            ([0.9, 0.5, 1.4], ["do not show it (41.7%, 0.90 times", "并未表现出这一点"]),
         ] {
-            let said = says(lift);
-            assert!(said.iter().zip(expected).all(|(said, expected)| said.contains(expected)), "{lift}: {said:?}");
+            let said = says(held[0], held[1], held[2]);
+            assert!(said.iter().zip(expected).all(|(said, expected)| said.contains(expected)), "{held:?}: {said:?}");
         }
     }
 
@@ -422,7 +481,7 @@ mod tests {
                         optimistic, as the groups were made by it: 12 orders more than";
         assert!(en.contains(expected), "{en}");
         assert!(
-            zh.contains("（全部验证客户 10.0%），是大盘的 4.2 倍（95% 置信区间 2.0～6.0 倍），差异得到证实。"),
+            zh.contains("（全部验证客户 10.0%），是全部验证客户的 4.2 倍（95% 置信区间 2.0～6.0 倍），差异得到证实。"),
             "{zh}"
         );
         let group = &mut sample.grouping.groups[0];
@@ -514,7 +573,7 @@ mod tests {
         assert!(en.contains("Split by 城市, 北京 stands out (75.0% of them, 3.00% of all customers). "), "{en}");
         assert!(zh.contains("从城市看，“北京”尤为突出（占 75.0%，大盘为 3.00%）。"), "{zh}");
         assert!(!en.contains("half") && !zh.contains("half"), "what is as everywhere is not told");
-        for (language, title) in [(Language::En, "Channel mix"), (Language::Zh, "渠道构成")] {
+        for (language, title) in [(Language::En, "Mix by column"), (Language::Zh, "字段构成")] {
             let html = crate::sink::report(&sample.result(), language);
             assert!(html.contains(title) && html.contains("<td class=\"value\">北京</td>"), "{html}");
             assert!(html.contains("<td class=\"value\">&#60;/script&#62;</td>"), "shown as it is");

@@ -55,6 +55,7 @@ struct Page {
     groups: Vec<GroupView>,
     group_segments: &'static str,
     rule_note: &'static str,
+    rule_title: &'static str,
     choices_title: String,
     /// Whether there are customers in no group.
     has_nobody: bool,
@@ -113,6 +114,8 @@ struct GroupView {
     /// Of the lift, over its customers.
     interval: Option<String>,
     held_out: String,
+    /// Said where that does not show by itself that the group differs.
+    unconfirmed: Option<&'static str>,
     /// Its rule in short, where it is told, and is shorter than the whole.
     short: Option<String>,
     description: String,
@@ -213,6 +216,7 @@ impl View<'_, '_> {
             has_secondary: !result.secondary.is_empty(),
             groups_lead: if cells { t.groups_lead_cells } else { t.groups_lead },
             group_segments: if cells { t.group_segments_cells } else { t.group_segments },
+            rule_title: if cells { t.rule_cells } else { t.rule },
             rule_note: if cells { t.rule_note_cells } else { t.rule_note },
             choices_title: match result.grouping.kept {
                 Some(_) => fill(t.choices_kept, &[("n", &count(result.grouping.groups.len() as i64))]),
@@ -317,6 +321,10 @@ impl View<'_, '_> {
                 .map(|called| fill(self.t.typical, &[("name", &visible(called))])),
             figures: self.figures(group.direction, &group.measures),
             held_out: self.result.group_validation(group).map_or("–".into(), |v| self.n.mean(v.metric_mean)),
+            unconfirmed: self
+                .result
+                .group_validation(group)
+                .and_then(|_| (!self.is_confirmed(group)).then_some(self.t.not_confirmed)),
             interval: group
                 .test
                 .map(|test| self.n.interval(test.lift_low.zip(test.lift_high), (test.effect_low, test.effect_high))),
@@ -450,7 +458,7 @@ mod tests {
             "<html lang=\"en\">",
             "下单: niche segments and target groups",
             "Of 1,000 customers, the average is 10.0%",
-            "1 of the 2 were confirmed",
+            "1 of them were confirmed",
             "cover 90 customers (9.00%)",
             "12 orders more",
             "Impact (orders)",

@@ -1,6 +1,7 @@
 //! The first paragraphs of the report: what was found, in how many groups, and which of them matter most.
 
 use super::View;
+use crate::merge::Group;
 use crate::sink::number::{count, percent};
 use crate::sink::terminal::visible;
 use crate::sink::text::fill;
@@ -21,9 +22,12 @@ impl View<'_, '_> {
         if result.highlights.is_empty() {
             first.push(t.no_highlights.to_owned());
         } else if let Some(validated) = result.funnel.validated {
-            let few = 2 * validated < result.highlights.len() as u64;
-            let template = if few { t.summary_validated_few } else { t.summary_validated };
-            first.push(fill(template, &[("validated", &count(validated)), ("highlights", &highlights)]));
+            let all = result.highlights.len() as u64;
+            first.push(match validated {
+                _ if validated == all => t.summary_validated_all.to_owned(),
+                _ if 2 * validated < all => fill(t.summary_validated_few, &[("validated", &count(validated))]),
+                _ => fill(t.summary_validated, &[("validated", &count(validated))]),
+            });
         }
         first.extend(self.grouped());
         let mut paragraphs = vec![self.paragraph(first)];
@@ -56,19 +60,22 @@ impl View<'_, '_> {
         Some(self.say(template, &values.each_ref().map(|(name, value)| (*name, value.as_str()))))
     }
 
-    /// The group that adds most, or takes most away. Of groups of cells the customers kept aside say what it is.
+    /// The group that adds most, or takes most away. Of groups of cells the customers kept aside say which it is, and whether it does.
     fn largest(&self, under: bool) -> Option<String> {
         let (t, n) = (self.t, self.n);
         let of_side = self.result.grouping.groups.iter().filter(|g| g.measures.impact != 0.0);
         let of_side = of_side.filter(|g| (g.measures.impact < 0.0) == under);
-        let best = of_side.max_by(|a, b| a.measures.impact.abs().total_cmp(&b.measures.impact.abs()))?;
+        let held_out = |group: &&Group| self.of_cells() && group.validation.is_some();
+        let of_side = of_side.filter(|group| !held_out(group) || self.is_confirmed(group));
+        let best =
+            of_side.max_by(|a, b| a.influence(self.of_cells()).abs().total_cmp(&b.influence(self.of_cells()).abs()))?;
         let m = &best.measures;
         let mut values = vec![
             ("name", visible(&best.name)),
             ("uv", count(m.uv)),
             ("mean", n.mean(m.metric_mean)),
             ("lift", n.lift_or_effect(m.lift, m.effect)),
-            ("impact", n.amount(m.impact)),
+            ("impact", n.amount(best.influence(self.of_cells()))),
         ];
         let held = self.result.group_validation(best).filter(|_| self.of_cells());
         let template = match (held, under) {

@@ -4,7 +4,9 @@ use super::View;
 use super::describe::named;
 use crate::encode::{Feature, ItemValue};
 use crate::job::{Language, MergeOf};
-use crate::merge::{Group, Kind, Kinds, Marks, Trait, apart, ends, few_digits, kinds, marking, short, traits};
+use crate::merge::{
+    Group, Kind, Kinds, Marks, NEARLY_ALL, Trait, apart, ends, few_digits, kinds, marking, short, traits,
+};
 use crate::profile::ProfileItem;
 use crate::segment::Item;
 use crate::sink::number::{count, percent};
@@ -100,10 +102,13 @@ impl View<'_, '_> {
         let trait_of = |own: &Trait| {
             let item = |code: &u16| Item { feature: own.feature, code: *code };
             let known = own.codes.iter().all(|code| told.iter().any(|p| p.item == item(code)));
-            let template = match (known, own.share > 0.9999) {
+            let template = match (known, own.share) {
+                (true, 0.9999..) => t.describe_all,
+                (true, _) => t.describe_share,
+                // Words tell no figure.
+                (false, NEARLY_ALL..) => t.describe_nearly_all,
+                (false, 0.5..) => t.describe_most,
                 (false, _) => return self.phrase(own),
-                (true, true) => t.describe_all,
-                (true, false) => t.describe_share,
             };
             let (share, base) = (percent(own.share), percent(own.base_share));
             let values = [("trait", self.phrase(own)), ("share", share), ("base", base)];
@@ -117,7 +122,13 @@ impl View<'_, '_> {
     fn kinds(&self, kinds: &[Kind]) -> Option<String> {
         let t = self.t;
         let all = |kind: &Kind| {
-            self.join(kind.traits.iter().map(|own| self.phrase(own)).collect(), t.describe_and, t.describe_and)
+            let alone = kind.traits.len() == 1;
+            let phrase = |own: &Trait| match alone || own.values(self.result.codebook).len() == 1 {
+                true => self.phrase(own),
+                // An alternative in the midst of what all holds.
+                false => self.say(t.describe_around, &[("trait", &self.phrase(own))]),
+            };
+            self.join(kind.traits.iter().map(phrase).collect(), t.describe_and, t.describe_and)
         };
         // One that says no more than what all have.
         let told: Vec<String> = kinds.iter().filter(|kind| !kind.traits.is_empty()).map(all).collect();
