@@ -58,11 +58,12 @@ fn words(language: Language) -> Words {
 impl Words {
     /// With a space where Chinese characters meet others.
     fn joined(&self, parts: &[&str]) -> String {
-        let chinese = |c: char| c >= '\u{2e80}';
+        let is_apart =
+            |a: char, b: char| (a >= '\u{2e80}') != (b >= '\u{2e80}') && !(a.is_whitespace() || b.is_whitespace());
         let mut all = String::new();
         for part in parts {
             let meet = all.chars().next_back().zip(part.chars().next());
-            let apart = self.language == Language::Zh && meet.is_some_and(|(a, b)| chinese(a) != chinese(b));
+            let apart = self.language == Language::Zh && meet.is_some_and(|(a, b)| is_apart(a, b));
             all.push_str(if apart { " " } else { "" });
             all.push_str(part);
         }
@@ -412,6 +413,9 @@ mod tests {
             by(0.9, 0.9),
             ["month=mar or job=retired · month=oct or others", "month=mar 或 job=retired · month=oct 或其他"]
         );
+        // Nothing is put apart that is apart already.
+        let apart = ["a", "缺失", " 或其他", "b", "缺失"];
+        assert_eq!(words(Language::Zh).joined(&apart), "a 缺失 或其他 b 缺失");
         assert_eq!(by(0.7, 0.9), ["mostly housing=no", "以 housing=no 为主"]);
         assert_eq!(by(0.9, 0.4)[0], "mostly housing=no");
     }

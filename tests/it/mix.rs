@@ -304,10 +304,10 @@ fn columns_told_by_decide_nothing_and_are_shown_in_both_languages() {
     for (a, b) in with["groups"].as_array().unwrap().iter().zip(without["groups"].as_array().unwrap()) {
         assert_eq!((&a["name"], &a["uv"], &a["profile"]), (&b["name"], &b["uv"], &b["profile"]));
     }
-    assert!(english.contains("Channel mix") && english.contains("应用商店（安卓）"));
-    assert!(!plain.contains("Channel mix") && without["mix"].as_object().unwrap().is_empty());
+    assert!(english.contains("Mix by column") && english.contains("应用商店（安卓）"));
+    assert!(!plain.contains("Mix by column") && without["mix"].as_object().unwrap().is_empty());
     let (chinese, report, _) = of("zh", "by = [\"channel\", \"day\"]");
-    assert!(report.contains("渠道构成") && report.contains("未入任何人群") && !report.contains("Channel mix"));
+    assert!(report.contains("字段构成") && report.contains("未入任何人群") && !report.contains("Mix by column"));
     let described = chinese["groups"][0]["description"].as_str().unwrap();
     assert!(
         described.starts_with("该人群共 ")

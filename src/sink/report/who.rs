@@ -177,12 +177,10 @@ impl View<'_, '_> {
 
     fn has(&self, own: &Trait, feature: (&str, &str), values: String) -> String {
         let tags = self.result.codebook.feature(own.feature).tags.is_some();
-        // Cells are also of values that are no item.
-        let items = &self.result.codebook.feature(own.feature).items;
-        let band = |code: &u16| matches!(items.get(usize::from(*code)), Some(ItemValue::Range { .. }));
+        let is_band = |value: &ItemValue| matches!(value, ItemValue::Range { .. });
         let template = match tags {
             true => self.t.trait_tags,
-            false if own.codes.iter().all(band) => self.t.trait_bands,
+            false if own.values(self.result.codebook).iter().all(is_band) => self.t.trait_bands,
             false => self.t.trait_values,
         };
         self.say(template, &[feature, ("values", &values)])
