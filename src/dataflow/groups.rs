@@ -249,7 +249,8 @@ impl Merged {
         let influence = |group: &Group| group.influence(self.of == MergeOf::Cells).abs();
         groups
             .sort_by(|(_, a), (_, b)| influence(b).total_cmp(&influence(a)).then_with(|| a.segments.cmp(&b.segments)));
-        let names = merge::names(codebook, self.of, language, groups.iter().map(|(_, group)| group));
+        let all: Vec<&Group> = groups.iter().map(|(_, group)| group).collect();
+        let names = merge::names(codebook, self.of, language, &all);
         let mut id_of = vec![0u32; self.leaves.len()];
         for (id, ((members, group), (name, named))) in (1..).zip(groups.iter_mut().zip(names)) {
             (group.id, group.name, group.named) = (id, name, named);

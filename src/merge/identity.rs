@@ -148,7 +148,10 @@ pub fn settle(
     let (kept, others): (Vec<usize>, Vec<usize>) = (0..same.len()).partition(stands);
     let order: Vec<usize> = kept.into_iter().chain(others).collect();
     let wanted = |&group: &usize| {
-        let old = same[group].filter(|_| stands(&group)).map(|old| &former[old].name);
+        // What says the same as before says it as today's customers have it.
+        let own = &grouping.groups[group].named;
+        let alike = !own.is_empty() && standing[group].as_ref() == Some(own);
+        let old = same[group].filter(|_| stands(&group) && !alike).map(|old| &former[old].name);
         old.unwrap_or(&grouping.groups[group].name).clone()
     };
     let names = distinct(order.iter().map(wanted).collect());

@@ -6,7 +6,7 @@ use super::Group;
 use super::kinds::{Kind, Kinds, NEARLY_ALL, TELLING, is_nearly_all, kinds, kinds_of};
 use super::rule::PRECISE;
 use super::traits::{Trait, traits};
-use crate::encode::Codebook;
+use crate::encode::{Codebook, ItemValue};
 use crate::job::{Language, MergeOf};
 use crate::profile::ProfileItem;
 use crate::segment::{FeatureSet, Item, Segment};
@@ -76,15 +76,34 @@ impl Words {
 pub type Called = (String, Vec<Segment>);
 
 /// Names of groups, none twice: those that would be called alike have a number.
-pub fn names<'g>(
-    codebook: &Codebook,
-    of: MergeOf,
-    language: Language,
-    groups: impl Iterator<Item = &'g Group>,
-) -> Vec<Called> {
-    let (names, named): (Vec<String>, Vec<Vec<Segment>>) =
-        groups.map(|group| name(codebook, of, &words(language), group)).unzip();
+pub fn names(codebook: &Codebook, of: MergeOf, language: Language, groups: &[&Group]) -> Vec<Called> {
+    let called = |group: &&Group| {
+        let (mut called, named) = name(codebook, of, &words(language), group);
+        if let ([one], MergeOf::Highlights) = (&named[..], of) {
+            for item in taken_before(codebook, *one, group, groups) {
+                let Item { feature, .. } = item;
+                called = format!("{called}{AND}{}≠{}", codebook.feature_label(feature), codebook.item_label(item));
+            }
+        }
+        (called, named)
+    };
+    let (names, named): (Vec<String>, Vec<Vec<Segment>>) = groups.iter().map(called).unzip();
     distinct(names).into_iter().zip(named).collect()
+}
+
+/// What nobody has of a group of one segment, as whoever met that beside it went to another group: values, and none of tags.
+fn taken_before(codebook: &Codebook, one: Segment, group: &Group, groups: &[&Group]) -> BTreeSet<Item> {
+    let whole = group.segments.iter().all(|segment| segment.contains(one));
+    let nobody = |item: Item| group.profile.iter().any(|p| p.item == item && p.uv == 0);
+    let is_value = |item: &Item| {
+        let feature = codebook.feature(item.feature);
+        let value = feature.items.get(usize::from(item.code));
+        feature.tags.is_none() && matches!(value, Some(ItemValue::Text(_) | ItemValue::Bool(_) | ItemValue::Int(_)))
+    };
+    let others = groups.iter().filter(|other| whole && !std::ptr::eq(**other, group)).flat_map(|other| &other.segments);
+    let refined = others.filter(|other| other.level() == one.level() + 1 && other.contains(one));
+    let beside = |other: &Segment| other.items().find(|item| one.items().all(|own| own != *item));
+    refined.filter_map(beside).filter(|&item| is_value(&item) && nobody(item)).collect()
 }
 
 /// A group's name. Items joined by `·` all hold, of alternatives joined by `or` one does, and `·` binds closer:
@@ -273,7 +292,7 @@ pub(super) fn distinct(names: Vec<String>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encode::{Feature, ItemValue};
+    use crate::encode::Feature;
     use crate::merge::ShortRule;
     use crate::merge::sample::{self, segment};
 
@@ -339,6 +358,22 @@ mod tests {
         let refined = [(segment(&[(0, 0), (2, 0), (3, 0)]), 60), segments[0], (segment(&[(0, 0), (1, 0), (3, 0)]), 5)];
         assert_eq!(highlights(&refined, &[])[0], "job=retired · housing=no");
         assert_eq!(highlights(&[], &[])[0], "");
+    }
+
+    #[test]
+    fn a_group_says_whom_it_lacks_where_they_went_to_another_by_saying_more() {
+        let [one, more] = [segment(&[(0, 0), (3, 0)]), segment(&[(0, 0), (2, 0), (3, 0)])];
+        let left = group(&[(one, 100)], &[(2, 0, 0.0, -9.0), (2, 1, 1.0, 9.0)]);
+        let taken = group(&[(more, 50)], &[]);
+        let called = |all: &[&Group]| {
+            let names = names(&codebook(), MergeOf::Highlights, Language::En, all);
+            names.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        let expected = ["job=retired · housing=no · last≠success", "job=retired · last=success · housing=no"];
+        assert_eq!(called(&[&left, &taken]), expected);
+        assert_eq!(called(&[&left])[0], "job=retired · housing=no", "nobody took them");
+        let some = group(&[(one, 100)], &[(2, 0, 0.1, -9.0)]);
+        assert_eq!(called(&[&some, &taken])[0], "job=retired · housing=no", "some are left");
     }
 
     #[test]
