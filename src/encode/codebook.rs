@@ -161,7 +161,8 @@ impl Codebook {
         }
         let any = |mut all: Vec<String>| if all.len() == 1 { all.remove(0) } else { format!("({})", all.join(" OR ")) };
         let branch = |(further, items): (Option<String>, Vec<Item>)| {
-            if items.len() == feature.cardinality() {
+            // Every value has one of the codes only where rare ones share one: else a new value has none, and nor has one that is missing.
+            if feature.rest && items.len() == feature.cardinality() {
                 return further;
             }
             let own = any(items.into_iter().map(|item| self.item_sql(item)).collect());
@@ -383,6 +384,21 @@ mod tests {
         // Completed, it is in after all.
         book.features[0].completed = Some(0);
         assert_eq!(sql(&book, 0), format!(r#"(("pdays" < 90.0 AND "pdays" NOT IN (-1.0)) OR {missing})"#));
+    }
+
+    #[test]
+    fn sql_of_cells_leaves_nothing_out_that_a_new_value_would_not_meet() {
+        let mut book = book("a", ["x", "y"].map(|text| ItemValue::Text(text.into())).to_vec());
+        book.features[0].null_values.clear();
+        book.features.push(Feature { name: "b".into(), column: "b".into(), ..book.features[0].clone() });
+        let cell = |a, b| Segment::of_items(&[Item { feature: 0, code: a }, Item { feature: 1, code: b }]);
+        let either = r#"("b" = 'x' OR "b" = 'y')"#;
+        assert_eq!(book.sql_of_cells(&[cell(0, 0), cell(0, 1)]), format!(r#"("a" = 'x' AND {either})"#));
+        let all = [cell(0, 0), cell(0, 1), cell(1, 0), cell(1, 1)];
+        assert_eq!(book.sql_of_cells(&all), format!(r#"(("a" = 'x' OR "a" = 'y') AND {either})"#));
+        // With rare values, which new ones are taken for, there is no value that is none of them.
+        book.features[1].rest = true;
+        assert_eq!(book.sql_of_cells(&[cell(0, 0), cell(0, 1), cell(0, 2)]), r#""a" = 'x'"#);
     }
 
     #[test]
