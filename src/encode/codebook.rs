@@ -42,6 +42,9 @@ pub struct Feature {
     /// Of bands of whole numbers, the only value below the first border, if there is but one.
     #[serde(default)]
     pub lone: Option<i64>,
+    /// Whether the column of the run's table held NaN or infinities, which are missing; SQL compares them as numbers.
+    #[serde(default)]
+    pub nonfinite: bool,
 }
 
 /// What a code stands for.
@@ -198,13 +201,22 @@ impl Codebook {
         let number = |text: &String| text.trim().parse::<f64>().ok().filter(|v| numeric && v.is_finite());
         let numbers: Vec<f64> = feature.null_values.iter().filter_map(number).collect();
         let list = |numbers: &[f64]| numbers.iter().map(|v| format!("{v:?}")).collect::<Vec<_>>().join(", ");
+        // NaN is above all numbers in DuckDB and PostgreSQL. A database makes it of text in a CSV that means missing, too.
+        let not_finite = |text: &String| numeric && text.trim().parse::<f64>().is_ok_and(|v| !v.is_finite());
+        let guarded = feature.nonfinite || feature.null_values.iter().any(not_finite);
+        let finite = format!("({column} BETWEEN {:?} AND {:?})", f64::MIN, f64::MAX);
         let missing = || {
             let mut any = vec![format!("{column} IS NULL")];
             if !numbers.is_empty() {
                 any.push(format!("{column} IN ({})", list(&numbers)));
             }
-            let texts: Vec<String> =
-                feature.null_values.iter().filter(|v| number(v).is_none()).map(|v| literal(v)).collect();
+            if guarded {
+                any.push(format!("NOT {finite}"));
+            }
+            let texts: Vec<String> = (feature.null_values.iter())
+                .filter(|v| number(v).is_none() && !not_finite(v))
+                .map(|v| literal(v))
+                .collect();
             if !texts.is_empty() {
                 // Of a CSV table a database may have made numbers, which are not compared with `unknown`.
                 any.push(format!("CAST({column} AS VARCHAR) IN ({})", texts.join(", ")));
@@ -220,8 +232,11 @@ impl Codebook {
             ItemValue::Number(value) => format!("{column} = {value:?}"),
             ItemValue::Range { low, high } => match (low, high) {
                 (Some(low), Some(high)) => format!("({column} >= {low:?} AND {column} < {high:?})"),
+                (Some(low), None) if guarded => format!("({column} BETWEEN {low:?} AND {:?})", f64::MAX),
                 (Some(low), None) => format!("{column} >= {low:?}"),
+                (None, Some(high)) if guarded => format!("({column} >= {:?} AND {column} < {high:?})", f64::MIN),
                 (None, Some(high)) => format!("{column} < {high:?}"),
+                (None, None) if guarded => finite.clone(),
                 (None, None) => format!("{column} IS NOT NULL"),
             },
             ItemValue::Part { part, value } => part_sql(&column, *part, *value),
@@ -330,6 +345,7 @@ mod tests {
                 completed: None,
                 whole: false,
                 lone: None,
+                nonfinite: false,
             }],
         }
     }
@@ -384,6 +400,29 @@ mod tests {
         // Completed, it is in after all.
         book.features[0].completed = Some(0);
         assert_eq!(sql(&book, 0), format!(r#"(("pdays" < 90.0 AND "pdays" NOT IN (-1.0)) OR {missing})"#));
+    }
+
+    #[test]
+    fn sql_takes_numbers_that_are_not_finite_for_missing_where_there_were_some() {
+        let range = |low, high| ItemValue::Range { low, high };
+        let items =
+            vec![range(None, Some(0.5)), range(Some(0.5), Some(2.0)), range(Some(2.0), None), ItemValue::Missing];
+        let mut book = book("x", items);
+        book.features[0].null_values.clear();
+        let all = |book: &Codebook| [0, 1, 2, 3].map(|code| book.sql(Segment::of_items(&[Item { feature: 0, code }])));
+        let plain = [r#""x" < 0.5"#, r#"("x" >= 0.5 AND "x" < 2.0)"#, r#""x" >= 2.0"#, r#""x" IS NULL"#];
+        assert_eq!(all(&book), plain);
+        let missing = r#"("x" IS NULL OR NOT ("x" BETWEEN -1.7976931348623157e308 AND 1.7976931348623157e308))"#;
+        let low = r#"("x" >= -1.7976931348623157e308 AND "x" < 0.5)"#;
+        let guarded = [low, plain[1], r#"("x" BETWEEN 2.0 AND 1.7976931348623157e308)"#, missing];
+        book.features[0].nonfinite = true;
+        assert_eq!(all(&book), guarded);
+        book.features[0].completed = Some(0);
+        assert_eq!(all(&book)[0], format!("({low} OR {missing})"));
+        // What a database makes of the text in a CSV.
+        (book.features[0].nonfinite, book.features[0].completed) = (false, None);
+        book.features[0].null_values = vec!["NaN".into()];
+        assert_eq!(all(&book), guarded);
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub enum LocalFeature {
         values: Numbers,
         what: IntKind,
     },
-    /// By their bits; see [`super::numbers::bits`].
+    /// By their bits; see [`super::numbers::bits`]. Of a feature none but finite ones.
     Floats(Numbers),
     /// A set a row.
     Tags(LocalTags),
@@ -189,8 +189,7 @@ impl LocalFeature {
             }
             LocalFeature::Floats(values) => {
                 let nulls: Vec<f64> = numeric_nulls(input, Some);
-                let value = |v: Option<f64>| v.filter(|v| !nulls.contains(v)).map_or(MISSING_INT, bits);
-                values.extend(values::floats(array).iter().map(value));
+                values.extend_finite(values::floats(array).iter().map(|v| v.filter(|v| !nulls.contains(v))));
             }
             LocalFeature::Tags(tags) => {
                 tags.push(input, array);
@@ -298,6 +297,7 @@ fn ints(input: &FeatureInput, array: &ArrayRef) -> Vec<i64> {
     let value = |v: Option<i64>| v.filter(|v| !nulls.contains(v)).unwrap_or(MISSING_INT);
     values::ints(array).iter().map(value).collect()
 }
+
 /// Reports whole numbers that would be missing without anybody saying so: the least of 64 bits, which stands for missing, and what is
 /// above the largest.
 fn out_of_range(input: &FeatureInput, chunk: &Chunk, report: Report) {
@@ -337,7 +337,6 @@ fn out_of_range(input: &FeatureInput, chunk: &Chunk, report: Report) {
         }
     }
 }
-
 
 /// One batch of text by its own dictionary.
 fn batch(array: &ArrayRef, is_null: impl Fn(&str) -> bool) -> (Dictionary, LocalCodes) {

@@ -285,6 +285,7 @@ mod tests {
             completed: None,
             whole: false,
             lone: None,
+            nonfinite: false,
         };
         Codebook {
             features: vec![
