@@ -163,6 +163,7 @@ mod tests {
             completed: None,
             whole: false,
             lone: None,
+            nonfinite: false,
         };
         Codebook { features: items.iter().enumerate().map(|(i, f)| feature(i, f)).collect() }
     }

@@ -230,6 +230,7 @@ mod tests {
             completed: None,
             whole: false,
             lone: None,
+            nonfinite: false,
         }
     }
 

@@ -195,6 +195,7 @@ mod tests {
             completed: None,
             whole: false,
             lone: None,
+            nonfinite: false,
         };
         Codebook { features: sizes.iter().enumerate().map(feature).collect() }
     }

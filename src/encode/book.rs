@@ -172,7 +172,7 @@ pub fn band_counts(feature: &LocalFeature, draft: &Draft) -> Vec<u64> {
         LocalFeature::Floats(values) => {
             let mut add = |value: f64, rows: u64| counts[band(borders, value)] += rows;
             values.counted(|value, rows| {
-                if value != MISSING_INT && float(value).is_finite() {
+                if value != MISSING_INT {
                     add(float(value), rows)
                 }
             });
@@ -214,6 +214,7 @@ pub fn feature(
             completed: None,
             whole: false,
             lone: None,
+            nonfinite: false,
         });
     }
     let mut groups: Vec<(ItemValue, u64)> = match (draft, &sketch.values) {
@@ -289,6 +290,7 @@ pub fn feature(
         null_values: input.null_values.clone(),
         whole: least.is_some(),
         lone: lone.map(|value| value as i64),
+        nonfinite: sketch.nonfinite,
     })
 }
 
@@ -365,7 +367,7 @@ mod tests {
         };
         let draft = |texts: Vec<String>| {
             let values = Values::Texts(texts.into_iter().map(|t| (t, 1)).collect());
-            Draft::of(&input, &Sketch { rows: 100, nulls: 0, values }, 1000).expect("no width")
+            Draft::of(&input, &Sketch { rows: 100, nulls: 0, nonfinite: false, values }, 1000).expect("no width")
         };
         assert_eq!(draft((0..100).map(|i| format!("{i:05}")).collect()), Draft::Values);
         assert!(matches!(draft((0..100).map(|i| format!("{i}")).collect()), Draft::Bands(_)));

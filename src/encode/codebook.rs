@@ -42,6 +42,9 @@ pub struct Feature {
     /// Of bands of whole numbers, the only value below the first border, if there is but one.
     #[serde(default)]
     pub lone: Option<i64>,
+    /// Whether the column of the run's table held NaN or infinities, which are missing; SQL compares them as numbers.
+    #[serde(default)]
+    pub nonfinite: bool,
 }
 
 /// What a code stands for.
@@ -161,7 +164,8 @@ impl Codebook {
         }
         let any = |mut all: Vec<String>| if all.len() == 1 { all.remove(0) } else { format!("({})", all.join(" OR ")) };
         let branch = |(further, items): (Option<String>, Vec<Item>)| {
-            if items.len() == feature.cardinality() {
+            // Every value has one of the codes only where rare ones share one: else a new value has none, and nor has one that is missing.
+            if feature.rest && items.len() == feature.cardinality() {
                 return further;
             }
             let own = any(items.into_iter().map(|item| self.item_sql(item)).collect());
@@ -197,13 +201,22 @@ impl Codebook {
         let number = |text: &String| text.trim().parse::<f64>().ok().filter(|v| numeric && v.is_finite());
         let numbers: Vec<f64> = feature.null_values.iter().filter_map(number).collect();
         let list = |numbers: &[f64]| numbers.iter().map(|v| format!("{v:?}")).collect::<Vec<_>>().join(", ");
+        // NaN is above all numbers in DuckDB and PostgreSQL. A database makes it of text in a CSV that means missing, too.
+        let not_finite = |text: &String| numeric && text.trim().parse::<f64>().is_ok_and(|v| !v.is_finite());
+        let guarded = feature.nonfinite || feature.null_values.iter().any(not_finite);
+        let finite = format!("({column} BETWEEN {:?} AND {:?})", f64::MIN, f64::MAX);
         let missing = || {
             let mut any = vec![format!("{column} IS NULL")];
             if !numbers.is_empty() {
                 any.push(format!("{column} IN ({})", list(&numbers)));
             }
-            let texts: Vec<String> =
-                feature.null_values.iter().filter(|v| number(v).is_none()).map(|v| literal(v)).collect();
+            if guarded {
+                any.push(format!("NOT {finite}"));
+            }
+            let texts: Vec<String> = (feature.null_values.iter())
+                .filter(|v| number(v).is_none() && !not_finite(v))
+                .map(|v| literal(v))
+                .collect();
             if !texts.is_empty() {
                 // Of a CSV table a database may have made numbers, which are not compared with `unknown`.
                 any.push(format!("CAST({column} AS VARCHAR) IN ({})", texts.join(", ")));
@@ -219,8 +232,11 @@ impl Codebook {
             ItemValue::Number(value) => format!("{column} = {value:?}"),
             ItemValue::Range { low, high } => match (low, high) {
                 (Some(low), Some(high)) => format!("({column} >= {low:?} AND {column} < {high:?})"),
+                (Some(low), None) if guarded => format!("({column} BETWEEN {low:?} AND {:?})", f64::MAX),
                 (Some(low), None) => format!("{column} >= {low:?}"),
+                (None, Some(high)) if guarded => format!("({column} >= {:?} AND {column} < {high:?})", f64::MIN),
                 (None, Some(high)) => format!("{column} < {high:?}"),
+                (None, None) if guarded => finite.clone(),
                 (None, None) => format!("{column} IS NOT NULL"),
             },
             ItemValue::Part { part, value } => part_sql(&column, *part, *value),
@@ -329,6 +345,7 @@ mod tests {
                 completed: None,
                 whole: false,
                 lone: None,
+                nonfinite: false,
             }],
         }
     }
@@ -383,6 +400,44 @@ mod tests {
         // Completed, it is in after all.
         book.features[0].completed = Some(0);
         assert_eq!(sql(&book, 0), format!(r#"(("pdays" < 90.0 AND "pdays" NOT IN (-1.0)) OR {missing})"#));
+    }
+
+    #[test]
+    fn sql_takes_numbers_that_are_not_finite_for_missing_where_there_were_some() {
+        let range = |low, high| ItemValue::Range { low, high };
+        let items =
+            vec![range(None, Some(0.5)), range(Some(0.5), Some(2.0)), range(Some(2.0), None), ItemValue::Missing];
+        let mut book = book("x", items);
+        book.features[0].null_values.clear();
+        let all = |book: &Codebook| [0, 1, 2, 3].map(|code| book.sql(Segment::of_items(&[Item { feature: 0, code }])));
+        let plain = [r#""x" < 0.5"#, r#"("x" >= 0.5 AND "x" < 2.0)"#, r#""x" >= 2.0"#, r#""x" IS NULL"#];
+        assert_eq!(all(&book), plain);
+        let missing = r#"("x" IS NULL OR NOT ("x" BETWEEN -1.7976931348623157e308 AND 1.7976931348623157e308))"#;
+        let low = r#"("x" >= -1.7976931348623157e308 AND "x" < 0.5)"#;
+        let guarded = [low, plain[1], r#"("x" BETWEEN 2.0 AND 1.7976931348623157e308)"#, missing];
+        book.features[0].nonfinite = true;
+        assert_eq!(all(&book), guarded);
+        book.features[0].completed = Some(0);
+        assert_eq!(all(&book)[0], format!("({low} OR {missing})"));
+        // What a database makes of the text in a CSV.
+        (book.features[0].nonfinite, book.features[0].completed) = (false, None);
+        book.features[0].null_values = vec!["NaN".into()];
+        assert_eq!(all(&book), guarded);
+    }
+
+    #[test]
+    fn sql_of_cells_leaves_nothing_out_that_a_new_value_would_not_meet() {
+        let mut book = book("a", ["x", "y"].map(|text| ItemValue::Text(text.into())).to_vec());
+        book.features[0].null_values.clear();
+        book.features.push(Feature { name: "b".into(), column: "b".into(), ..book.features[0].clone() });
+        let cell = |a, b| Segment::of_items(&[Item { feature: 0, code: a }, Item { feature: 1, code: b }]);
+        let either = r#"("b" = 'x' OR "b" = 'y')"#;
+        assert_eq!(book.sql_of_cells(&[cell(0, 0), cell(0, 1)]), format!(r#"("a" = 'x' AND {either})"#));
+        let all = [cell(0, 0), cell(0, 1), cell(1, 0), cell(1, 1)];
+        assert_eq!(book.sql_of_cells(&all), format!(r#"(("a" = 'x' OR "a" = 'y') AND {either})"#));
+        // With rare values, which new ones are taken for, there is no value that is none of them.
+        book.features[1].rest = true;
+        assert_eq!(book.sql_of_cells(&[cell(0, 0), cell(0, 1), cell(0, 2)]), r#""a" = 'x'"#);
     }
 
     #[test]

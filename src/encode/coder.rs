@@ -151,7 +151,7 @@ impl Items {
         }
     }
 
-    /// The same of a finite float, by its bits.
+    /// The same of a float, by its bits.
     fn float(&self, value: i64) -> Option<ItemCode> {
         match self {
             Items::Texts { by_number: by_value, .. } | Items::Numbers { by_float: by_value, .. } => {
@@ -337,10 +337,6 @@ fn int(items: &Items, value: i64, missing: ItemCode, none: ItemCode) -> ItemCode
     if value == MISSING_INT { missing } else { items.int(value).unwrap_or(none) }
 }
 
-/// What is not finite is missing.
 fn real(items: &Items, value: i64, missing: ItemCode, none: ItemCode) -> ItemCode {
-    match value != MISSING_INT && float(value).is_finite() {
-        true => items.float(value).unwrap_or(none),
-        false => missing,
-    }
+    if value == MISSING_INT { missing } else { items.float(value).unwrap_or(none) }
 }

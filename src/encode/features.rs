@@ -1,10 +1,10 @@
 //! A worker's feature columns: values as they are, coded only within this worker.
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::UInt8Type;
+use arrow::datatypes::{DataType, Int64Type, UInt8Type, UInt64Type};
 
 use super::codebook::ItemValue;
-use super::intake::{FEATURE_NOT_A_DATE, FEATURE_NOT_A_NUMBER, Problem, Report};
+use super::intake::{FEATURE_NOT_A_DATE, FEATURE_NOT_A_NUMBER, FEATURE_OUT_OF_RANGE, Problem, Report};
 use super::local::LocalCodes;
 use super::numbers::{MISSING_INT, Numbers, bits, float};
 use super::reading::FeatureInput;
@@ -27,7 +27,7 @@ pub enum LocalFeature {
         values: Numbers,
         what: IntKind,
     },
-    /// By their bits; see [`super::numbers::bits`].
+    /// By their bits; see [`super::numbers::bits`]. Of a feature none but finite ones.
     Floats(Numbers),
     /// A set a row.
     Tags(LocalTags),
@@ -110,9 +110,12 @@ impl LocalFeature {
         }
     }
 
-    /// Reports values that are not what the job declares the column to be.
+    /// Reports values that are not what the job declares the column to be, or that no feature can have.
     pub fn check(&mut self, input: &FeatureInput, chunk: &Chunk, report: Report) {
         let column = chunk.rows.column(input.column);
+        if let LocalFeature::Ints { what: IntKind::Number, .. } = self {
+            return out_of_range(input, chunk, report);
+        }
         let is_text = values::is_text(chunk.dictionary(input.column).unwrap_or(column).data_type());
         let number = input.kind == Some(FeatureKind::Number) || input.bin.is_some();
         let date = input.kind == Some(FeatureKind::Date) || input.part.is_some();
@@ -186,8 +189,7 @@ impl LocalFeature {
             }
             LocalFeature::Floats(values) => {
                 let nulls: Vec<f64> = numeric_nulls(input, Some);
-                let value = |v: Option<f64>| v.filter(|v| !nulls.contains(v)).map_or(MISSING_INT, bits);
-                values.extend(values::floats(array).iter().map(value));
+                values.extend_finite(values::floats(array).iter().map(|v| v.filter(|v| !nulls.contains(v))));
             }
             LocalFeature::Tags(tags) => {
                 tags.push(input, array);
@@ -294,6 +296,46 @@ fn ints(input: &FeatureInput, array: &ArrayRef) -> Vec<i64> {
     let nulls: Vec<i64> = numeric_nulls(input, |v| (v.fract() == 0.0).then_some(v as i64));
     let value = |v: Option<i64>| v.filter(|v| !nulls.contains(v)).unwrap_or(MISSING_INT);
     values::ints(array).iter().map(value).collect()
+}
+
+/// Reports whole numbers that would be missing without anybody saying so: the least of 64 bits, which stands for missing, and what is
+/// above the largest.
+fn out_of_range(input: &FeatureInput, chunk: &Chunk, report: Report) {
+    let column = chunk.rows.column(input.column);
+    // Almost always there is none, which a look at the values alone tells; those of null rows may be anything.
+    let values = chunk.dictionary(input.column).unwrap_or(column);
+    let any = match values.data_type() {
+        DataType::Int64 => values.as_primitive::<Int64Type>().values().contains(&MISSING_INT),
+        DataType::UInt64 => values.as_primitive::<UInt64Type>().values().iter().any(|&v| i64::try_from(v).is_err()),
+        _ => false,
+    };
+    if !any {
+        return;
+    }
+    let rows = chunk.values(input.column, column);
+    let number = |row: usize| match rows.data_type() {
+        DataType::Int64 => i128::from(rows.as_primitive::<Int64Type>().value(row)),
+        _ => i128::from(rows.as_primitive::<UInt64Type>().value(row)),
+    };
+    let is_read = |number: i128| i64::try_from(number).is_ok_and(|number| number != MISSING_INT);
+    let declared = |number: i128| input.null_values.iter().any(|null| null.trim().parse() == Ok(number));
+    for row in (0..rows.len()).filter(|&row| rows.is_valid(row)) {
+        let number = number(row);
+        if !is_read(number) && !declared(number) {
+            report(row, &|| Problem {
+                reason: FEATURE_OUT_OF_RANGE,
+                column: input.column_name.clone(),
+                value: number.to_string(),
+                remedy: format!(
+                    "whole numbers are read from {} to {}; features.{}.null_values can say that it means missing",
+                    MISSING_INT + 1,
+                    i64::MAX,
+                    input.name
+                ),
+                dropped: false,
+            });
+        }
+    }
 }
 
 /// One batch of text by its own dictionary.

@@ -25,6 +25,7 @@ pub const ID_MISSING: &str = "customer id missing";
 pub const ID_NOT_WHOLE: &str = "customer id not a whole number";
 pub const FEATURE_NOT_A_NUMBER: &str = "feature not a number";
 pub const FEATURE_NOT_A_DATE: &str = "feature not a date";
+pub const FEATURE_OUT_OF_RANGE: &str = "feature out of range";
 
 /// A value that makes its row unusable.
 #[derive(Clone, Debug)]

@@ -18,6 +18,8 @@ const MOST_CODED: usize = u16::MAX as usize;
 #[derive(Debug)]
 pub struct Numbers {
     rows: Rows,
+    /// Whether some float was not finite, be its row kept or not.
+    nonfinite: bool,
 }
 
 #[derive(Debug)]
@@ -49,7 +51,7 @@ impl Default for Numbers {
             keys: Keys::default(),
             recent: [(MISSING_INT, MISSING_CODE); RECENT],
         };
-        Numbers { rows: Rows::Coded(Box::new(coded)) }
+        Numbers { rows: Rows::Coded(Box::new(coded)), nonfinite: false }
     }
 }
 
@@ -127,6 +129,22 @@ impl Numbers {
         }
     }
 
+    /// Appends floats; what is not finite is missing.
+    pub fn extend_finite(&mut self, new: impl Iterator<Item = Option<f64>>) {
+        let mut nonfinite = false;
+        let mut finite = |value: &f64| {
+            nonfinite |= !value.is_finite();
+            value.is_finite()
+        };
+        self.extend(new.map(|value| value.filter(&mut finite).map_or(MISSING_INT, bits)));
+        self.nonfinite |= nonfinite;
+    }
+
+    /// Whether floats were missing for being NaN or infinite.
+    pub fn nonfinite(&self) -> bool {
+        self.nonfinite
+    }
+
     /// Appends rows by their places in a dictionary, which holds these numbers.
     pub fn extend_places(&mut self, keys: &UInt8Array, dictionary: &ArrayRef, numbers: impl Fn(&ArrayRef) -> Vec<i64>) {
         match &mut self.rows {
@@ -198,7 +216,7 @@ impl Numbers {
 impl FromIterator<f64> for Numbers {
     fn from_iter<I: IntoIterator<Item = f64>>(values: I) -> Numbers {
         let mut numbers = Numbers::default();
-        numbers.extend(values.into_iter().map(bits));
+        numbers.extend_finite(values.into_iter().map(Some));
         numbers
     }
 }

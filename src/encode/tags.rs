@@ -235,7 +235,7 @@ impl LocalTags {
         let mut tags: Vec<(Tag, u64)> = used.map(|(code, count)| (self.tag(code), count)).collect();
         tags.sort_unstable();
         let nulls = self.starts.windows(2).filter(|ends| ends[0] == ends[1]).count() as u64;
-        Sketch { rows: self.rows() as u64, nulls, values: Values::Tags { tags, spaced: self.spaced } }
+        Sketch { rows: self.rows() as u64, nulls, nonfinite: false, values: Values::Tags { tags, spaced: self.spaced } }
     }
 
     /// Rows that have a tag of which this holds.
@@ -461,7 +461,7 @@ mod tests {
         assert_eq!(texts(&tags), ["9/10", "9"], "numbers in the order of numbers");
         tags.retain(&[false, true]);
         let expected = Values::Tags { tags: vec![(Tag::Int(9), 1)], spaced: false };
-        assert_eq!(tags.sketch(), Sketch { rows: 1, nulls: 0, values: expected });
+        assert_eq!(tags.sketch(), Sketch { rows: 1, nulls: 0, nonfinite: false, values: expected });
     }
 
     #[test]

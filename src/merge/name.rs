@@ -308,6 +308,7 @@ mod tests {
             completed: None,
             whole: false,
             lone: None,
+            nonfinite: false,
         };
         Codebook {
             features: vec![

@@ -20,6 +20,7 @@ pub fn codebook(items: &[usize]) -> Codebook {
         completed: None,
         whole: false,
         lone: None,
+        nonfinite: false,
     };
     Codebook { features: items.iter().enumerate().map(feature).collect() }
 }

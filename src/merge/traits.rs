@@ -201,6 +201,7 @@ mod tests {
             completed: None,
             whole: false,
             lone: None,
+            nonfinite: false,
         };
         Codebook { features: features.into_iter().map(feature).collect() }
     }

@@ -14,6 +14,7 @@ fn feature(items: Vec<ItemValue>, uv: &[u64], rest: bool) -> Feature {
         completed: None,
         whole: false,
         lone: None,
+        nonfinite: false,
     }
 }
 

@@ -135,6 +135,7 @@ fn feature(name: &str, values: &[&str], uv: &[u64], rest: bool) -> Feature {
         completed: None,
         whole: false,
         lone: None,
+        nonfinite: false,
     }
 }
 

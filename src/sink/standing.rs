@@ -130,6 +130,7 @@ mod tests {
             completed: None,
             whole: false,
             lone: None,
+            nonfinite: false,
         }
     }
 

@@ -355,6 +355,45 @@ fn metric_that_is_not_a_number_ends_the_run_or_is_counted_as_the_job_says() {
 }
 
 #[test]
+fn whole_number_that_no_feature_can_have_is_a_bad_row_and_not_missing() {
+    let least = i64::MIN.to_string();
+    let signed = |bad: i64| -> ArrayRef {
+        Arc::new(Int64Array::from_iter(
+            (0..200).map(|i| Some(if i == 123 { bad } else { i / 2 % 4 }).filter(|_| i != 7)),
+        ))
+    };
+    let unsigned: ArrayRef =
+        Arc::new(UInt64Array::from_iter_values((0..200).map(|i| if i == 123 { u64::MAX } else { i / 2 % 4 })));
+    let cells = "[enumerate]\nmin_uv = 10\n[merge]\nof = \"cells\"\nby = [\"city\", \"x\"]\n";
+    let with = |input: &str, rest: &str| job(&format!("{PARQUET}\n{input}"), RATE, &format!("{cells}{rest}"));
+    let rows = |run: &std::path::Path| quality(run)["rows"].to_string();
+    for (bad, says) in [(signed(i64::MIN), least.as_str()), (unsigned, "18446744073709551615")] {
+        let bench = Bench::with_parquet(&batch(&[("x", bad)]));
+        bench.refused(
+            &with("", ""),
+            4,
+            &["t.parquet", "row 124", "feature out of range", "\"x\"", says, "features.x.null_values"],
+        );
+        let run = bench.published(&with("on_bad_row = \"quarantine\"", ""));
+        assert_eq!(rows(&run), r#"{"kept":199,"merged":0,"quarantined":1,"read":200}"#);
+        assert_eq!(quality(&run)["rejects"], serde_json::json!({ "feature out of range": 1 }));
+        assert_eq!(quality(&run)["samples"][0]["value"], says);
+        // Missing where the job says so.
+        let run = bench.published(&with("", &format!("[features.x]\nnull_values = [\"{says}\"]\n")));
+        assert_eq!(rows(&run), r#"{"kept":200,"merged":0,"quarantined":0,"read":200}"#);
+    }
+    // All others are numbers, and other tables are read alike.
+    let bench = Bench::with_parquet(&batch(&[("x", signed(i64::MIN + 1))]));
+    bench.published(&with("", ""));
+    write_parquet(&bench.folder.path("other.parquet"), &batch(&[("x", signed(i64::MIN))]), 50);
+    let assign = |more: &str| bench.folder.nichemine(&format!("assign out/latest other.parquet --output json {more}"));
+    assign("").refused(4, &["row 124", "feature out of range", "\"x\"", &least]);
+    let told = assign("--set input.on_bad_row=quarantine").well().out;
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((&told["bad"], &told["rejects"]["feature out of range"]), (&1.into(), &1.into()));
+}
+
+#[test]
 fn text_in_an_amount_is_quoted_with_its_row() {
     for bad in ["n/a", "1,5", "€5", "0x10", "inf", "1e999"] {
         let bench = Bench::with_table(csv(200, |row| {

@@ -18,5 +18,6 @@ mod outputs;
 mod periods;
 mod processes;
 mod program;
+mod sql;
 mod tags;
 mod workers;

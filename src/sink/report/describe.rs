@@ -540,6 +540,7 @@ mod tests {
             completed: None,
             whole: false,
             lone: None,
+            nonfinite: false,
         };
         let codes = |of: &dyn Fn(usize) -> u16| {
             let mut codes = Codes::with_capacity(2, 1000);
