@@ -158,12 +158,7 @@ mod tests {
             items: (0..items as i64).map(ItemValue::Int).collect(),
             uv: vec![0; items + usize::from(rest)],
             rest,
-            tags: None,
-            null_values: Vec::new(),
-            completed: None,
-            whole: false,
-            lone: None,
-            nonfinite: false,
+            ..Feature::default()
         };
         Codebook { features: items.iter().enumerate().map(|(i, f)| feature(i, f)).collect() }
     }

@@ -224,13 +224,7 @@ mod tests {
             column: name.into(),
             items: (0..uv.len() as i64).map(ItemValue::Int).collect(),
             uv: uv.to_vec(),
-            rest: false,
-            tags: None,
-            null_values: Vec::new(),
-            completed: None,
-            whole: false,
-            lone: None,
-            nonfinite: false,
+            ..Feature::default()
         }
     }
 

@@ -191,11 +191,7 @@ mod tests {
             uv: vec![0; usize::from(size)],
             rest: false,
             tags: (i + 1 == sizes.len()).then_some(TagSource::List),
-            null_values: Vec::new(),
-            completed: None,
-            whole: false,
-            lone: None,
-            nonfinite: false,
+            ..Feature::default()
         };
         Codebook { features: sizes.iter().enumerate().map(feature).collect() }
     }

@@ -211,10 +211,7 @@ pub fn feature(
             rest: false,
             tags: Some(source),
             null_values: input.null_values.clone(),
-            completed: None,
-            whole: false,
-            lone: None,
-            nonfinite: false,
+            ..Feature::default()
         });
     }
     let mut groups: Vec<(ItemValue, u64)> = match (draft, &sketch.values) {

@@ -16,7 +16,7 @@ pub struct Codebook {
 ///
 /// Every field is always written: processes exchange features in a format without names, where a field that is skipped
 /// shifts those behind it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Feature {
     pub name: String,
     /// The column of the table that it is made of.
@@ -201,17 +201,19 @@ impl Codebook {
         let number = |text: &String| text.trim().parse::<f64>().ok().filter(|v| numeric && v.is_finite());
         let numbers: Vec<f64> = feature.null_values.iter().filter_map(number).collect();
         let list = |numbers: &[f64]| numbers.iter().map(|v| format!("{v:?}")).collect::<Vec<_>>().join(", ");
-        // NaN is above all numbers in DuckDB and PostgreSQL. A database makes it of text in a CSV that means missing, too.
+        // NaN is above all numbers in DuckDB and PostgreSQL. A database makes it of text in a CSV that means missing, too. What is not
+        // finite is told by a difference that is not 0: comparisons and `isnan` DuckDB decides by the statistics of a Parquet file,
+        // which leave NaN out, so that even `x < 9` takes it in where all numbers are below 9.
         let not_finite = |text: &String| numeric && text.trim().parse::<f64>().is_ok_and(|v| !v.is_finite());
         let guarded = feature.nonfinite || feature.null_values.iter().any(not_finite);
-        let finite = format!("({column} BETWEEN {:?} AND {:?})", f64::MIN, f64::MAX);
+        let finite = format!("{column} - {column} = 0");
         let missing = || {
             let mut any = vec![format!("{column} IS NULL")];
             if !numbers.is_empty() {
                 any.push(format!("{column} IN ({})", list(&numbers)));
             }
             if guarded {
-                any.push(format!("NOT {finite}"));
+                any.push(format!("NOT ({finite})"));
             }
             let texts: Vec<String> = (feature.null_values.iter())
                 .filter(|v| number(v).is_none() && !not_finite(v))
@@ -230,15 +232,16 @@ impl Codebook {
             ItemValue::Bool(false) => format!("{column} = FALSE"),
             ItemValue::Int(value) => format!("{column} = {value}"),
             ItemValue::Number(value) => format!("{column} = {value:?}"),
-            ItemValue::Range { low, high } => match (low, high) {
-                (Some(low), Some(high)) => format!("({column} >= {low:?} AND {column} < {high:?})"),
-                (Some(low), None) if guarded => format!("({column} BETWEEN {low:?} AND {:?})", f64::MAX),
-                (Some(low), None) => format!("{column} >= {low:?}"),
-                (None, Some(high)) if guarded => format!("({column} >= {:?} AND {column} < {high:?})", f64::MIN),
-                (None, Some(high)) => format!("{column} < {high:?}"),
-                (None, None) if guarded => finite.clone(),
-                (None, None) => format!("{column} IS NOT NULL"),
-            },
+            ItemValue::Range { low, high } => {
+                let low = low.map(|low| format!("{column} >= {low:?}"));
+                let high = high.map(|high| format!("{column} < {high:?}"));
+                let all: Vec<String> = [low, high, guarded.then(|| finite.clone())].into_iter().flatten().collect();
+                match all.as_slice() {
+                    [] => format!("{column} IS NOT NULL"),
+                    [only] => only.clone(),
+                    all => format!("({})", all.join(" AND ")),
+                }
+            }
             ItemValue::Part { part, value } => part_sql(&column, *part, *value),
         };
         let apart: Vec<f64> = match value {
@@ -342,10 +345,7 @@ mod tests {
                 rest: false,
                 tags: None,
                 null_values: vec!["unknown".into()],
-                completed: None,
-                whole: false,
-                lone: None,
-                nonfinite: false,
+                ..Feature::default()
             }],
         }
     }
@@ -412,9 +412,10 @@ mod tests {
         let all = |book: &Codebook| [0, 1, 2, 3].map(|code| book.sql(Segment::of_items(&[Item { feature: 0, code }])));
         let plain = [r#""x" < 0.5"#, r#"("x" >= 0.5 AND "x" < 2.0)"#, r#""x" >= 2.0"#, r#""x" IS NULL"#];
         assert_eq!(all(&book), plain);
-        let missing = r#"("x" IS NULL OR NOT ("x" BETWEEN -1.7976931348623157e308 AND 1.7976931348623157e308))"#;
-        let low = r#"("x" >= -1.7976931348623157e308 AND "x" < 0.5)"#;
-        let guarded = [low, plain[1], r#"("x" BETWEEN 2.0 AND 1.7976931348623157e308)"#, missing];
+        let missing = r#"("x" IS NULL OR NOT ("x" - "x" = 0))"#;
+        let low = r#"("x" < 0.5 AND "x" - "x" = 0)"#;
+        let middle = r#"("x" >= 0.5 AND "x" < 2.0 AND "x" - "x" = 0)"#;
+        let guarded = [low, middle, r#"("x" >= 2.0 AND "x" - "x" = 0)"#, missing];
         book.features[0].nonfinite = true;
         assert_eq!(all(&book), guarded);
         book.features[0].completed = Some(0);

@@ -135,19 +135,7 @@ mod tests {
     fn feature(name: &str, items: Vec<ItemValue>) -> Feature {
         let uv = vec![0; items.len()];
         let (name, column) = (name.to_owned(), name.to_owned());
-        Feature {
-            name,
-            column,
-            items,
-            uv,
-            rest: false,
-            tags: None,
-            null_values: Vec::new(),
-            completed: None,
-            whole: false,
-            lone: None,
-            nonfinite: false,
-        }
+        Feature { name, column, items, uv, ..Feature::default() }
     }
 
     /// Codes of one feature over all rows of a CSV with the columns `f` and `g`, and the strangers of it.

@@ -302,13 +302,7 @@ mod tests {
             column: name.into(),
             items: items.iter().map(|&t| ItemValue::Text(t.into())).collect(),
             uv: vec![0; items.len()],
-            rest: false,
-            tags: None,
-            null_values: Vec::new(),
-            completed: None,
-            whole: false,
-            lone: None,
-            nonfinite: false,
+            ..Feature::default()
         };
         Codebook {
             features: vec![

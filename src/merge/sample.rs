@@ -14,13 +14,7 @@ pub fn codebook(items: &[usize]) -> Codebook {
         column: format!("f{number}"),
         items: (0..items as i64).map(ItemValue::Int).collect(),
         uv: vec![0; items],
-        rest: false,
-        tags: None,
-        null_values: Vec::new(),
-        completed: None,
-        whole: false,
-        lone: None,
-        nonfinite: false,
+        ..Feature::default()
     };
     Codebook { features: items.iter().enumerate().map(feature).collect() }
 }

@@ -195,13 +195,7 @@ mod tests {
             column: name.into(),
             uv: vec![0; items.len()],
             items,
-            rest: false,
-            tags: None,
-            null_values: Vec::new(),
-            completed: None,
-            whole: false,
-            lone: None,
-            nonfinite: false,
+            ..Feature::default()
         };
         Codebook { features: features.into_iter().map(feature).collect() }
     }

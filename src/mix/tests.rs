@@ -3,19 +3,7 @@ use crate::audience::CustomerIds;
 use crate::encode::TagSource;
 
 fn feature(items: Vec<ItemValue>, uv: &[u64], rest: bool) -> Feature {
-    Feature {
-        name: "渠道".into(),
-        column: "渠道".into(),
-        items,
-        uv: uv.to_vec(),
-        rest,
-        tags: None,
-        null_values: Vec::new(),
-        completed: None,
-        whole: false,
-        lone: None,
-        nonfinite: false,
-    }
+    Feature { name: "渠道".into(), column: "渠道".into(), items, uv: uv.to_vec(), rest, ..Feature::default() }
 }
 
 fn texts(values: &[&str]) -> Vec<ItemValue> {

@@ -130,12 +130,7 @@ fn feature(name: &str, values: &[&str], uv: &[u64], rest: bool) -> Feature {
         items: values.iter().map(|v| ItemValue::Text((*v).into())).collect(),
         uv: uv.to_vec(),
         rest,
-        tags: None,
-        null_values: Vec::new(),
-        completed: None,
-        whole: false,
-        lone: None,
-        nonfinite: false,
+        ..Feature::default()
     }
 }
 

@@ -124,13 +124,7 @@ mod tests {
             column: name.into(),
             items: texts.iter().map(|&t| ItemValue::Text(t.into())).collect(),
             uv: vec![0; texts.len()],
-            rest: false,
-            tags: None,
-            null_values: Vec::new(),
-            completed: None,
-            whole: false,
-            lone: None,
-            nonfinite: false,
+            ..Feature::default()
         }
     }
 

@@ -534,13 +534,7 @@ mod tests {
             column: name.into(),
             items: items.map(|text| ItemValue::Text(text.into())).to_vec(),
             uv: uv.to_vec(),
-            rest: false,
-            tags: None,
-            null_values: Vec::new(),
-            completed: None,
-            whole: false,
-            lone: None,
-            nonfinite: false,
+            ..Feature::default()
         };
         let codes = |of: &dyn Fn(usize) -> u16| {
             let mut codes = Codes::with_capacity(2, 1000);
