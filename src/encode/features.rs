@@ -327,7 +327,7 @@ fn out_of_range(input: &FeatureInput, chunk: &Chunk, report: Report) {
                 column: input.column_name.clone(),
                 value: number.to_string(),
                 remedy: format!(
-                    "whole numbers are read from {} to {}; features.{}.null_values can say that it means missing",
+                    "whole numbers are read from {} to {}; features.{}.null_values can say that it means missing, features.exclude leaves the column out",
                     MISSING_INT + 1,
                     i64::MAX,
                     input.name
