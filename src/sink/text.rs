@@ -265,7 +265,7 @@ texts! {
 
     migration: "Since the previous run", "与上次运行相比";
     migration_lead: "The previous run had {groups} groups among {customers} customers; {kept} of them are still there and keep their number, and their name where it is still true.",
-        "上次运行共有 {customers} 位客户、{groups} 个人群，其中 {kept} 个延续至今，编号不变，名称仍属实的也保持不变。";
+        "上次运行共有 {customers} 位客户、{groups} 个人群，其中 {kept} 个延续至今，编号不变；名称仍然准确的沿用原名。";
     migration_stayed: "{stayed} of the customers who were in groups ({share}) are in the same one.",
         "原先已归入人群的客户中，{stayed} 位（{share}）仍在原人群。";
     migration_stayed_least: "At least {share} of the customers who were in groups are in the same one.",
@@ -280,7 +280,7 @@ texts! {
     migration_joined: "Group {group} has most of the customers of several groups now: {was}.",
         "人群 {group}由多个原人群合并而来，包含以下人群的大部分客户：{was}。";
     migration_renamed: "Group {group} has another name now (was: {was}), as the old one no longer says who is in it.",
-        "人群 {group} 的原名“{was}”已不能准确说明其成员，现已更名。";
+        "人群 {group}的原名“{was}”已不能准确说明其成员，现已更名。";
     migration_was: " (was: {was})", "（原名：{was}）";
     migration_vanished: "Group {group} with {uv} customers is no more.", "原人群 {group}（{uv} 位客户）已不存在。";
     migration_vanished_to: "Group {group} with {uv} customers is no more: {parts}.",
