@@ -270,8 +270,9 @@ pub fn feature(
     }
     let items: Vec<ItemValue> = items.into_iter().map(|(value, _)| value).collect();
     let least = whole(&sketch.values);
-    let lone = least.filter(|least| match draft {
-        Draft::Bands(borders) => borders.first().is_some_and(|border| *border <= least + 1.0),
+    // Of few customers, who make no item, nothing more is told.
+    let lone = least.filter(|least| match items.first() {
+        Some(ItemValue::Range { low: None, high: Some(border) }) => *border <= least + 1.0,
         _ => false,
     });
     Ok(Feature {
@@ -333,6 +334,20 @@ impl Codebook {
 mod tests {
     use super::*;
 
+    fn input() -> FeatureInput {
+        FeatureInput {
+            name: "f".into(),
+            column: 0,
+            column_name: "f".into(),
+            kind: None,
+            bin: None,
+            part: None,
+            separator: None,
+            missing: Missing::Level,
+            null_values: Vec::new(),
+        }
+    }
+
     #[test]
     fn quantiles_never_split_a_value_and_a_heavy_one_stands_alone() {
         let flat: Vec<(f64, u64)> = (0..10).map(|v| (f64::from(v), 1)).collect();
@@ -350,18 +365,24 @@ mod tests {
     }
 
     #[test]
-    fn postcodes_stay_text_and_long_numbers_are_banded() {
-        let input = FeatureInput {
-            name: "f".into(),
-            column: 0,
-            column_name: "f".into(),
-            kind: None,
-            bin: None,
-            part: None,
-            separator: None,
-            missing: Missing::Level,
-            null_values: Vec::new(),
+    fn bands_of_whole_numbers_tell_their_only_value_where_it_is_an_item() {
+        let input = input();
+        let of = |values, min_uv| {
+            let sketch = Sketch { rows: 103, nulls: 0, nonfinite: false, values };
+            let feature = feature(&input, &sketch, &Draft::Bands(vec![1.0, 4.0]), &[3, 0, 100], min_uv).expect("items");
+            (feature.whole, feature.lone)
         };
+        let ints = |least| Values::Ints(IntKind::Number, vec![(least, 3), (5, 100)]);
+        assert_eq!(of(ints(0), 2), (true, Some(0)));
+        assert_eq!(of(ints(0), 10), (true, None), "of three customers nothing is told");
+        assert_eq!(of(ints(-1), 2), (true, None), "there may be two");
+        assert_eq!(of(Values::Floats(vec![(0.0, 3), (5.0, 100)]), 2), (true, Some(0)));
+        assert_eq!(of(Values::Floats(vec![(0.5, 3), (5.0, 100)]), 2), (false, None));
+    }
+
+    #[test]
+    fn postcodes_stay_text_and_long_numbers_are_banded() {
+        let input = input();
         let draft = |texts: Vec<String>| {
             let values = Values::Texts(texts.into_iter().map(|t| (t, 1)).collect());
             Draft::of(&input, &Sketch { rows: 100, nulls: 0, nonfinite: false, values }, 1000).expect("no width")

@@ -191,7 +191,7 @@ mod tests {
         let items = vec![ItemValue::Text("a".into()), ItemValue::Missing];
         let mut completed = feature("f", vec![ItemValue::Text("a".into()), ItemValue::Text("b".into())]);
         completed.completed = Some(1);
-        let plain = Feature { completed: None, whole: false, lone: None, ..completed.clone() };
+        let plain = Feature { completed: None, ..completed.clone() };
         let csv = "f\na\n?\nb\n\"\"\n";
         let null = "features.f.null_values = [\"?\"]\n";
         let of = |feature: Feature| {

@@ -117,11 +117,10 @@ fn name(codebook: &Codebook, of: MergeOf, words: &Words, group: &Group) -> Calle
     if of == MergeOf::Highlights {
         return own().map_or_else(|| first(codebook, words, group), |(called, _)| called);
     }
-    let whole = |called: &(Called, bool)| called.1 && columns(&called.0.0) <= WIDEST;
     own()
-        .filter(whole)
-        .or_else(|| by_rule(codebook, words, group))
+        .filter(|(called, whole)| *whole && columns(&called.0) <= WIDEST)
         .map(|(called, _)| called)
+        .or_else(|| by_rule(codebook, words, group))
         .or_else(|| by_traits(codebook, words, group))
         .or_else(|| own().map(|(called, _)| called))
         .unwrap_or_else(|| first(codebook, words, group))
@@ -166,7 +165,7 @@ fn by_kinds(codebook: &Codebook, words: &Words, kinds: &Kinds) -> (Called, bool)
 
 /// By the conditions of its rule in short, those with the most customers first; none where more than every fifth customer whom it selects
 /// is of another group, or it finds less than half.
-fn by_rule(codebook: &Codebook, words: &Words, group: &Group) -> Option<(Called, bool)> {
+fn by_rule(codebook: &Codebook, words: &Words, group: &Group) -> Option<Called> {
     let rule = &group.short;
     if rule.segments.is_empty() || rule.precision < PRECISE || rule.recall < 0.5 {
         return None;
@@ -174,7 +173,7 @@ fn by_rule(codebook: &Codebook, words: &Words, group: &Group) -> Option<(Called,
     let cells = || group.segments.iter().zip(&group.taken);
     let met = |condition: &Segment| cells().filter(|(cell, _)| cell.contains(*condition)).map(|(_, taken)| taken).sum();
     let taken: Vec<i64> = rule.segments.iter().map(met).collect();
-    Some(by_kinds(codebook, words, &kinds_of(codebook, &rule.segments, &taken, &[])))
+    Some(by_kinds(codebook, words, &kinds_of(codebook, &rule.segments, &taken, &[])).0)
 }
 
 /// By what nearly all of its customers have and cells say, and what most of them have more often than others; none where no item is

@@ -101,7 +101,7 @@ impl Trait {
             }
         }
         let feature = codebook.feature(self.feature);
-        values.into_iter().map(|value| alone(feature, value)).collect()
+        values.into_iter().map(|value| alone(feature, &value).map_or(value, ItemValue::Int)).collect()
     }
 
     /// As a name has it: `month=oct/sep/mar`, `age 30–39`, `tenure <3`. Of more than four values the first three are said, and that there
@@ -134,15 +134,12 @@ impl Trait {
     }
 }
 
-/// A band of whole numbers that holds but one is that number.
-fn alone(feature: &Feature, value: ItemValue) -> ItemValue {
-    let ItemValue::Range { low, high } = value else { return value };
+/// The only number in a band of whole ones, where there is but one.
+fn alone(feature: &Feature, value: &ItemValue) -> Option<i64> {
+    let ItemValue::Range { low, high } = *value else { return None };
     let first =
         low.map_or(feature.lone.filter(|lone| high.is_some_and(|high| high <= *lone as f64 + 1.0)), least_within);
-    match (first, high.and_then(least_within)) {
-        (Some(first), Some(end)) if feature.whole && first + 1 == end => ItemValue::Int(first),
-        _ => value,
-    }
+    first.filter(|first| feature.whole && high.and_then(least_within) == Some(first + 1))
 }
 
 /// The least whole number from this one on.
@@ -173,14 +170,16 @@ pub fn few_digits(value: f64) -> String {
 
 /// A value in few signs, whatever the language: `30–39`, `<3`, `≥365`.
 pub fn short(feature: &Feature, value: &ItemValue) -> String {
-    match &alone(feature, value.clone()) {
+    if let Some(only) = alone(feature, value) {
+        return only.to_string();
+    }
+    match value {
         ItemValue::Range { low: Some(low), high: Some(high) } => {
             let [from, to] = ends(feature, *low, *high);
             if *low >= 0.0 || feature.whole { format!("{from}–{to}") } else { format!("[{from},{to})") }
         }
         ItemValue::Range { low: Some(low), high: None } => format!("≥{}", few_digits(*low)),
         ItemValue::Range { low: None, high: Some(high) } => format!("<{}", few_digits(*high)),
-        ItemValue::Number(value) => few_digits(*value),
         value => Codebook::value_label(value),
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn withheld(cells: &[Vec<i64>], floor: i64) -> Vec<Vec<bool>> {
             |line: &[(usize, usize)]| few(line.iter().filter(|&&(i, j)| hidden[i][j]).map(|&(i, j)| cells[i][j]).sum());
         (0..rows).map(row).filter(|line| short(line)).for_each(&mut next);
         (0..columns).map(column).filter(|line| short(line)).for_each(&mut next);
-        let alone = bridges(&hidden, rows, columns);
+        let alone = bridges(&places(&hidden), rows, columns);
         for &(i, j) in &alone {
             if i < rows {
                 next(row(i));
@@ -53,29 +53,43 @@ pub(super) fn withheld(cells: &[Vec<i64>], floor: i64) -> Vec<Vec<bool>> {
         }
         more.into_iter().for_each(|(i, j)| hidden[i][j] = true);
     }
-    // What was left out on the way may no longer be needed: the largest is told first.
-    let all = || (0..=rows).flat_map(|i| (0..=columns).map(move |j| (i, j)));
-    let mut spare: Vec<(usize, usize)> = all().filter(|&(i, j)| hidden[i][j] && !few(cells[i][j])).collect();
+    tell_spare(cells, hidden, few)
+}
+
+/// Tells what was left out on the way and is no longer needed, the largest first.
+fn tell_spare(cells: &[Vec<i64>], mut hidden: Vec<Vec<bool>>, few: impl Fn(i64) -> bool) -> Vec<Vec<bool>> {
+    let (rows, columns) = (cells.len().saturating_sub(1), cells.first().map_or(0, Vec::len).saturating_sub(1));
+    let mut left = places(&hidden);
+    let mut spare: Vec<(usize, usize)> = left.iter().copied().filter(|&(i, j)| !few(cells[i][j])).collect();
     spare.sort_by_key(|&(i, j)| (std::cmp::Reverse(cells[i][j]), i, j));
-    let mut places = 0..spare.len();
-    while let Some(place) = places.next() {
-        let (i, j) = spare[place];
-        if !hidden[i][j] {
+    // What is left out of each line.
+    let mut of_line = vec![0; rows + columns + 1];
+    left.iter()
+        .for_each(|&(i, j)| nodes(i, j, rows, columns).into_iter().for_each(|line| of_line[line] += cells[i][j]));
+    let mut at = 0;
+    while let Some(&(i, j)) = spare.get(at) {
+        at += 1;
+        let lines = nodes(i, j, rows, columns);
+        let short = lines.iter().any(|&line| line < rows + columns && few(of_line[line] - cells[i][j]));
+        let without: Vec<(usize, usize)> = left.iter().copied().filter(|&other| other != (i, j)).collect();
+        if short || !bridges(&without, rows, columns).is_empty() {
             continue;
         }
-        hidden[i][j] = false;
-        let sum = |line: &mut dyn Iterator<Item = (usize, usize)>| {
-            line.filter(|&(i, j)| hidden[i][j]).map(|(i, j)| cells[i][j]).sum::<i64>()
-        };
-        let short = (i < rows && few(sum(&mut (0..=columns).map(|j| (i, j)))))
-            || (j < columns && few(sum(&mut (0..=rows).map(|i| (i, j)))));
-        hidden[i][j] = short || !bridges(&hidden, rows, columns).is_empty();
+        lines.into_iter().for_each(|line| of_line[line] -= cells[i][j]);
+        (left, hidden[i][j]) = (without, false);
         // What was needed by this one alone may be told, too.
-        if !hidden[i][j] {
-            places = 0..spare.len();
-        }
+        spare.remove(at - 1);
+        at = 0;
     }
     hidden
+}
+
+/// Where the flags are set.
+fn places(flags: &[Vec<bool>]) -> Vec<(usize, usize)> {
+    let row = |(i, row): (usize, &Vec<bool>)| {
+        row.iter().enumerate().filter(|(_, set)| **set).map(move |(j, _)| (i, j)).collect::<Vec<_>>()
+    };
+    flags.iter().enumerate().flat_map(row).collect()
 }
 
 /// The lines that a cell is in: the rows, then the columns, and one node for all that has no margin.
@@ -105,16 +119,12 @@ fn beyond(hidden: &[Vec<bool>], rows: usize, columns: usize, cell: (usize, usize
 }
 
 /// The cells left out that are in no cycle of cells left out.
-fn bridges(hidden: &[Vec<bool>], rows: usize, columns: usize) -> Vec<(usize, usize)> {
+fn bridges(edges: &[(usize, usize)], rows: usize, columns: usize) -> Vec<(usize, usize)> {
     let free = rows + columns;
     let node = |i: usize, j: usize| nodes(i, j, rows, columns);
-    let mut edges = Vec::new();
     let mut of: Vec<Vec<usize>> = vec![Vec::new(); free + 1];
-    for (i, row) in hidden.iter().enumerate() {
-        for j in (0..row.len()).filter(|&j| row[j]) {
-            node(i, j).into_iter().for_each(|node| of[node].push(edges.len()));
-            edges.push((i, j));
-        }
+    for (edge, &(i, j)) in edges.iter().enumerate() {
+        node(i, j).into_iter().for_each(|node| of[node].push(edge));
     }
     // Depth first (Tarjan, 1974): an edge is a bridge if nothing beyond it leads back to before it.
     let (mut seen, mut low) = (vec![0usize; free + 1], vec![0usize; free + 1]);
